@@ -1,0 +1,119 @@
+package jwthttp
+
+import (
+	"context"
+	"net/http"
+)
+
+// ClaimsFromContext returns the claims that a [Middleware] made by New[T] put
+// into the request's context. The T must be the same, to the pointer: after
+// New[C], ClaimsFromContext[*C] finds nothing.
+//
+// It returns false for a request without claims of type T: outside of a
+// Handler, and behind an [Middleware.Optional] one that admitted a request
+// without a token. The claims are the request's own; changing them changes no
+// other request's.
+func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
+	c, ok := ctx.Value(claimsKey[T]{}).(*claims[T])
+	if !ok {
+		var zero T
+		return zero, false
+	}
+	return c.value, true
+}
+
+// ContextWithClaims returns a copy of ctx in which [ClaimsFromContext] finds v.
+// It is for tests of handlers, which then need neither a token nor a Middleware.
+func ContextWithClaims[T any](ctx context.Context, v T) context.Context {
+	return context.WithValue(ctx, claimsKey[T]{}, &claims[T]{v})
+}
+
+// TokenFromContext returns what is known about the token that authenticated the
+// request: registered claims, scopes, key. Each call returns a copy of its own.
+// It returns false where there is no token, as [ClaimsFromContext] does.
+func TokenFromContext(ctx context.Context) (*Token, bool) {
+	t, _ := ctx.Value(tokenKey{}).(*Token)
+	if t == nil {
+		return nil, false
+	}
+	return t.clone(), true
+}
+
+// ContextWithToken returns a copy of ctx in which [TokenFromContext] finds t,
+// or nothing if t is nil. It is for tests of handlers: a Middleware never
+// takes it for an authentication.
+func ContextWithToken(ctx context.Context, t *Token) context.Context {
+	return context.WithValue(ctx, tokenKey{}, t)
+}
+
+type (
+	claimsKey[T any] struct{}
+	tokenKey         struct{}
+)
+
+// claims boxes a T, so that looking for an interface type finds what was made
+// for that type and nothing else.
+type claims[T any] struct{ value T }
+
+// anyClaimsKey is satisfied by the claimsKey of every T.
+type anyClaimsKey interface{ isClaimsKey() }
+
+func (claimsKey[T]) isClaimsKey() {}
+
+// authentication is the context of an admitted request, and the record of it
+// that a Handler of the same family finds further in.
+type authentication struct {
+	context.Context
+	family    *family
+	token     *Token // nil: admitted without one
+	claims    any    // a *claims[T] of the family's T
+	unchecked bool   // admitted although Options.Revoked failed
+}
+
+// Value answers for this package's keys first. An admission without a token
+// hides the claims and the Token of every Handler further out: they belong to
+// another family's token, and say nothing about who came in here.
+func (a *authentication) Value(key any) any {
+	switch key := key.(type) {
+	case *family:
+		if key == a.family {
+			return a
+		}
+	case latestKey:
+		return a
+	case tokenKey:
+		return a.token
+	case anyClaimsKey:
+		if a.token == nil {
+			return nil
+		}
+		if key == a.family.claimsKey {
+			return a.claims
+		}
+	}
+	return a.Context.Value(key)
+}
+
+// latestKey finds the authentication next to the handler, whatever its family.
+type latestKey struct{}
+
+// String keeps a printed context free of what was authenticated.
+func (a *authentication) String() string { return "jwthttp.authentication" }
+
+// GoString is String, for %#v.
+func (a *authentication) GoString() string { return a.String() }
+
+// enter returns r with a in its context. In a Handler inside another one of the
+// family it is there already, and comes first unless another family
+// authenticated in between.
+func (a *authentication) enter(r *http.Request, nested bool) *http.Request {
+	switch {
+	case !nested:
+		return r.WithContext(a)
+	case r.Context().Value(latestKey{}) == any(a):
+		return r
+	}
+	again := *a
+	again.Context = r.Context()
+	return r.WithContext(&again)
+}

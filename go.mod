@@ -1,0 +1,5 @@
+module github.com/seed450a7203/jwthttp
+
+go 1.25.1
+
+require github.com/golang-jwt/jwt/v5 v5.3.1

@@ -1,0 +1,454 @@
+// Package strictjson reads JSON objects as a signed token needs them read: any
+// two readers of the same bytes must see the same members. What encoding/json
+// tolerates and other readers judge differently (a duplicate name, names that
+// differ by case only, invalid UTF-8, a lone surrogate, a number no float64
+// holds) is an error here, and so is nesting deeper than [MaxDepth].
+package strictjson
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxDepth is the deepest nesting that [Parse] accepts; the object itself is the first level.
+const MaxDepth = 32
+
+// Kind is the JSON type of a [Value].
+type Kind uint8
+
+// The kinds of a Value. The zero Kind is that of a member the object does not have.
+const (
+	Absent Kind = iota
+	Null
+	Bool
+	Number
+	String
+	Array
+	Object
+)
+
+// Value is the value of one member. Its zero value is an absent member.
+type Value struct {
+	Kind Kind
+	Text string // as it stands in the input, quotes and brackets included
+
+	escaped bool // Text has a backslash
+}
+
+// Errors that [Parse] returns. None of them quotes the input.
+var (
+	errSyntax     = errors.New("invalid JSON object")
+	errUTF8       = errors.New("invalid UTF-8 or lone surrogate")
+	errDuplicate  = errors.New("duplicate member name")
+	errCase       = errors.New("member name differs from a known one by case only")
+	errDepth      = errors.New("nesting is too deep")
+	errNumber     = errors.New("number out of range")
+	errLeftBehind = errors.New("data after the JSON object")
+)
+
+// Parse checks that text is one JSON object, whole and unambiguous, and stores
+// the values of the members named in known at the same index of values, which
+// must be as long as known. Known names are lower-case ASCII.
+//
+// At the top level no two names, and no name and a known one, may differ by
+// case only: encoding/json matches names without case and would let "Exp"
+// overwrite "exp".
+func Parse(text string, known []string, values []Value) error {
+	// RFC 8259 §8.1. One check up front: strings need no other then, and
+	// outside of strings every byte above 0x7f is a syntax error.
+	if !utf8.ValidString(text) {
+		return errUTF8
+	}
+	clear(values)
+	var space [32]string
+	p := parser{text: text, names: space[:0]}
+	p.skipSpace()
+	if p.peek() != '{' {
+		return errSyntax
+	}
+	if err := p.object(1, known, values); err != nil {
+		return err
+	}
+	p.skipSpace()
+	if p.pos != len(text) {
+		return errLeftBehind
+	}
+	return nil
+}
+
+type parser struct {
+	text  string
+	pos   int
+	names []string // of the objects that are open, the innermost last
+}
+
+// peek returns the next byte, or 0 at the end: no JSON grammar has a place for a real one.
+func (p *parser) peek() byte {
+	if p.pos < len(p.text) {
+		return p.text[p.pos]
+	}
+	return 0
+}
+
+func (p *parser) skipSpace() {
+	for p.pos < len(p.text) {
+		switch p.text[p.pos] {
+		case ' ', '\t', '\n', '\r':
+			p.pos++
+		default:
+			return
+		}
+	}
+}
+
+// next skips white space, and c if it comes next.
+func (p *parser) next(c byte) bool {
+	p.skipSpace()
+	if p.peek() != c {
+		return false
+	}
+	p.pos++
+	return true
+}
+
+// object reads an object whose opening brace is next. Only the outermost one
+// has known names.
+func (p *parser) object(depth int, known []string, values []Value) error {
+	base := len(p.names)
+	p.pos++ // the brace
+	if p.next('}') {
+		return nil
+	}
+	for {
+		p.skipSpace()
+		name, err := p.name()
+		if err != nil {
+			return err
+		}
+		if !p.next(':') {
+			return errSyntax
+		}
+		v, err := p.value(depth)
+		if err != nil {
+			return err
+		}
+		if depth == 1 {
+			if name, err = match(name, known, values, v); err != nil {
+				return err
+			}
+		}
+		p.names = append(p.names, name)
+		if p.next(',') {
+			continue
+		}
+		if !p.next('}') {
+			return errSyntax
+		}
+		err = distinct(p.names[base:])
+		p.names = p.names[:base]
+		return err
+	}
+}
+
+// name reads a member's name.
+func (p *parser) name() (string, error) {
+	if p.peek() != '"' {
+		return "", errSyntax
+	}
+	start := p.pos
+	escaped, err := p.str()
+	if err != nil {
+		return "", err
+	}
+	v := Value{Kind: String, Text: p.text[start:p.pos], escaped: escaped}
+	name, _ := v.Unquote()
+	return name, nil
+}
+
+// match stores v if name is known, and returns the name folded: what two names
+// that encoding/json could confuse have in common.
+func match(name string, known []string, values []Value, v Value) (string, error) {
+	for i, k := range known {
+		if name == k {
+			if values[i].Kind != Absent {
+				return "", errDuplicate
+			}
+			values[i] = v
+			return name, nil
+		}
+	}
+	folded := fold(name)
+	if folded != name && slices.Contains(known, folded) {
+		return "", errCase
+	}
+	return folded, nil
+}
+
+// distinct reports a name that occurs twice. It may reorder names: sorting
+// many keeps an attacker's thousand members from costing a million comparisons.
+func distinct(names []string) error {
+	if len(names) > 16 {
+		slices.Sort(names)
+		for i := 1; i < len(names); i++ {
+			if names[i] == names[i-1] {
+				return errDuplicate
+			}
+		}
+		return nil
+	}
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return errDuplicate
+		}
+	}
+	return nil
+}
+
+// fold maps all names that differ by case only, as Unicode's simple folding
+// has it (and encoding/json with it), to one of them; lower-case ASCII stays
+// as it is.
+func fold(name string) string {
+	plain := true
+	for i := range len(name) {
+		if c := name[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		return name
+	}
+	folded := make([]rune, 0, len(name))
+	for _, r := range name {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		if 'A' <= least && least <= 'Z' {
+			least += 'a' - 'A'
+		}
+		folded = append(folded, least)
+	}
+	return string(folded)
+}
+
+// value reads any value inside an object or array of the given depth.
+func (p *parser) value(depth int) (Value, error) {
+	p.skipSpace()
+	v := Value{}
+	start := p.pos
+	var err error
+	switch c := p.peek(); c {
+	case '{':
+		v.Kind = Object
+		if depth == MaxDepth {
+			return v, errDepth
+		}
+		err = p.object(depth+1, nil, nil)
+	case '[':
+		v.Kind = Array
+		if depth == MaxDepth {
+			return v, errDepth
+		}
+		err = p.array(depth + 1)
+	case '"':
+		v.Kind = String
+		v.escaped, err = p.str()
+	case 't':
+		v.Kind, err = Bool, p.literal("true")
+	case 'f':
+		v.Kind, err = Bool, p.literal("false")
+	case 'n':
+		v.Kind, err = Null, p.literal("null")
+	default:
+		v.Kind, err = Number, p.number()
+	}
+	v.Text = p.text[start:p.pos]
+	return v, err
+}
+
+func (p *parser) array(depth int) error {
+	p.pos++ // the bracket
+	if p.next(']') {
+		return nil
+	}
+	for {
+		if _, err := p.value(depth); err != nil {
+			return err
+		}
+		if p.next(',') {
+			continue
+		}
+		if !p.next(']') {
+			return errSyntax
+		}
+		return nil
+	}
+}
+
+func (p *parser) literal(word string) error {
+	if len(p.text)-p.pos < len(word) || p.text[p.pos:p.pos+len(word)] != word {
+		return errSyntax
+	}
+	p.pos += len(word)
+	return nil
+}
+
+// number reads a number (RFC 8259 §6) and refuses one that overflows a
+// float64, as RFC 7493 §2.2 advises: readers disagree on what it means.
+func (p *parser) number() error {
+	start := p.pos
+	exponent := false
+	if p.peek() == '-' {
+		p.pos++
+	}
+	if p.peek() == '0' {
+		p.pos++
+	} else if !p.digits() {
+		return errSyntax
+	}
+	if p.peek() == '.' {
+		p.pos++
+		if !p.digits() {
+			return errSyntax
+		}
+	}
+	if c := p.peek(); c == 'e' || c == 'E' {
+		exponent = true
+		p.pos++
+		if c := p.peek(); c == '+' || c == '-' {
+			p.pos++
+		}
+		if !p.digits() {
+			return errSyntax
+		}
+	}
+	if text := p.text[start:p.pos]; exponent || len(text) > 300 {
+		if _, err := strconv.ParseFloat(text, 64); err != nil {
+			return errNumber
+		}
+	}
+	return nil
+}
+
+func (p *parser) digits() bool {
+	start := p.pos
+	for c := p.peek(); '0' <= c && c <= '9'; c = p.peek() {
+		p.pos++
+	}
+	return p.pos > start
+}
+
+// str reads a string whose opening quote is next.
+func (p *parser) str() (escaped bool, err error) {
+	p.pos++ // the quote
+	for p.pos < len(p.text) {
+		c := p.text[p.pos]
+		p.pos++
+		switch {
+		case c == '"':
+			return escaped, nil
+		case c == '\\':
+			escaped = true
+			if err := p.escape(); err != nil {
+				return true, err
+			}
+		case c < 0x20:
+			return escaped, errSyntax
+		}
+	}
+	return escaped, errSyntax
+}
+
+// escape reads what follows a backslash, a surrogate pair as a whole.
+func (p *parser) escape() error {
+	c := p.peek()
+	p.pos++
+	switch c {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return nil
+	case 'u':
+	default:
+		return errSyntax
+	}
+	unit, ok := p.hex4()
+	if !ok {
+		return errSyntax
+	}
+	switch {
+	case unit < 0xd800 || unit > 0xdfff:
+		return nil
+	case unit > 0xdbff: // a low surrogate comes second only
+		return errUTF8
+	}
+	if p.literal(`\u`) != nil {
+		return errUTF8
+	}
+	if low, ok := p.hex4(); !ok || low < 0xdc00 || low > 0xdfff {
+		return errUTF8
+	}
+	return nil
+}
+
+func (p *parser) hex4() (uint64, bool) {
+	if len(p.text)-p.pos < 4 {
+		return 0, false
+	}
+	// Sixteen bits of base 16: ParseUint takes neither a sign nor an underscore here.
+	unit, err := strconv.ParseUint(p.text[p.pos:p.pos+4], 16, 16)
+	p.pos += 4
+	return unit, err == nil
+}
+
+// Unquote returns the text of a string, and false for any other value.
+func (v Value) Unquote() (string, bool) {
+	if v.Kind != String {
+		return "", false
+	}
+	if !v.escaped {
+		return v.Text[1 : len(v.Text)-1], true
+	}
+	var s string
+	// The text is a JSON string without a lone surrogate, so this neither
+	// fails nor replaces anything.
+	_ = json.Unmarshal([]byte(v.Text), &s)
+	return s, true
+}
+
+// Strings returns the elements of an array of strings, and false for any other
+// value. Unlike encoding/json it takes no null for a string.
+func (v Value) Strings() ([]string, bool) {
+	if v.Kind != Array {
+		return nil, false
+	}
+	p := parser{text: v.Text, pos: 1}
+	elements := []string{}
+	if p.next(']') {
+		return elements, true
+	}
+	for {
+		// Everything here was read once already, so it is well formed.
+		element, _ := p.value(0)
+		s, ok := element.Unquote()
+		if !ok {
+			return nil, false
+		}
+		elements = append(elements, s)
+		if !p.next(',') {
+			return elements, true
+		}
+	}
+}
+
+// Float returns a number's value, and false for any other value.
+func (v Value) Float() (float64, bool) {
+	if v.Kind != Number {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(v.Text, 64)
+	return f, err == nil
+}

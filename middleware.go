@@ -1,0 +1,390 @@
+package jwthttp
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// Middleware authenticates requests. [New] makes one; Optional, RequireScopes,
+// RequireAnyScope and Require derive others that share its configuration: a
+// family. A Middleware never changes and is safe for concurrent use. Its zero
+// value is of no use.
+//
+// A Handler inside another one of its family authenticates no second time: it
+// judges its own requirements on the token that the outer one verified. So a
+// site-wide Handler and stricter ones on groups and routes go together at no
+// extra cost.
+type Middleware struct {
+	family   *family
+	optional bool
+	scopes   []scopeRule
+	rules    []func(*http.Request) error
+
+	needed           []string // all scopes that scopes mention, in their order
+	missingChallenge string
+	scopeChallenge   string
+}
+
+// scopeRule asks for all of its scopes, or for any of them.
+type scopeRule struct {
+	scopes []string
+	any    bool
+}
+
+// New returns a Middleware for tokens whose claims decode into a T, with
+// encoding/json: a struct, a map such as jwt.MapClaims, or a pointer to one. If
+// T or *T has a method Validate() error, it is called on each request's claims,
+// and its error is a 401.
+//
+// If something is wrong with the options, New reports all of it at once, each
+// with field, value and reason.
+func New[T any](opts Options) (*Middleware, error) {
+	f, err := newFamily(opts)
+	if !decodesObject(reflect.TypeFor[T]()) {
+		err = errors.Join(err, fmt.Errorf("jwthttp: T: %q: a JSON object does not decode into it", reflect.TypeFor[T]()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.decode = decodeClaims[T]
+	f.claimsKey = claimsKey[T]{}
+	return (&Middleware{family: f}).withChallenges(), nil
+}
+
+// decodesObject reports whether encoding/json can decode an object into a t.
+func decodesObject(t reflect.Type) bool {
+	unmarshaler := reflect.TypeFor[json.Unmarshaler]()
+	for t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return true
+	case reflect.Interface:
+		return t.NumMethod() == 0
+	}
+	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
+}
+
+type validator interface{ Validate() error }
+
+func decodeClaims[T any](payload []byte) (any, error) {
+	c := new(claims[T])
+	if err := json.Unmarshal(payload, &c.value); err != nil {
+		return nil, err
+	}
+	v, ok := any(&c.value).(validator)
+	if !ok && reflect.TypeFor[T]().Kind() != reflect.Struct { // a pointer or an interface
+		v, ok = any(c.value).(validator)
+	}
+	if ok {
+		if err := v.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// withChallenges completes a Middleware of new requirements.
+func (m *Middleware) withChallenges() *Middleware {
+	m.needed = nil
+	for _, rule := range m.scopes {
+		for _, scope := range rule.scopes {
+			if !slices.Contains(m.needed, scope) {
+				m.needed = append(m.needed, scope)
+			}
+		}
+	}
+	build := func(reason Reason) string {
+		e := refuse(reason, nil)
+		e.Scopes = m.needed
+		return e.buildChallenge(m.family.realm, m.family.metadataURL)
+	}
+	m.missingChallenge, m.scopeChallenge = build(ReasonMissing), build(ReasonScope)
+	return m
+}
+
+// Optional returns a Middleware that also admits a request without a token,
+// unless it has requirements, each of which needs one. It never admits a bad
+// token: a page that should show a login link to a visitor with an expired
+// cookie must clear the cookie in an ErrorHandler (see the package's examples).
+func (m *Middleware) Optional() *Middleware {
+	d := *m
+	d.optional = true
+	return &d
+}
+
+// RequireScopes returns a Middleware that also needs a token with all of the
+// given scopes. It panics without scopes, and for text that RFC 6749 §3.3 does
+// not allow in a scope.
+func (m *Middleware) RequireScopes(all ...string) *Middleware {
+	return m.requireScopes("RequireScopes", scopeRule{scopes: slices.Clone(all)})
+}
+
+// RequireAnyScope returns a Middleware that also needs a token with at least
+// one of the given scopes. It panics as RequireScopes does.
+func (m *Middleware) RequireAnyScope(anyOf ...string) *Middleware {
+	return m.requireScopes("RequireAnyScope", scopeRule{scopes: slices.Clone(anyOf), any: true})
+}
+
+func (m *Middleware) requireScopes(name string, rule scopeRule) *Middleware {
+	if len(rule.scopes) == 0 {
+		panic("jwthttp: " + name + " without a scope")
+	}
+	for _, scope := range rule.scopes {
+		if notScopeToken(scope) {
+			panic(fmt.Sprintf("jwthttp: %s: %q is not one scope", name, scope))
+		}
+	}
+	d := *m
+	d.scopes = append(slices.Clip(m.scopes), rule)
+	return d.withChallenges()
+}
+
+// Require returns a Middleware that also asks rule, after all scopes, about
+// each request with a token. The rule finds the claims in the request's
+// context. Its error refuses the request: with 403, or if it is an [*Error],
+// as that says. Rules run in the order in which they were added.
+//
+// Around an [http.ServeMux], a rule runs before routing and sees empty path
+// values; put the Handler on the route for a rule that needs them. Require
+// panics if rule is nil.
+func (m *Middleware) Require(rule func(*http.Request) error) *Middleware {
+	if rule == nil {
+		panic("jwthttp: Require of a nil rule")
+	}
+	d := *m
+	d.rules = append(slices.Clip(m.rules), rule)
+	return &d
+}
+
+// Handler returns a handler that calls next for requests that are admitted,
+// with their claims in the context ([ClaimsFromContext], [TokenFromContext]),
+// and answers all others itself. It panics if next is nil.
+//
+// CORS goes outside of it: a preflight request carries no token.
+func (m *Middleware) Handler(next http.Handler) http.Handler {
+	if next == nil {
+		panic("jwthttp: Handler of a nil handler")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, e := m.decide(r)
+		if e != nil {
+			m.answer(w, r, e)
+			return
+		}
+		if a := m.admission(r); a.token != nil && a.token.Source == SourceQuery {
+			protectQueryToken(w.Header())
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Authenticate decides about r without answering it. If it admits r, it returns
+// it with the claims in its context. Otherwise the error is an [*Error], for
+// [WriteError] or a framework's own way of answering.
+//
+// Use the returned request in both cases: a query token is gone from it. A
+// response to an admitted one should have the Cache-Control and Referrer-Policy
+// that Handler would set: private, and no-referrer.
+func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
+	r, e := m.decide(r)
+	if e != nil { // not returned as it is: a nil *Error is no nil error
+		return r, e
+	}
+	return r, nil
+}
+
+// admission returns what this family decided about an admitted request.
+func (m *Middleware) admission(r *http.Request) *authentication {
+	a, _ := r.Context().Value(m.family).(*authentication)
+	return a
+}
+
+// decide authenticates r unless a Handler of the family has done so, applies
+// m's requirements, and tells the Observer.
+func (m *Middleware) decide(r *http.Request) (*http.Request, *Error) {
+	now := time.Now()
+	var e *Error
+	a := m.admission(r)
+	nested := a != nil
+	if !nested {
+		r, a, e = m.family.authenticate(r, now)
+	}
+	if e == nil {
+		e = m.judge(a)
+	}
+	admitted := r
+	if e == nil {
+		admitted = a.enter(r, nested)
+		e = m.askRules(admitted)
+	}
+	if e != nil {
+		m.setChallenge(e)
+		admitted = r // without the claims: they are for who is let in
+	}
+	if m.family.observer != nil {
+		m.family.observer(admitted, Event{
+			Token:     a.token.clone(),
+			Err:       e,
+			Unchecked: e == nil && a.unchecked,
+			Took:      time.Since(now),
+		})
+	}
+	return admitted, e
+}
+
+// authenticate finds and verifies the token of r. It returns r without a query
+// token, and what is known of the token even if it is refused.
+func (f *family) authenticate(r *http.Request, now time.Time) (*http.Request, *authentication, *Error) {
+	a := &authentication{Context: r.Context(), family: f}
+	c, err := find(f.extract, r)
+	r = withoutParams(r, c.params())
+	switch {
+	case errors.Is(err, ErrNoToken):
+		return r, a, nil
+	case errors.Is(err, ErrMultipleTokens):
+		return r, a, refuse(ReasonMultiple, err)
+	case err != nil:
+		return r, a, refuseCredential(err)
+	}
+	if e := f.guard(r, c.Source); e != nil {
+		return r, a, e
+	}
+	var e *Error
+	if a.token, a.claims, e = f.verify(r.Context(), c, now); e != nil {
+		return r, a, e
+	}
+	a.unchecked, e = f.checkRevoked(r.Context(), a.token)
+	return r, a, e
+}
+
+// guard keeps other sites from using a token that the browser sends unasked.
+func (f *family) guard(r *http.Request, source Source) *Error {
+	if source == SourceHeader || source == SourceQuery {
+		return nil
+	}
+	if len(r.Header["Upgrade"]) > 0 {
+		// A GET, but one that opens a channel for changes in both directions,
+		// without the same-origin policy.
+		upgrade := *r
+		upgrade.Method = http.MethodPost
+		r = &upgrade
+	}
+	if err := f.crossOrigin.Check(r); err != nil {
+		return refuse(ReasonCrossOrigin, err)
+	}
+	return nil
+}
+
+// judge applies m's own requirements to what its family has authenticated.
+func (m *Middleware) judge(a *authentication) *Error {
+	if a.token == nil {
+		if m.optional && len(m.scopes) == 0 && len(m.rules) == 0 {
+			return nil
+		}
+		return refuse(ReasonMissing, ErrNoToken)
+	}
+	for _, rule := range m.scopes {
+		if !rule.admits(a.token.Scopes) {
+			return refuse(ReasonScope, fmt.Errorf("token has scopes %.200q, want %q", a.token.Scopes, m.needed))
+		}
+	}
+	return nil
+}
+
+// askRules applies m's Require rules to an otherwise admitted request.
+func (m *Middleware) askRules(r *http.Request) *Error {
+	for _, rule := range m.rules {
+		if err := rule(r); err != nil {
+			return refusal(err)
+		}
+	}
+	return nil
+}
+
+func (rule scopeRule) admits(granted []string) bool {
+	for _, scope := range rule.scopes {
+		if slices.Contains(granted, scope) == rule.any {
+			return rule.any
+		}
+	}
+	return !rule.any
+}
+
+// setChallenge completes a refusal with what this Middleware asks for.
+func (m *Middleware) setChallenge(e *Error) {
+	switch {
+	case e.challenge != "" || !e.challenged(): // made by another Middleware, or without one
+	case e.Reason == ReasonMissing && e.Status == http.StatusUnauthorized:
+		e.challenge = m.missingChallenge
+	case e.Reason == ReasonScope && e.Scopes == nil:
+		e.Scopes = slices.Clone(m.needed)
+		e.challenge = m.scopeChallenge
+	case e.Status == answers[e.Reason].status && e.Code == answers[e.Reason].code:
+		e.challenge = m.family.challenges[e.Reason]
+	default:
+		e.challenge = e.buildChallenge(m.family.realm, m.family.metadataURL)
+	}
+}
+
+// answer writes a refusal.
+func (m *Middleware) answer(w http.ResponseWriter, r *http.Request, e *Error) {
+	if m.family.errorHandler == nil {
+		WriteError(w, e)
+		return
+	}
+	e.writeHeaders(w.Header())
+	refused := &refusedWriter{ResponseWriter: w, status: e.Status}
+	m.family.errorHandler(refused, r, e)
+	refused.writeStatus()
+}
+
+// refusedWriter gives a refusal its status if the ErrorHandler writes none.
+type refusedWriter struct {
+	http.ResponseWriter
+	status int
+	wrote  bool
+}
+
+func (w *refusedWriter) writeStatus() {
+	if !w.wrote {
+		w.WriteHeader(w.status)
+	}
+}
+
+func (w *refusedWriter) WriteHeader(status int) {
+	w.wrote = w.wrote || status >= 200 || status == http.StatusSwitchingProtocols
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *refusedWriter) Write(b []byte) (int, error) {
+	w.writeStatus() // without it net/http would say 200
+	return w.ResponseWriter.Write(b)
+}
+
+// FlushError is for http.ResponseController, which finds the other features
+// of the ResponseWriter through Unwrap.
+func (w *refusedWriter) FlushError() error {
+	w.writeStatus()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *refusedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// protectQueryToken keeps a response to a URL with a token out of shared
+// caches, and the URL out of Referer fields (RFC 6750 §5.3). A handler, or
+// whoever came before, may have said so in its own words.
+func protectQueryToken(h http.Header) {
+	if len(h["Cache-Control"]) == 0 {
+		h.Set("Cache-Control", "private") // RFC 6750 §2.3
+	}
+	if len(h["Referrer-Policy"]) == 0 {
+		h.Set("Referrer-Policy", "no-referrer")
+	}
+}

@@ -1,0 +1,375 @@
+package jwthttp
+
+import (
+	"container/heap"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unique"
+)
+
+// checkRevoked asks Options.Revoked about a verified token. unchecked means
+// that it failed, and that FailOpen admits the token.
+func (f *family) checkRevoked(ctx context.Context, t *Token) (unchecked bool, e *Error) {
+	if f.revoked == nil {
+		return false, nil
+	}
+	revoked, err := f.askRevoked(ctx, t)
+	switch {
+	case err == nil && !revoked:
+		return false, nil
+	case err == nil || errors.Is(err, ErrRevoked) || revoked && f.failOpen:
+		// A failure that says "revoked" must not be one that admits.
+		return false, refuse(ReasonRevoked, ErrRevoked)
+	case f.failOpen && ctx.Err() == nil:
+		// Not for a request that has ended itself: hanging up would be a way
+		// to use a revoked token.
+		return true, nil
+	}
+	return false, refuse(ReasonRevocationUnavailable, err)
+}
+
+// askRevoked calls the hook within its deadline, and makes a panic an error.
+func (f *family) askRevoked(ctx context.Context, t *Token) (revoked bool, err error) {
+	deadline := time.Now().Add(f.revocationTimeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			revoked, err = false, fmt.Errorf("revocation check panicked: %v", p)
+		}
+	}()
+	revoked, err = f.revoked(ctx, t.clone())
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil && !time.Now().Before(deadline) {
+		err = context.DeadlineExceeded // its timer is only about to fire
+	}
+	return revoked, err
+}
+
+// Revocation names tokens to refuse. It has exactly one of ID, Fingerprint,
+// Subject, SessionID and ClientID; or none of them, for all tokens of Issuer.
+type Revocation struct {
+	_ struct{}
+
+	// Issuer is the "iss" of the tokens. An empty one means tokens without
+	// "iss"; it cannot stand alone. It does not matter beside a Fingerprint,
+	// which covers "iss" too.
+	Issuer string
+
+	ID          string // the token with this "jti"
+	Fingerprint string // the token with this [Token.Fingerprint]
+	Subject     string // tokens with this "sub"
+	SessionID   string // tokens with this "sid"
+	ClientID    string // tokens with this "client_id" or "azp"
+
+	// IssuedUntil ends the tokens whose "iat" is not later, and those
+	// without "iat". It is required but for ID and Fingerprint, which need
+	// none. At most 5 minutes ahead, for issuers whose clock runs fast.
+	//
+	// Most issuers write "iat" in whole seconds. A token issued later in the
+	// very second of IssuedUntil is therefore refused too: after "sign out
+	// everywhere", let the next login wait for the next second, or issue its
+	// token with an "iat" in fractions.
+	IssuedUntil time.Time
+
+	// Expires is when the last of the tokens has expired; the entry is kept 5
+	// minutes longer, the largest Leeway. Zero means until it is removed. An
+	// Expires that is too early revives tokens.
+	Expires time.Time
+}
+
+// maxAhead is how far IssuedUntil may lie in the future.
+const maxAhead = 5 * time.Minute
+
+// RevocationList is a set of [Revocation] values in memory; its method Revoked fits
+// [Options].Revoked. The zero value is an empty list, ready for use. It is safe
+// for concurrent use and has no goroutine; what has expired leaves it with
+// later calls of Add, Remove and Len.
+//
+// IT FORGETS EVERYTHING WHEN THE PROGRAM ENDS, AND NO OTHER PROGRAM SEES IT.
+// After a restart, and on a second machine, all tokens that it ended are valid
+// again until they expire. Use it alone only where that is acceptable; with
+// short-lived tokens it often is.
+type RevocationList struct {
+	mu      sync.RWMutex
+	entries [revocationKinds]map[revocationKey]*revocationEntry
+	expiry  expiryHeap // the entries that expire
+	peak    int        // the most entries since the maps were last made
+}
+
+type revocationKind uint8
+
+const (
+	revokeIssuer revocationKind = iota
+	revokeID
+	revokeFingerprint
+	revokeSubject
+	revokeSession
+	revokeClient
+
+	revocationKinds = iota
+)
+
+// revocationKey finds an entry among those of its kind. The value of a
+// fingerprint is its 32 bytes.
+type revocationKey struct{ issuer, value string }
+
+// revocationEntry is kept small: there may be millions.
+type revocationEntry struct {
+	key     revocationKey
+	until   int64 // IssuedUntil in Unix nanoseconds
+	expires int64 // Expires in Unix seconds, rounded up; 0: never
+	index   int32 // in the heap; -1: not in it
+	kind    revocationKind
+}
+
+// parse returns the kind and the key of a Revocation, or an error if it is not
+// clear which tokens it means.
+func (r Revocation) parse() (kind revocationKind, key revocationKey, err error) {
+	key.issuer = r.Issuer
+	named := 0
+	for _, field := range []struct {
+		kind  revocationKind
+		value string
+	}{
+		{revokeID, r.ID}, {revokeFingerprint, r.Fingerprint}, {revokeSubject, r.Subject},
+		{revokeSession, r.SessionID}, {revokeClient, r.ClientID},
+	} {
+		if field.value != "" {
+			kind, key.value = field.kind, field.value
+			named++
+		}
+	}
+	switch {
+	case named > 1:
+		return kind, key, errors.New("jwthttp: Revocation: more than one of ID, Fingerprint, Subject, SessionID and ClientID")
+	case named == 0 && r.Issuer == "":
+		return kind, key, errors.New("jwthttp: Revocation: names no tokens")
+	case kind == revokeFingerprint:
+		sum, err := hex.DecodeString(r.Fingerprint)
+		if err != nil || len(sum) != 32 || strings.ToLower(r.Fingerprint) != r.Fingerprint {
+			return kind, key, fmt.Errorf("jwthttp: Revocation.Fingerprint: %.80q: want 64 lower-case hexadecimal digits", r.Fingerprint)
+		}
+		return kind, revocationKey{value: string(sum)}, nil
+	}
+	return kind, key, nil
+}
+
+// Add puts r on the list; the tokens it names are refused from its return on.
+// Adding the same tokens again keeps the later of each of the times. An error
+// means that r is not clear or not allowed, and that nothing was added.
+func (l *RevocationList) Add(r Revocation) error {
+	kind, key, err := r.parse()
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if r.IssuedUntil.IsZero() && kind != revokeID && kind != revokeFingerprint {
+		return errors.New("jwthttp: Revocation.IssuedUntil: required without ID or Fingerprint")
+	}
+	if r.IssuedUntil.After(now.Add(maxAhead)) {
+		return fmt.Errorf("jwthttp: Revocation.IssuedUntil: %q: more than 5 minutes ahead", r.IssuedUntil)
+	}
+	e := revocationEntry{until: unixNano(r.IssuedUntil), kind: kind, index: -1}
+	if !r.Expires.IsZero() {
+		e.expires = max(1, r.Expires.Add(time.Second-1).Unix())
+	}
+	// Copies: the caller's strings may be part of a whole token's text, and
+	// issuers are few.
+	e.key = revocationKey{issuer: unique.Make(key.issuer).Value(), value: strings.Clone(key.value)}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.purge(now, purgeSome)
+	l.put(e)
+	return nil
+}
+
+// unixNano is t in Unix nanoseconds, or -1 if that is before every possible "iat".
+func unixNano(t time.Time) int64 {
+	if t.Unix() < 0 {
+		return -1
+	}
+	return t.UnixNano()
+}
+
+// put adds an entry, or extends the one that is there.
+func (l *RevocationList) put(e revocationEntry) {
+	if old, ok := l.entries[e.kind][e.key]; ok {
+		e.until = max(e.until, old.until)
+		if e.expires != 0 && (old.expires == 0 || old.expires > e.expires) {
+			e.expires = old.expires
+		}
+		l.drop(old)
+	}
+	if l.entries[e.kind] == nil {
+		l.entries[e.kind] = make(map[revocationKey]*revocationEntry)
+	}
+	l.entries[e.kind][e.key] = &e
+	if e.expires != 0 {
+		heap.Push(&l.expiry, &e)
+	}
+	l.peak = max(l.peak, l.len())
+}
+
+// Remove takes the entry for the tokens that r names off the list; its times
+// do not matter. Removing what is not there is no error.
+func (l *RevocationList) Remove(r Revocation) {
+	kind, key, err := r.parse()
+	if err != nil {
+		return // Add refused it, too
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e, ok := l.entries[kind][key]; ok {
+		l.drop(e)
+	}
+	l.purge(time.Now(), purgeSome)
+}
+
+func (l *RevocationList) drop(e *revocationEntry) {
+	delete(l.entries[e.kind], e.key)
+	if e.index >= 0 {
+		heap.Remove(&l.expiry, int(e.index))
+	}
+}
+
+// RevokeToken ends one token, as a logout does: by issuer and "jti", or by
+// fingerprint if it has no "jti". The entry lives as long as the token; a token
+// without "exp" stays revoked until it is removed.
+func (l *RevocationList) RevokeToken(t *Token) error {
+	if t == nil {
+		return errors.New("jwthttp: RevokeToken: no token")
+	}
+	r := Revocation{Issuer: t.Issuer, ID: t.ID, Expires: t.ExpiresAt}
+	if t.ID == "" {
+		if r.Fingerprint = t.Fingerprint(); r.Fingerprint == "" {
+			return errors.New("jwthttp: RevokeToken: token made by hand has neither ID nor fingerprint")
+		}
+	}
+	return l.Add(r)
+}
+
+// Revoked reports whether the list has an entry for t. It is a [RevokedFunc],
+// needs no context, and fails for a nil Token only.
+func (l *RevocationList) Revoked(_ context.Context, t *Token) (bool, error) {
+	if t == nil {
+		return false, errors.New("jwthttp: Revoked: no token")
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for kind, value := range [revocationKinds]string{
+		revokeID: t.ID, revokeSubject: t.Subject, revokeSession: t.SessionID, revokeClient: t.ClientID,
+	} {
+		if len(l.entries[kind]) == 0 {
+			continue // a kind the list does not hold costs nothing
+		}
+		key := revocationKey{issuer: t.Issuer, value: value}
+		switch revocationKind(kind) {
+		case revokeFingerprint:
+			sum, ok := t.sum()
+			if !ok {
+				continue
+			}
+			key = revocationKey{value: string(sum[:])}
+		case revokeIssuer:
+		default:
+			if value == "" {
+				continue
+			}
+		}
+		if e, ok := l.entries[kind][key]; ok && e.ends(t) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ends reports whether e, which names t, is in force and old enough for it.
+func (e *revocationEntry) ends(t *Token) bool {
+	if e.dead(time.Now()) {
+		return false
+	}
+	if e.kind == revokeID || e.kind == revokeFingerprint || t.IssuedAt.IsZero() {
+		return true
+	}
+	return !t.IssuedAt.After(time.Unix(0, e.until))
+}
+
+// dead reports whether the tokens of e have expired for every Leeway.
+func (e *revocationEntry) dead(now time.Time) bool {
+	return e.expires != 0 && now.After(time.Unix(e.expires, 0).Add(maxLeeway))
+}
+
+// Len returns the number of entries in force. It clears out expired ones, so it
+// may take a while after many of them expired at once.
+func (l *RevocationList) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.purge(time.Now(), l.len())
+	return l.len()
+}
+
+func (l *RevocationList) len() int {
+	n := 0
+	for _, entries := range l.entries {
+		n += len(entries)
+	}
+	return n
+}
+
+// purgeSome is how many expired entries one change of the list clears out at
+// the most: more than it adds, and few enough that nobody waits.
+const purgeSome = 16
+
+// purge clears out expired entries, the earliest first.
+func (l *RevocationList) purge(now time.Time, most int) {
+	for ; most > 0 && len(l.expiry) > 0 && l.expiry[0].dead(now); most-- {
+		l.drop(l.expiry[0])
+	}
+	// A map never shrinks. Copying what is left of it costs each entry that
+	// went a constant share.
+	if n := l.len(); l.peak > 1024 && n < l.peak/4 {
+		for kind, entries := range l.entries {
+			fresh := make(map[revocationKey]*revocationEntry, len(entries))
+			for key, e := range entries {
+				fresh[key] = e
+			}
+			l.entries[kind] = fresh
+		}
+		l.expiry = append(expiryHeap(nil), l.expiry...)
+		l.peak = n
+	}
+}
+
+// expiryHeap is a [heap.Interface] of entries by when they expire.
+type expiryHeap []*revocationEntry
+
+func (h expiryHeap) Len() int           { return len(h) }
+func (h expiryHeap) Less(i, j int) bool { return h[i].expires < h[j].expires }
+func (h expiryHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = int32(i), int32(j)
+}
+
+func (h *expiryHeap) Push(x any) {
+	e := x.(*revocationEntry)
+	e.index = int32(len(*h))
+	*h = append(*h, e)
+}
+
+func (h *expiryHeap) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	(*h)[last] = nil
+	e.index = -1
+	*h = (*h)[:last]
+	return e
+}

@@ -1,0 +1,120 @@
+package jwthttp
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Token is what was verified about a token, whatever type its claims decode
+// into. Strings are empty and times zero where the token has no such claim.
+//
+// The compact token itself is only to be had from [Token.Raw]: no way of
+// printing, logging or marshalling a Token shows it.
+type Token struct {
+	Issuer    string // iss
+	Subject   string // sub
+	ID        string // jti
+	SessionID string // sid (OpenID Connect)
+	ClientID  string // client_id (RFC 9068), or azp where that is missing
+
+	Audience []string // aud
+
+	IssuedAt  time.Time // iat, in UTC
+	NotBefore time.Time // nbf, in UTC
+	ExpiresAt time.Time // exp, in UTC; zero only under Issuer.NoExpiry
+
+	// Scopes are those of "scope", separated by single spaces (RFC 8693
+	// §4.2), or without that claim those of "scp", a string of the same form
+	// or an array.
+	Scopes []string
+
+	Algorithm string // alg
+	KeyID     string // kid
+	Type      string // typ, as the token spells it
+	Source    Source // where the request had it
+
+	raw *string // behind a pointer, where fmt does not follow it
+}
+
+// Raw returns the compact token, for passing it on to another service. It is
+// empty for a Token made by hand. Keep it out of logs.
+func (t *Token) Raw() string {
+	if t.raw == nil {
+		return ""
+	}
+	return *t.raw
+}
+
+// Fingerprint returns the SHA-256 of the token's header and payload as 64
+// lower-case hexadecimal digits. It leaves the signature out, since some
+// signatures have several valid spellings. It is empty for a Token made by hand.
+func (t *Token) Fingerprint() string {
+	sum, ok := t.sum()
+	if !ok {
+		return ""
+	}
+	return hex.EncodeToString(sum[:])
+}
+
+func (t *Token) sum() (sum [sha256.Size]byte, ok bool) {
+	raw := t.Raw()
+	if raw == "" {
+		return sum, false
+	}
+	return sha256.Sum256([]byte(raw[:strings.LastIndexByte(raw, '.')])), true
+}
+
+// Claims decodes the token's payload into v with [json.Unmarshal]. It returns
+// an error for a Token made by hand, which has none.
+func (t *Token) Claims(v any) error {
+	raw := t.Raw()
+	if raw == "" {
+		return errors.New("jwthttp: token made by hand has no payload")
+	}
+	_, rest, _ := strings.Cut(raw, ".")
+	segment, _, _ := strings.Cut(rest, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(segment)
+	if err != nil {
+		return fmt.Errorf("jwthttp: payload of a verified token: %w", err)
+	}
+	return json.Unmarshal(payload, v)
+}
+
+// String describes the token by issuer, subject and ID.
+func (t Token) String() string {
+	return fmt.Sprintf("token of %q for %q (jti %q)", t.Issuer, t.Subject, t.ID)
+}
+
+// GoString is String, for %#v.
+func (t Token) GoString() string { return t.String() }
+
+// LogValue has the token's issuer, subject, ID, key and expiry, for log/slog.
+func (t Token) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("iss", t.Issuer),
+		slog.String("sub", t.Subject),
+		slog.String("jti", t.ID),
+		slog.String("alg", t.Algorithm),
+		slog.String("kid", t.KeyID),
+		slog.Time("exp", t.ExpiresAt),
+	)
+}
+
+// clone returns a copy that shares nothing that can be changed.
+func (t *Token) clone() *Token {
+	if t == nil {
+		return nil
+	}
+	c := *t
+	c.Audience = slices.Clone(t.Audience)
+	c.Scopes = slices.Clone(t.Scopes)
+	return &c
+}
