@@ -412,13 +412,17 @@ func withoutParams(r *http.Request, params []string) *http.Request {
 	if len(params) == 0 {
 		return r
 	}
+	query, found := cutParams(r.URL.RawQuery, params)
+	if !found {
+		return r
+	}
 	clean := r.WithContext(r.Context())
 	u := *r.URL
-	u.RawQuery = cutParams(u.RawQuery, params)
+	u.RawQuery = query
 	clean.URL = &u
-	if before, query, ok := strings.Cut(r.RequestURI, "?"); ok {
-		clean.RequestURI = before
-		if query = cutParams(query, params); query != "" {
+	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
+		clean.RequestURI = path
+		if query, _ = cutParams(query, params); query != "" {
 			clean.RequestURI += "?" + query
 		}
 	}
@@ -440,21 +444,27 @@ func withoutParams(r *http.Request, params []string) *http.Request {
 }
 
 // cutParams takes parameters out of a raw query without touching another byte
-// of it: a signature over the rest must still hold.
-func cutParams(query string, params []string) string {
-	var kept strings.Builder
-	first := true
-	for pair := range strings.SplitSeq(query, "&") {
-		if slices.ContainsFunc(params, func(param string) bool { return isParam(pair, param) }) {
-			continue
-		}
-		if !first {
-			kept.WriteByte('&')
-		}
-		first = false
-		kept.WriteString(pair)
+// of it: a signature over the rest must still hold. It reports whether there
+// were any.
+func cutParams(query string, params []string) (rest string, found bool) {
+	cut := func(pair string) bool {
+		return slices.ContainsFunc(params, func(param string) bool { return isParam(pair, param) })
 	}
-	return kept.String()
+	for pair := range strings.SplitSeq(query, "&") {
+		found = found || cut(pair)
+	}
+	if !found {
+		return query, false
+	}
+	var kept strings.Builder
+	separator := ""
+	for pair := range strings.SplitSeq(query, "&") {
+		if !cut(pair) {
+			kept.WriteString(separator + pair)
+			separator = "&"
+		}
+	}
+	return kept.String(), true
 }
 
 // isToken reports whether s is a token in the sense of RFC 9110 §5.6.2.
