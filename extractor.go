@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/textproto"
@@ -58,8 +59,8 @@ type Credential struct {
 // String describes the credential without its token.
 func (c Credential) String() string { return fmt.Sprintf("credential from %s %q", c.Source, c.Name) }
 
-// GoString is String, for %#v.
-func (c Credential) GoString() string { return c.String() }
+// Format prints String whatever the verb: with %d fmt would print the fields.
+func (c Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 // LogValue is String, for log/slog.
 func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) }

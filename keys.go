@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/big"
 	"slices"
@@ -69,11 +70,10 @@ func (s KeySet) find(kid string) (any, error) {
 	return key, nil
 }
 
-// String lists the names of the keys, sorted.
-func (s KeySet) String() string { return fmt.Sprintf("key set %q", slices.Sorted(maps.Keys(s))) }
-
-// GoString is String, for %#v.
-func (s KeySet) GoString() string { return s.String() }
+// Format prints the names of the keys, sorted, whatever the verb.
+func (s KeySet) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "key set %q", slices.Sorted(maps.Keys(s)))
+}
 
 // StaticKey makes a [KeySource] of one key: an HMAC secret of at least the
 // hash's size as []byte, an *rsa.PublicKey of 2048 bits or more, an
@@ -87,8 +87,8 @@ func (s staticKey) KeyfuncCtx(context.Context) jwt.Keyfunc {
 	return func(*jwt.Token) (any, error) { return s.key, nil }
 }
 
-func (staticKey) String() string   { return "static key" }
-func (staticKey) GoString() string { return "static key" }
+// Format keeps the key out of whatever prints the Options.
+func (staticKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "static key") }
 
 // methods are golang-jwt's signing methods by "alg", but for RSASSA-PSS: it
 // accepts any length of salt, where RFC 7518 §3.5 wants the hash's. They are

@@ -449,10 +449,10 @@ func TestKeysCanRotateUnderAnAtomicPointer(t *testing.T) {
 
 func TestPrintingKeysShowsNone(t *testing.T) {
 	opts := options(issuer(), issuerWith(jwthttp.KeySet{"k1": secret}, "HS256"))
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		for _, v := range []any{opts, opts.Issuers[0], opts.Issuers[1], opts.Issuers[1].Keys, mustNew[testClaims](t, options())} {
 			text := fmt.Sprintf(verb, v)
-			if strings.Contains(text, string(secret)) || strings.Contains(text, "48 49 50") || strings.Contains(text, "0x30, 0x31") {
+			if strings.Contains(text, string(secret)) || strings.Contains(text, "48 49 50") || strings.Contains(text, "303132") || strings.Contains(text, "0x30, 0x31") {
 				t.Errorf("%s of %T shows the secret: %s", verb, v, text)
 			}
 		}
