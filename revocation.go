@@ -6,10 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"maps"
 	"strings"
 	"sync"
 	"time"
-	"unique"
 )
 
 // checkRevoked asks Options.Revoked about a verified token. unchecked means
@@ -99,8 +100,9 @@ const maxAhead = 5 * time.Minute
 // short-lived tokens it often is.
 type RevocationList struct {
 	mu      sync.RWMutex
-	entries [revocationKinds]map[revocationKey]*revocationEntry
-	expiry  expiryHeap // the entries that expire
+	seeds   [2]maphash.Seed // made with the first entry
+	entries [revocationKinds]map[revocationHash]revocationTimes
+	expiry  expiryHeap // when to look which entry has expired
 	peak    int        // the most entries since the maps were last made
 }
 
@@ -117,17 +119,26 @@ const (
 	revocationKinds = iota
 )
 
-// revocationKey finds an entry among those of its kind. The value of a
-// fingerprint is its 32 bytes.
+// revocationKey says which tokens of a kind. The value of a fingerprint is its
+// 32 bytes.
 type revocationKey struct{ issuer, value string }
 
-// revocationEntry is kept small: there may be millions.
-type revocationEntry struct {
-	key     revocationKey
+// revocationHash finds an entry among those of its kind, with less memory and
+// fewer cache misses than its revocationKey would. The 128 bits come from two
+// secret seeds, so nobody can choose names that collide; that two do by chance
+// is less likely than a broken memory cell, and would refuse a token, not
+// admit one.
+type revocationHash [2]uint64
+
+func (l *RevocationList) hash(key revocationKey) revocationHash {
+	return revocationHash{maphash.Comparable(l.seeds[0], key), maphash.Comparable(l.seeds[1], key)}
+}
+
+// revocationTimes are an entry's times. They are kept small: there may be
+// millions.
+type revocationTimes struct {
 	until   int64 // IssuedUntil in Unix nanoseconds
 	expires int64 // Expires in Unix seconds, rounded up; 0: never
-	index   int32 // in the heap; -1: not in it
-	kind    revocationKind
 }
 
 // parse returns the kind and the key of a Revocation, or an error if it is not
@@ -177,18 +188,17 @@ func (l *RevocationList) Add(r Revocation) error {
 	if r.IssuedUntil.After(now.Add(maxAhead)) {
 		return fmt.Errorf("jwthttp: Revocation.IssuedUntil: %q: more than 5 minutes ahead", r.IssuedUntil)
 	}
-	e := revocationEntry{until: unixNano(r.IssuedUntil), kind: kind, index: -1}
+	times := revocationTimes{until: unixNano(r.IssuedUntil)}
 	if !r.Expires.IsZero() {
-		e.expires = max(1, r.Expires.Add(time.Second-1).Unix())
+		times.expires = max(1, r.Expires.Add(time.Second-1).Unix())
 	}
-	// Copies: the caller's strings may be part of a whole token's text, and
-	// issuers are few.
-	e.key = revocationKey{issuer: unique.Make(key.issuer).Value(), value: strings.Clone(key.value)}
-
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.seeds == ([2]maphash.Seed{}) {
+		l.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+	}
 	l.purge(now, purgeSome)
-	l.put(e)
+	l.put(kind, l.hash(key), times)
 	return nil
 }
 
@@ -201,20 +211,20 @@ func unixNano(t time.Time) int64 {
 }
 
 // put adds an entry, or extends the one that is there.
-func (l *RevocationList) put(e revocationEntry) {
-	if old, ok := l.entries[e.kind][e.key]; ok {
-		e.until = max(e.until, old.until)
-		if e.expires != 0 && (old.expires == 0 || old.expires > e.expires) {
-			e.expires = old.expires
+func (l *RevocationList) put(kind revocationKind, key revocationHash, times revocationTimes) {
+	old, ok := l.entries[kind][key]
+	if ok {
+		times.until = max(times.until, old.until)
+		if times.expires != 0 && (old.expires == 0 || old.expires > times.expires) {
+			times.expires = old.expires
 		}
-		l.drop(old)
 	}
-	if l.entries[e.kind] == nil {
-		l.entries[e.kind] = make(map[revocationKey]*revocationEntry)
+	if l.entries[kind] == nil {
+		l.entries[kind] = make(map[revocationHash]revocationTimes)
 	}
-	l.entries[e.kind][e.key] = &e
-	if e.expires != 0 {
-		heap.Push(&l.expiry, &e)
+	l.entries[kind][key] = times
+	if times.expires != 0 && times.expires != old.expires {
+		heap.Push(&l.expiry, expiry{times.expires, kind, key})
 	}
 	l.peak = max(l.peak, l.len())
 }
@@ -228,17 +238,10 @@ func (l *RevocationList) Remove(r Revocation) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e, ok := l.entries[kind][key]; ok {
-		l.drop(e)
+	if len(l.entries[kind]) > 0 { // or there may be no seeds yet
+		delete(l.entries[kind], l.hash(key))
 	}
 	l.purge(time.Now(), purgeSome)
-}
-
-func (l *RevocationList) drop(e *revocationEntry) {
-	delete(l.entries[e.kind], e.key)
-	if e.index >= 0 {
-		heap.Remove(&l.expiry, int(e.index))
-	}
 }
 
 // RevokeToken ends one token, as a logout does: by issuer and "jti", or by
@@ -285,27 +288,27 @@ func (l *RevocationList) Revoked(_ context.Context, t *Token) (bool, error) {
 				continue
 			}
 		}
-		if e, ok := l.entries[kind][key]; ok && e.ends(t) {
+		if times, ok := l.entries[kind][l.hash(key)]; ok && times.end(revocationKind(kind), t) {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// ends reports whether e, which names t, is in force and old enough for it.
-func (e *revocationEntry) ends(t *Token) bool {
-	if e.dead(time.Now()) {
+// end reports whether an entry that names t is in force, and late enough for it.
+func (times revocationTimes) end(kind revocationKind, t *Token) bool {
+	if dead(times.expires, time.Now()) {
 		return false
 	}
-	if e.kind == revokeID || e.kind == revokeFingerprint || t.IssuedAt.IsZero() {
+	if kind == revokeID || kind == revokeFingerprint || t.IssuedAt.IsZero() {
 		return true
 	}
-	return !t.IssuedAt.After(time.Unix(0, e.until))
+	return !t.IssuedAt.After(time.Unix(0, times.until))
 }
 
-// dead reports whether the tokens of e have expired for every Leeway.
-func (e *revocationEntry) dead(now time.Time) bool {
-	return e.expires != 0 && now.After(time.Unix(e.expires, 0).Add(maxLeeway))
+// dead reports whether tokens that expire then have expired for every Leeway.
+func dead(expires int64, now time.Time) bool {
+	return expires != 0 && now.After(time.Unix(expires, 0).Add(maxLeeway))
 }
 
 // Len returns the number of entries in force. It clears out expired ones, so it
@@ -313,7 +316,7 @@ func (e *revocationEntry) dead(now time.Time) bool {
 func (l *RevocationList) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.purge(time.Now(), l.len())
+	l.purge(time.Now(), len(l.expiry))
 	return l.len()
 }
 
@@ -331,45 +334,59 @@ const purgeSome = 16
 
 // purge clears out expired entries, the earliest first.
 func (l *RevocationList) purge(now time.Time, most int) {
-	for ; most > 0 && len(l.expiry) > 0 && l.expiry[0].dead(now); most-- {
-		l.drop(l.expiry[0])
-	}
-	// A map never shrinks. Copying what is left of it costs each entry that
-	// went a constant share.
-	if n := l.len(); l.peak > 1024 && n < l.peak/4 {
-		for kind, entries := range l.entries {
-			fresh := make(map[revocationKey]*revocationEntry, len(entries))
-			for key, e := range entries {
-				fresh[key] = e
-			}
-			l.entries[kind] = fresh
+	for ; most > 0 && len(l.expiry) > 0 && dead(l.expiry[0].expires, now); most-- {
+		e := heap.Pop(&l.expiry).(expiry)
+		if l.current(e) {
+			delete(l.entries[e.kind], e.key)
 		}
-		l.expiry = append(expiryHeap(nil), l.expiry...)
+	}
+	// Neither a map nor a slice ever shrinks. Making them anew when a quarter
+	// is left costs each entry that went a constant share.
+	n := l.len()
+	if l.peak > 1024 && n < l.peak/4 {
+		for kind, entries := range l.entries {
+			l.entries[kind] = make(map[revocationHash]revocationTimes, len(entries))
+			maps.Copy(l.entries[kind], entries)
+		}
 		l.peak = n
+	}
+	if len(l.expiry) > 1024 && len(l.expiry) > 4*n || cap(l.expiry) > 1024 && len(l.expiry) < cap(l.expiry)/4 {
+		kept := make(expiryHeap, 0, n)
+		for _, e := range l.expiry {
+			if l.current(e) {
+				kept = append(kept, e)
+			}
+		}
+		heap.Init(&kept)
+		l.expiry = kept
 	}
 }
 
-// expiryHeap is a [heap.Interface] of entries by when they expire.
-type expiryHeap []*revocationEntry
+// current reports whether e still says when its entry expires. Adding again
+// and Remove leave the old one behind, which is cheaper than looking for it.
+func (l *RevocationList) current(e expiry) bool {
+	times, ok := l.entries[e.kind][e.key]
+	return ok && times.expires == e.expires
+}
+
+// expiry says when an entry expires.
+type expiry struct {
+	expires int64
+	kind    revocationKind
+	key     revocationHash
+}
+
+// expiryHeap is a [heap.Interface], the earliest expiry first.
+type expiryHeap []expiry
 
 func (h expiryHeap) Len() int           { return len(h) }
 func (h expiryHeap) Less(i, j int) bool { return h[i].expires < h[j].expires }
-func (h expiryHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = int32(i), int32(j)
-}
-
-func (h *expiryHeap) Push(x any) {
-	e := x.(*revocationEntry)
-	e.index = int32(len(*h))
-	*h = append(*h, e)
-}
+func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiry)) }
 
 func (h *expiryHeap) Pop() any {
 	last := len(*h) - 1
 	e := (*h)[last]
-	(*h)[last] = nil
-	e.index = -1
 	*h = (*h)[:last]
 	return e
 }
