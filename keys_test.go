@@ -186,7 +186,6 @@ func TestAlgorithmConfusionIsRefused(t *testing.T) {
 // Rules 19 and 20, as far as a bare key shows them.
 func TestKeysThatDoNotFitTheAlgorithmAreRefused(t *testing.T) {
 	k := testKeys()
-	offCurve := &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}
 	for _, tt := range []struct {
 		name      string
 		algorithm string
@@ -196,7 +195,7 @@ func TestKeysThatDoNotFitTheAlgorithmAreRefused(t *testing.T) {
 	}{
 		{"the right key", "ES256", k.p256, &k.p256.PublicKey, admitted},
 		{"another curve", "ES256", k.p256, &k.p384.PublicKey, invalid + "algorithm"},
-		{"a point beside the curve", "ES256", k.p256, offCurve, invalid + "algorithm"},
+		{"a point beside the curve", "ES256", k.p256, offCurve(), invalid + "algorithm"},
 		{"another type", "RS256", k.rsa, k.ed.Public(), invalid + "algorithm"},
 		{"nil", "RS256", k.rsa, nil, invalid + "algorithm"},
 		{"a nil RSA key", "RS256", k.rsa, (*rsa.PublicKey)(nil), invalid + "algorithm"},
@@ -228,6 +227,10 @@ func TestKeysThatDoNotFitTheAlgorithmAreRefused(t *testing.T) {
 			checkVerdict(t, m, get(bearer(sign(t, jwt.GetSigningMethod(tt.algorithm), tt.sign, ""))), tt.want)
 		})
 	}
+}
+
+func offCurve() *ecdsa.PublicKey {
+	return &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}
 }
 
 func keySet(keys ...any) jwt.VerificationKeySet {

@@ -326,7 +326,7 @@ func (m *Middleware) setChallenge(e *Error) {
 	case e.Reason == ReasonScope && e.Scopes == nil:
 		e.Scopes = slices.Clone(m.needed)
 		e.challenge = m.scopeChallenge
-	case e.Status == answers[e.Reason].status && e.Code == answers[e.Reason].code:
+	case e.Reason != ReasonScope && e.Status == answers[e.Reason].status && e.Code == answers[e.Reason].code:
 		e.challenge = m.family.challenges[e.Reason]
 	default:
 		e.challenge = e.buildChallenge(m.family.realm, m.family.metadataURL)

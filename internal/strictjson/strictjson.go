@@ -366,12 +366,12 @@ func (p *parser) str() (escaped bool, err error) {
 
 // escape reads what follows a backslash, a surrogate pair as a whole.
 func (p *parser) escape() error {
-	c := p.peek()
-	p.pos++
-	switch c {
+	switch p.peek() {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		p.pos++
 		return nil
 	case 'u':
+		p.pos++
 	default:
 		return errSyntax
 	}

@@ -1,0 +1,220 @@
+package jwthttp_test
+
+import (
+	"context"
+	"crypto/rsa"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp"
+)
+
+func TestNewReportsEachProblem(t *testing.T) {
+	k := testKeys()
+	with := func(change func(*jwthttp.Options)) jwthttp.Options {
+		opts := options()
+		change(&opts)
+		return opts
+	}
+	first := func(change func(*jwthttp.Issuer)) jwthttp.Options {
+		return with(func(o *jwthttp.Options) { change(&o.Issuers[0]) })
+	}
+	keys := func(source jwthttp.KeySource, algorithms ...string) jwthttp.Options {
+		return options(issuerWith(source, algorithms...))
+	}
+	rs := func(key any) jwthttp.Options { return keys(jwthttp.StaticKey(key), "RS256") }
+	for _, tt := range []struct {
+		name string
+		opts jwthttp.Options
+		want string // in the error; empty: no error
+	}{
+		{"good options", options(), ""},
+		{"the largest of everything", with(func(o *jwthttp.Options) {
+			o.Leeway, o.MaxTokenSize, o.RevocationTimeout = 5*time.Minute, 1<<20, time.Minute
+			o.Issuers[0].MaxAge = 10 * 365 * 24 * time.Hour
+			o.Realm, o.ResourceMetadataURL = "our own realm", "https://api.example/.well-known/oauth-protected-resource"
+		}), ""},
+		{"no issuer", jwthttp.Options{}, "Issuers"},
+		{"negative leeway", with(func(o *jwthttp.Options) { o.Leeway = -1 }), "Leeway"},
+		{"large leeway", with(func(o *jwthttp.Options) { o.Leeway = 5*time.Minute + 1 }), "Leeway"},
+		{"negative size", with(func(o *jwthttp.Options) { o.MaxTokenSize = -1 }), "MaxTokenSize"},
+		{"large size", with(func(o *jwthttp.Options) { o.MaxTokenSize = 1<<20 + 1 }), "MaxTokenSize"},
+		{"negative timeout", with(func(o *jwthttp.Options) { o.RevocationTimeout = -1 }), "RevocationTimeout"},
+		{"large timeout", with(func(o *jwthttp.Options) { o.RevocationTimeout = time.Minute + 1 }), "RevocationTimeout"},
+		{"negative age", first(func(i *jwthttp.Issuer) { i.MaxAge = -1 }), "MaxAge"},
+		{"large age", first(func(i *jwthttp.Issuer) { i.MaxAge = 10*365*24*time.Hour + 1 }), "MaxAge"},
+		{"a double quote in the realm", with(func(o *jwthttp.Options) { o.Realm = `a"b` }), "Realm"},
+		{"a backslash in the realm", with(func(o *jwthttp.Options) { o.Realm = `a\b` }), "Realm"},
+		{"a line break in the realm", with(func(o *jwthttp.Options) { o.Realm = "a\nb" }), "Realm"},
+		{"a letter outside of ASCII in the realm", with(func(o *jwthttp.Options) { o.Realm = "é" }), "Realm"},
+		{"a relative metadata URL", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "/x" }), "ResourceMetadataURL"},
+		{"a metadata URL without host", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "https:///x" }), "ResourceMetadataURL"},
+		{"a metadata URL over http", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "http://api.example/x" }), "ResourceMetadataURL"},
+		{"a metadata URL of another scheme", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "ftp://localhost/x" }), "ResourceMetadataURL"},
+		{"a metadata URL that does not parse", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "https://a%zz" }), "ResourceMetadataURL"},
+		{"a metadata URL with a double quote", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = `https://api.example/"` }), "ResourceMetadataURL"},
+		{"a metadata URL with a password", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "https://u:hunter2@api.example/x" }), "ResourceMetadataURL"},
+		{"a metadata URL with a fragment", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "https://api.example/#x" }), "ResourceMetadataURL"},
+		{"a metadata URL on localhost", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "http://localhost:8080/x" }), ""},
+		{"a metadata URL on 127.0.0.1", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "http://127.0.0.1:8080/x" }), ""},
+		{"a metadata URL on ::1", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "http://[::1]/x" }), ""},
+		{"a metadata URL on a name that begins like loopback", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "http://127.0.0.1.evil.example/x" }), "ResourceMetadataURL"},
+
+		{"no name", first(func(i *jwthttp.Issuer) { i.Name = "" }), "Issuers[0].Name"},
+		{"two issuers of one name", options(issuer(), issuer()), "Issuers[1].Name"},
+		{"Any beside another issuer", options(func() jwthttp.Issuer { i := issuer(); i.Name = jwthttp.Any; return i }(), issuer()), "Issuers[0].Name"},
+		{"no audience", first(func(i *jwthttp.Issuer) { i.Audience = nil }), "Issuers[0].Audience"},
+		{"an empty audience", first(func(i *jwthttp.Issuer) { i.Audience = []string{""} }), "Issuers[0].Audience"},
+		{"Any beside another audience", first(func(i *jwthttp.Issuer) { i.Audience = []string{"a", jwthttp.Any} }), "Issuers[0].Audience"},
+		{"Any alone", first(func(i *jwthttp.Issuer) { i.Audience = []string{jwthttp.Any} }), ""},
+		{"an empty list of types", first(func(i *jwthttp.Issuer) { i.Types = []string{} }), "Issuers[0].Types"},
+		{"an empty type", first(func(i *jwthttp.Issuer) { i.Types = []string{""} }), "Issuers[0].Types"},
+
+		{"no algorithm", first(func(i *jwthttp.Issuer) { i.Algorithms = nil }), "Issuers[0].Algorithms"},
+		{"none", keys(jwthttp.StaticKey(secret), "none"), "Issuers[0].Algorithms"},
+		{"an algorithm golang-jwt does not have", keys(jwthttp.StaticKey(secret), "ES256K"), "Issuers[0].Algorithms"},
+		{"an algorithm by case", keys(jwthttp.StaticKey(secret), "hs256"), "Issuers[0].Algorithms"},
+		{"HMAC beside public keys", keys(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return nil, nil }), "HS256", "RS256"), "Issuers[0].Algorithms"},
+
+		{"no keys", first(func(i *jwthttp.Issuer) { i.Keys = nil }), "Issuers[0].Keys"},
+		{"a nil Keyfunc", keys(jwthttp.Keyfunc(nil), "RS256"), "Issuers[0].Keys"},
+		{"a nil KeySet", keys(jwthttp.KeySet(nil), "RS256"), "Issuers[0].Keys"},
+		{"a nil keyfunc.Keyfunc", keys(keyfunc.Keyfunc(nil), "RS256"), "Issuers[0].Keys"},
+		{"an empty KeySet", keys(jwthttp.KeySet{}, "RS256"), "Issuers[0].Keys"},
+		{"a key without kid", keys(jwthttp.KeySet{"": &k.rsa.PublicKey}, "RS256"), "Issuers[0].Keys"},
+		{"a key in a set that fits nothing", keys(jwthttp.KeySet{"a": &k.rsa.PublicKey, "b": &k.p256.PublicKey}, "RS256"), "Issuers[0].Keys"},
+		{"keys in a set that fit one algorithm each", keys(jwthttp.KeySet{"a": &k.rsa.PublicKey, "b": &k.p256.PublicKey}, "RS256", "ES256"), ""},
+		{"a nil static key", rs(nil), "key is nil"},
+		{"a nil RSA key", rs((*rsa.PublicKey)(nil)), "key is nil"},
+		{"a private key", rs(k.rsa), "want its public key"},
+		{"a private ECDSA key", keys(jwthttp.StaticKey(k.p256), "ES256"), "want its public key"},
+		{"a private Ed25519 key in a set", keys(jwthttp.KeySet{"a": k.ed}, "EdDSA"), "want its public key"},
+		{"a weak RSA key", rs(&k.weakRSA.PublicKey), "1024 bits"},
+		{"an RSA key with an even exponent", rs(&rsa.PublicKey{N: k.rsa.N, E: 4}), "exponent"},
+		{"an RSA key of another type", rs(k.rsa.PublicKey), "want *rsa.PublicKey"},
+		{"another curve", keys(jwthttp.StaticKey(&k.p384.PublicKey), "ES256"), "P-384"},
+		{"a point beside the curve", keys(jwthttp.StaticKey(offCurve()), "ES256"), "not a point"},
+		{"a key that fits one of two algorithms", keys(jwthttp.StaticKey(&k.p256.PublicKey), "ES256", "ES384"), "does not fit ES384"},
+		{"a key that fits both algorithms", keys(jwthttp.StaticKey(&k.rsa.PublicKey), "RS256", "PS512"), ""},
+		{"a secret as a string", keys(jwthttp.StaticKey("0123456789abcdef0123456789abcdef"), "HS256"), "want []byte"},
+		{"a secret shorter than the hash", keys(jwthttp.StaticKey(long(63)), "HS256", "HS512"), "does not fit HS512"},
+		{"a PEM block as a secret", keys(jwthttp.StaticKey([]byte("-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQ")), "HS256"), "PEM"},
+		{"a JWK as a secret", keys(jwthttp.StaticKey([]byte(` {"kty":"oct","k":"MDEyMzQ1Njc4OWFiY2RlZg"}`)), "HS256"), "JWK"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m, err := jwthttp.New[testClaims](tt.opts)
+			if (err != nil) != (tt.want != "") || (m != nil) != (tt.want == "") {
+				t.Fatalf("middleware %v, error %v", m, err)
+			}
+			if err == nil {
+				return
+			}
+			for _, line := range strings.Split(err.Error(), "\n") {
+				if !strings.HasPrefix(line, "jwthttp: ") {
+					t.Errorf("line %q", line)
+				}
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %q does not mention %q", err, tt.want)
+			}
+			for _, hidden := range []string{"hunter2", string(secret), "ssssssss", "MFkw"} {
+				if strings.Contains(err.Error(), hidden) {
+					t.Errorf("error %q shows a secret", err)
+				}
+			}
+		})
+	}
+}
+
+func TestNewReportsAllProblemsAtOnce(t *testing.T) {
+	_, err := jwthttp.New[int](jwthttp.Options{Leeway: -1, Realm: `"`, Issuers: []jwthttp.Issuer{{}, {Algorithms: []string{"none"}}}})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"Leeway", "Realm", "Issuers[0].Name", "Issuers[0].Audience", "Issuers[0].Algorithms", "Issuers[0].Keys",
+		"Issuers[1].Name", "Issuers[1].Audience", "Issuers[1].Algorithms", "Issuers[1].Keys", "jwthttp: T"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error does not mention %q:\n%v", want, err)
+		}
+	}
+}
+
+func TestNewWantsATypeThatAnObjectDecodesInto(t *testing.T) {
+	check := func(name string, _ *jwthttp.Middleware, err error, want bool) {
+		t.Helper()
+		if (err == nil) != want {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	m, err := jwthttp.New[string](options())
+	check("string", m, err, false)
+	m, err = jwthttp.New[[]string](options())
+	check("slice", m, err, false)
+	m, err = jwthttp.New[chan int](options())
+	check("chan", m, err, false)
+	m, err = jwthttp.New[error](options())
+	check("interface with methods", m, err, false)
+	m, err = jwthttp.New[*int](options())
+	check("pointer to int", m, err, false)
+	m, err = jwthttp.New[**testClaims](options())
+	check("pointer to a pointer to a struct", m, err, true)
+	m, err = jwthttp.New[big.Int](options())
+	check("a struct", m, err, true)
+	m, err = jwthttp.New[role](options())
+	check("a string with UnmarshalJSON", m, err, true)
+	m, err = jwthttp.New[*role](options())
+	check("a pointer to it", m, err, true)
+}
+
+// role is a string that decodes itself from the claims.
+type role string
+
+func (r *role) UnmarshalJSON(b []byte) error {
+	*r = role(fmt.Sprint(len(b)))
+	return nil
+}
+
+// Changing what New was given changes nothing.
+func TestNewCopiesItsOptions(t *testing.T) {
+	bubble(t, "lists", func(t *testing.T) {
+		opts := options()
+		opts.Issuers[0].Types = []string{"JWT"}
+		m := mustNew[testClaims](t, opts)
+		opts.Issuers[0].Audience[0], opts.Issuers[0].Types[0], opts.Issuers[0].Algorithms[0] = "x", "x", "HS512"
+		opts.Issuers[0] = jwthttp.Issuer{}
+		checkVerdict(t, m, get(bearer(goodToken(nil))), admitted)
+	})
+}
+
+func TestAMiddlewareIsSafeForConcurrentUse(t *testing.T) {
+	var list jwthttp.RevocationList
+	opts := options()
+	opts.Revoked = list.Revoked
+	m := mustNew[testClaims](t, opts)
+	token := mustSign(t, jwt.SigningMethodHS256, secret, jwt.MapClaims{
+		"iss": issuerName, "aud": audienceName, "exp": time.Now().Add(time.Hour).Unix(), "scope": "a", "role": "editor",
+	})
+	done := make(chan string)
+	for range 8 {
+		go func() {
+			verdicts := map[string]int{}
+			for range 200 {
+				r := get(bearer(token)).WithContext(context.Background())
+				verdicts[verdict(m.RequireScopes("a"), r)]++
+				verdicts[verdict(m.Optional(), get())]++
+			}
+			done <- fmt.Sprint(verdicts)
+		}()
+	}
+	for range 8 {
+		if got := <-done; got != "map[200:400]" {
+			t.Errorf("verdicts %s", got)
+		}
+	}
+}
