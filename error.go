@@ -294,7 +294,7 @@ var (
 	errTooOld       = &cause{text: "\"iat\" is longer than MaxAge ago", is: []error{jwt.ErrTokenInvalidClaims}}
 	errNoIat        = &cause{text: "\"iat\" is missing and MaxAge is set", is: []error{jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenInvalidClaims}}
 	errBound        = &cause{text: "token has a \"cnf\" claim", is: []error{jwt.ErrTokenInvalidClaims}}
-	errNoKey        = &cause{text: "no key", is: []error{jwt.ErrTokenUnverifiable}}
+	errNoKey        = errors.New("no such key")
 	errSignature    = &cause{text: "no key of the issuer verifies the signature", is: []error{jwt.ErrTokenSignatureInvalid}}
 )
 

@@ -365,12 +365,12 @@ func (iss *issuer) verifySignature(ctx context.Context, t *jws) *Error {
 		if errors.Is(err, ErrKeysUnavailable) {
 			return refuse(ReasonKeysUnavailable, err)
 		}
-		return refuse(ReasonUnknownKey, fmt.Errorf("%w: kid %s: %w", jwt.ErrTokenUnverifiable, quoteCut(t.token.KeyID), err))
+		return refuse(ReasonUnknownKey, t.unknownKey(err))
 	}
 	keys := []jwt.VerificationKey{found}
 	if set, ok := found.(jwt.VerificationKeySet); ok {
 		if keys = set.Keys; len(keys) == 0 {
-			return refuse(ReasonUnknownKey, errNoKey)
+			return refuse(ReasonUnknownKey, t.unknownKey(errNoKey))
 		}
 	}
 	misfit, tried := error(nil), 0
@@ -426,6 +426,10 @@ func jwtDate(t time.Time) *jwt.NumericDate {
 
 func (t *jws) badAlgorithm() error {
 	return &cause{"\"alg\" is not allowed", quoted(t.token.Algorithm), []error{jwt.ErrTokenUnverifiable}}
+}
+
+func (t *jws) unknownKey(err error) error {
+	return fmt.Errorf("%w: kid %s: %w", jwt.ErrTokenUnverifiable, quoteCut(t.token.KeyID), err)
 }
 
 // quoted keeps what an error may quote of a token.

@@ -1,0 +1,116 @@
+package jwthttp_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp"
+)
+
+// FuzzAuthenticate: whatever we admit, golang-jwt's strict Parser admits with
+// the same claims. The fuzzer chooses header and payload; they are signed as
+// they are, so that what is fuzzed is not the signature. A third text in place
+// of the signature goes in as well, and must not pass.
+func FuzzAuthenticate(f *testing.F) {
+	now := time.Now().Unix()
+	good := claimsJSON(map[string]any{"iat": now - 60, "exp": now + 3600, "nbf": now - 60})
+	for _, header := range []string{
+		goodHeader, `{"alg":"HS256"}`, `{"alg":"HS256","kid":"a"}`, `{"alg":"none"}`, `{"alg":"HS256","crit":["x"],"x":1}`,
+		`{"alg":"HS256","b64":false}`, `{"alg":"HS256","Alg":"none"}`, `{"alg":"HS256","typ":"at+jwt"}`, `{}`, "\x00",
+	} {
+		f.Add(header, good, "")
+	}
+	for _, changes := range []map[string]any{
+		{"exp": now}, {"exp": nil}, {"exp": 1e18}, {"exp": "x"}, {"nbf": now + 60}, {"iat": now + 60}, {"iss": "x"}, {"iss": nil},
+		{"aud": []string{"x"}}, {"aud": []any{1}}, {"aud": []string{"x", audienceName}}, {"EXP": 1}, {"cnf": 1}, {"scope": "a b"}, {"exp": float64(now) + 9.5},
+	} {
+		base := map[string]any{"iat": now - 60, "exp": now + 3600}
+		for name, v := range changes {
+			base[name] = v
+		}
+		f.Add(goodHeader, claimsJSON(base), "")
+	}
+	f.Add(goodHeader, good, "AAAA")
+	f.Add(goodHeader, good+good, "")
+
+	m := mustNew[jwt.MapClaims](f, options())
+	// golang-jwt cuts dates to whole seconds, so it gets one of leeway.
+	oracle := jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(issuerName),
+		jwt.WithAudience(audienceName), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(time.Second))
+
+	f.Fuzz(func(t *testing.T, header, payload, signature string) {
+		signed := b64(header) + "." + b64(payload)
+		token := signed + "." + b64(hs256(signed))
+		if signature != "" {
+			token = signed + "." + signature
+		}
+		r, err := m.Authenticate(get(func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer " + token} }))
+		if err != nil {
+			var e *jwthttp.Error
+			if !errors.As(err, &e) || e.Status < 400 || e.Status > 401 || e.Reason == "" {
+				t.Errorf("refusal %#v", err)
+			}
+			if strings.Contains(err.Error(), token) {
+				t.Errorf("the error shows the token: %v", err)
+			}
+			return
+		}
+		want := jwt.MapClaims{}
+		parsed, err := oracle.ParseWithClaims(token, &want, func(*jwt.Token) (any, error) { return secret, nil })
+		if err != nil || !parsed.Valid {
+			t.Fatalf("golang-jwt refuses %q, %q: %v", header, payload, err)
+		}
+		got, ok := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context())
+		verified, ok2 := jwthttp.TokenFromContext(r.Context())
+		if !ok || !ok2 {
+			t.Fatal("admitted without claims")
+		}
+		a, _ := json.Marshal(got)
+		b, _ := json.Marshal(want)
+		if string(a) != string(b) {
+			t.Errorf("claims %s, golang-jwt has %s", a, b)
+		}
+		subject, _ := want.GetSubject()
+		exp, _ := want.GetExpirationTime()
+		if verified.Subject != subject || verified.ExpiresAt.Unix() != exp.Unix() || verified.Algorithm != parsed.Header["alg"] {
+			t.Errorf("token %v of %q, %q", verified, header, payload)
+		}
+		if strings.TrimRight(signature, "=") != "" && signature != b64(hs256(signed)) {
+			t.Errorf("signature %q was accepted", signature)
+		}
+	})
+}
+
+// FuzzExtract: no bytes in a field, cookie or query make an extractor panic,
+// invent a token that is not in the request, or leave one in the URL.
+func FuzzExtract(f *testing.F) {
+	for _, s := range []string{"", "Bearer", "Bearer a.b.c", "bearer  a", "Basic x, Bearer y", "c=a.b.c", `c="x"; c=y`, "q=a&q=b", "%71=x&a", "q=%2", "a;q=x&&", "q=&q"} {
+		f.Add(s, s, s)
+	}
+	e := jwthttp.OnlyOne(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("c"), jwthttp.FromQuery("q"))
+	f.Fuzz(func(t *testing.T, authorization, cookie, rawQuery string) {
+		r := get(auth(authorization), field("Cookie", cookie), query(rawQuery))
+		c, err := e(r)
+		if err == nil {
+			places := map[jwthttp.Source]string{jwthttp.SourceHeader: authorization, jwthttp.SourceCookie: cookie}
+			if c.Source != jwthttp.SourceQuery && !strings.Contains(places[c.Source], c.Token) || c.Token == "" {
+				t.Errorf("token %q is not in the %v", c.Token, c.Source)
+			}
+			if values := r.URL.Query()["q"]; c.Source == jwthttp.SourceQuery && len(values) == 1 && values[0] != c.Token {
+				t.Errorf("token %q, net/url has %q", c.Token, values)
+			}
+		}
+		opts := options()
+		opts.Extractor = e
+		inner, _ := mustNew[testClaims](t, opts).Authenticate(r)
+		if values := inner.URL.Query()["q"]; len(values) > 0 && strings.Join(values, "") != "" {
+			t.Errorf("the URL still has %q", values)
+		}
+	})
+}

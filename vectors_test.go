@@ -1,0 +1,137 @@
+package jwthttp
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// vectorKey is a JWK as far as the vectors use it.
+type vectorKey struct {
+	Kty, Alg, Use, Kid, Crv, K, N, E, X, Y string
+	KeyOps                                 []string `json:"key_ops"`
+}
+
+type vectorFile struct {
+	TestGroups []struct {
+		Comment         string
+		Private, Public struct {
+			vectorKey
+			Keys []vectorKey
+		}
+		Tests []struct {
+			TcID    int `json:"tcId"`
+			Comment string
+			JWS     json.RawMessage `json:"jws"`
+			Result  string
+		}
+	}
+}
+
+// key decodes a JWK, or returns nil for one that is none.
+func (k vectorKey) key() any {
+	num := func(s string) *big.Int {
+		b, _ := base64.RawURLEncoding.DecodeString(s)
+		return new(big.Int).SetBytes(b)
+	}
+	switch {
+	case k.K != "":
+		secret, _ := base64.RawURLEncoding.DecodeString(k.K)
+		return secret
+	case k.N != "":
+		return &rsa.PublicKey{N: num(k.N), E: int(num(k.E).Int64())}
+	case k.X != "" && (k.Kty == "" || k.Kty == "EC"):
+		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[k.Crv]
+		return &ecdsa.PublicKey{Curve: curve, X: num(k.X), Y: num(k.Y)}
+	}
+	return nil
+}
+
+// accepts runs one vector through the signature layer: shape, header, fitness
+// of the key, signature. Their payloads are no claims.
+func accepts(t *testing.T, compact string, keys []vectorKey) bool {
+	t.Helper()
+	token := &jws{raw: compact}
+	if token.split() != nil || token.readHeader() != nil {
+		return false
+	}
+	alg := token.token.Algorithm
+	method := methods[alg]
+	if method == nil {
+		return false
+	}
+	iss := &issuer{methods: map[string]jwt.SigningMethod{alg: method}}
+	var found jwt.VerificationKeySet
+	for _, k := range keys {
+		// A bare key shows neither of these; key sets judge them (jwks.go).
+		if k.Use != "" && k.Use != "sig" || k.KeyOps != nil && !slices.Contains(k.KeyOps, "verify") || k.Alg != "" && k.Alg != alg {
+			continue
+		}
+		if token.token.KeyID == "" || k.Kid == "" || k.Kid == token.token.KeyID {
+			found.Keys = append(found.Keys, k.key())
+		}
+	}
+	iss.keys = Keyfunc(func(*jwt.Token) (any, error) { return found, nil })
+	return iss.verifySignature(t.Context(), token) == nil
+}
+
+// differs has the vectors that we judge otherwise, and why.
+var differs = map[string]string{
+	"json_web_signature_test.json 346": `the JWK says PS256, the token PS384: refused, RFC 7517 §4.4`,
+	"json_web_signature_test.json 350": `the same`,
+	"json_web_signature_test.json 347": `the JWK says ES521, which is no algorithm`,
+	"json_web_signature_test.json 351": `the same`,
+	"json_web_signature_test.json 367": `the token has no padding; it is vector 357 again, which is valid`,
+	"json_web_signature_test.json 370": `the same`,
+	"json_web_signature_test.json 372": `"?" is not in the alphabet of base64url: refused, RFC 7515 §2`,
+	"json_web_signature_test.json 373": `the same`,
+	"json_web_key_test.json 1":         `a set with a secret and a public key: New and JWKS refuse it, not this layer`,
+	"json_web_key_test.json 4":         `two keys of one kid: both are tried`,
+	"json_web_key_test.json 7":         `a key of the ROCA kind is not recognised: its owner's, not the verifier's, to replace`,
+}
+
+func TestWycheproof(t *testing.T) {
+	for _, name := range []string{"json_web_signature_test.json", "json_web_key_test.json"} {
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile("testdata/wycheproof/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var file vectorFile
+			if err := json.Unmarshal(text, &file); err != nil {
+				t.Fatal(err)
+			}
+			ran := map[string]int{}
+			for _, group := range file.TestGroups {
+				keys := append(group.Public.Keys, group.Public.vectorKey)
+				if group.Public.vectorKey.key() == nil && group.Public.Keys == nil {
+					keys = append(group.Private.Keys, group.Private.vectorKey)
+				}
+				for _, test := range group.Tests {
+					var compact string
+					if err := json.Unmarshal(test.JWS, &compact); err != nil {
+						compact = string(test.JWS) // the JSON serialisation
+					}
+					got := accepts(t, compact, keys)
+					want := test.Result == "valid"
+					ran[test.Result]++
+					if _, ok := differs[fmt.Sprint(name, " ", test.TcID)]; ok == (got == want) {
+						t.Errorf("%s %d %s: accepted %v, want %s", group.Comment, test.TcID, test.Comment, got, test.Result)
+					}
+				}
+			}
+			if ran["valid"] == 0 || ran["invalid"] == 0 {
+				t.Errorf("ran %v", ran)
+			}
+		})
+	}
+}
