@@ -1,3 +1,44 @@
+// Package jwthttp authenticates net/http requests that carry a JSON Web Token
+// (RFC 7519, RFC 6750), and puts typed claims into their context.
+//
+// [New] compiles [Options] once into a [Middleware]. Its Handler wraps any
+// [http.Handler] and goes with any router; Authenticate decides without
+// answering, for frameworks with handlers of their own. Each request passes the
+// same stations:
+//
+//	extract -> verify -> revocation -> rules -> context -> next
+//	Extractor  Issuer    Revoked       Require  ClaimsFromContext
+//
+// An [Extractor] says where the token is. An [Issuer] says which tokens are
+// believed: exact issuer, audience, algorithms and keys, none of which has a
+// default. [Options].Revoked may end a token early, and a [RevocationList] is
+// the simplest such hook. RequireScopes, RequireAnyScope and Require derive
+// stricter middlewares for groups and routes, Optional a milder one for pages
+// that visitors may see. A refused request gets a status, a challenge and a
+// JSON body that say no more than they must; [Event] and [Error] say the rest
+// to logs and metrics.
+//
+// What may surprise:
+//
+//   - The cheap judgements come before the signature, so a refusal as expired
+//     (or for its issuer, audience, type) says nothing about who signed.
+//   - [ClaimsFromContext] looks for the very type: after New[C],
+//     ClaimsFromContext[*C] finds nothing.
+//   - Around an [http.ServeMux], rules run before routing and see empty path
+//     values. A rule that compares the path with the claims goes on the route.
+//   - Optional never admits a bad token. A page for everyone answers 401 to a
+//     visitor whose cookie has expired, unless an ErrorHandler clears it.
+//   - "iat" is mostly in whole seconds, so logging in within the second of
+//     "sign out everywhere" gives a token that is revoked already; see
+//     [Revocation].IssuedUntil.
+//   - A token from a cookie is guarded against cross-site requests, and a
+//     WebSocket upgrade counts as one that changes things.
+//   - A [RevocationList] is empty again after a restart.
+//
+// Where two readings of a standard are possible, the stricter one holds: a
+// claim is never null, names that differ by case only do not stand beside each
+// other, a cookie that occurs twice is refused even if one of them is empty,
+// and MaxAge knows no leeway.
 package jwthttp
 
 import (
