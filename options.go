@@ -379,6 +379,10 @@ func (iss *issuer) setKeys(p *problems, field string, keys KeySource) {
 			iss.checkMember(p, field, kid, set[kid])
 		}
 		iss.keys = set
+	case *JWKS:
+		if keys.issuer != "" && keys.issuer != iss.name {
+			p.add(field, keys.issuer, "discovered for another issuer than %q", iss.name)
+		}
 	}
 }
 

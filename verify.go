@@ -360,24 +360,20 @@ func cutApplication(typ string) string {
 // verifySignature looks the key up and verifies with golang-jwt's method.
 func (iss *issuer) verifySignature(ctx context.Context, t *jws) *Error {
 	method := iss.methods[t.token.Algorithm]
-	found, err := iss.findKey(ctx, t, method)
+	keys, judged, err := iss.findKeys(ctx, t, method)
 	if err != nil {
 		if errors.Is(err, ErrKeysUnavailable) {
 			return refuse(ReasonKeysUnavailable, err)
 		}
 		return refuse(ReasonUnknownKey, t.unknownKey(err))
 	}
-	keys := []jwt.VerificationKey{found}
-	if set, ok := found.(jwt.VerificationKeySet); ok {
-		if keys = set.Keys; len(keys) == 0 {
-			return refuse(ReasonUnknownKey, t.unknownKey(errNoKey))
-		}
-	}
-	misfit, tried := error(nil), 0
+	var misfit error
+	tried := 0
 	for _, key := range keys {
-		if err := fits(method, key); err != nil {
-			misfit = err
-			continue
+		if !judged {
+			if misfit = fits(method, key); misfit != nil {
+				continue
+			}
 		}
 		if method.Verify(t.signed, t.signature, key) == nil {
 			return nil
@@ -392,13 +388,36 @@ func (iss *issuer) verifySignature(ctx context.Context, t *jws) *Error {
 	return refuse(ReasonSignature, errSignature)
 }
 
-func (iss *issuer) findKey(ctx context.Context, t *jws, method jwt.SigningMethod) (any, error) {
-	switch keys := iss.keys.(type) {
+// findKeys returns at least one key for the token, or an error. judged means
+// that each is known to fit the method.
+func (iss *issuer) findKeys(ctx context.Context, t *jws, method jwt.SigningMethod) (keys []jwt.VerificationKey, judged bool, err error) {
+	var found any
+	switch source := iss.keys.(type) {
 	case staticKey:
-		return keys.key, nil
+		return []jwt.VerificationKey{source.key}, true, nil // judged by New
+	case *JWKS:
+		keys, err = source.find(ctx, t.token.KeyID, t.token.Algorithm)
+		return keys, true, err
 	case KeySet:
-		return keys.find(t.token.KeyID)
+		found, err = source.find(t.token.KeyID)
+	default:
+		found, err = iss.askKeyfunc(ctx, t, method)
 	}
+	if err != nil {
+		return nil, false, err
+	}
+	set, ok := found.(jwt.VerificationKeySet)
+	if !ok {
+		return []jwt.VerificationKey{found}, false, nil
+	}
+	if len(set.Keys) == 0 {
+		return nil, false, errNoKey
+	}
+	return set.Keys, false, nil
+}
+
+// askKeyfunc asks a source that may be anything, with a token of its own.
+func (iss *issuer) askKeyfunc(ctx context.Context, t *jws, method jwt.SigningMethod) (any, error) {
 	unverified := &jwt.Token{
 		Method: method,
 		Claims: jwt.RegisteredClaims{
