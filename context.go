@@ -11,8 +11,10 @@ import (
 //
 // It returns false for a request without claims of type T: outside of a
 // Handler, and behind an [Middleware.Optional] one that admitted a request
-// without a token. The claims are the request's own; changing them changes no
-// other request's.
+// without a token. Where Handlers of several families stand inside each other,
+// each T finds the claims of its family, and [TokenFromContext] the innermost
+// token. The claims are the request's own; changing them changes no other
+// request's.
 func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 	c, ok := ctx.Value(claimsKey[T]{}).(*claims[T])
 	if !ok {

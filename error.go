@@ -67,8 +67,9 @@ type Error struct {
 	Reason Reason
 	// Scopes are those the request needed, for Code insufficient_scope.
 	Scopes []string
-	// Err is the cause, for logs. It never holds the token. It may quote
-	// other parts of an unverified token, escaped and cut.
+	// Err is the cause, for logs. It never holds the token. What this package
+	// quotes of an unverified token is escaped and cut; errors of a KeySource,
+	// an Extractor or a rule stand as they are.
 	Err error
 
 	challenge string // WWW-Authenticate; empty: none, or not made yet
@@ -154,6 +155,9 @@ func refusal(err error) *Error {
 		return refuse(ReasonForbidden, err)
 	}
 	e := *own // the rule may return one shared value for every request
+	if err != error(own) {
+		e.Err = err // what the rule said around it
+	}
 	// A refusal must not look like a success, and a redirect needs an ErrorHandler.
 	if e.Status < 400 || e.Status > 599 {
 		e.Status = http.StatusForbidden

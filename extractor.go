@@ -1,7 +1,6 @@
 package jwthttp
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +40,7 @@ func (s Source) String() string {
 }
 
 // Credential is a token as found in a request, before anything about it is
-// believed. Printing, logging or marshalling it leaves the token out.
+// believed. Printing it, logging it and encoding it as text leave the token out.
 type Credential struct {
 	// Token is the compact JWT. An empty one counts as not there.
 	Token string
@@ -52,7 +51,7 @@ type Credential struct {
 	Source Source
 
 	// alsoQuery are further parameters to take out of the URL, since
-	// OnlyOne found credentials in them too.
+	// FirstOf and OnlyOne found credentials in them too.
 	alsoQuery []string
 }
 
@@ -65,10 +64,8 @@ func (c Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.Str
 // LogValue is String, for log/slog.
 func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// MarshalJSON marshals the source and the name.
-func (c Credential) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]string{"source": c.Source.String(), "name": c.Name})
-}
+// MarshalText is String, for encoding/json and other encodings.
+func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // Extractor finds the credential in a request. It must be safe for concurrent
 // use, must not change the request, and should not read its body.
@@ -153,11 +150,11 @@ func cutScheme(s, scheme string) (rest string, ok bool) {
 // a proxy joined ours to it, as in "Basic x, Bearer y".
 func foreignScheme(value, scheme string) error {
 	_, value, joined := strings.Cut(value, ",")
-	if !joined {
-		return ErrNoToken
+	if !joined || strings.Contains(value, `"`) {
+		return ErrNoToken // with quotes it is a list of parameters, as of Digest
 	}
 	for element := range strings.SplitSeq(value, ",") {
-		if rest, ok := cutScheme(strings.TrimLeft(element, " \t"), scheme); ok && isToken68(strings.Trim(rest, " ")) {
+		if rest, ok := cutScheme(strings.TrimLeft(element, " \t"), scheme); ok && rest != "" {
 			return ErrMultipleTokens
 		}
 	}
@@ -169,8 +166,8 @@ func foreignScheme(value, scheme string) error {
 func isList(list, scheme string) bool {
 	for element := range strings.SplitSeq(list, ",") {
 		element = strings.Trim(element, " \t")
-		if rest, ok := cutScheme(element, scheme); ok && scheme != "" {
-			element = strings.TrimLeft(rest, " ")
+		if word, rest, ok := strings.Cut(element, " "); ok && scheme != "" && isToken(word) {
+			element = strings.TrimLeft(rest, " ") // ours or another scheme
 		}
 		if !isToken68(element) {
 			return false
@@ -198,9 +195,10 @@ func FromCookie(name string) Extractor {
 				if total++; total > maxPairs {
 					return Credential{}, errTooMany
 				}
-				if key, value, ok := strings.Cut(strings.Trim(pair, " \t"), "="); ok && key == name {
+				key, value, _ := strings.Cut(pair, "=")
+				if strings.Trim(key, " \t") == name {
 					seen++
-					c.Token = unquoteCookie(value)
+					c.Token = unquoteCookie(strings.Trim(value, " \t"))
 				}
 			}
 		}
@@ -235,9 +233,7 @@ func oneOf(seen int, token string) error {
 // a client cannot send a header, with tokens that live for seconds. The Handler
 // takes the parameter out of the request's URL, RequestURI and Form for
 // everything behind it, and leaves the other bytes of the query as they were;
-// what runs before it, and every proxy, has seen the token. A [FirstOf] that
-// found a token in an earlier place does not look here, and leaves the URL
-// alone: use [OnlyOne] where that matters.
+// what runs before it, and every proxy, has seen the token.
 //
 // FromQuery panics if param is empty.
 func FromQuery(param string) Extractor {
@@ -281,7 +277,7 @@ func isParam(pair, param string) bool {
 	if key == param {
 		return true
 	}
-	if len(key) <= len(param) || len(key) > 3*len(param) {
+	if len(key) < len(param) || len(key) > 3*len(param) {
 		return false // an escape takes three bytes for one
 	}
 	plain, err := url.QueryUnescape(key)
@@ -336,19 +332,36 @@ func isWebSocket(r *http.Request) bool {
 }
 
 // FirstOf looks in one place after the other. The first that has a credential
-// decides, good or bad: a bad one never falls through to the next place.
+// decides, good or bad: a bad one never falls through to the next place. If the
+// URL has a query, the later places are shown the URL alone: a token in there
+// decides nothing, but must leave it.
 //
 // FirstOf panics without places, and for a nil one.
 func FirstOf(places ...Extractor) Extractor {
 	places = checkPlaces("FirstOf", places)
 	return func(r *http.Request) (Credential, error) {
-		for _, place := range places {
+		for i, place := range places {
 			if c, err := find(place, r); !errors.Is(err, ErrNoToken) {
+				c.alsoQuery = append(c.alsoQuery, paramsInURL(places[i+1:], r)...)
 				return c, err
 			}
 		}
 		return Credential{}, ErrNoToken
 	}
+}
+
+// paramsInURL are the query parameters in which places find a credential.
+func paramsInURL(places []Extractor, r *http.Request) (params []string) {
+	if len(places) == 0 || r.URL.RawQuery == "" {
+		return nil
+	}
+	bare := &http.Request{Method: http.MethodGet, URL: r.URL, Header: http.Header{}, Body: http.NoBody}
+	for _, place := range places {
+		if c, err := find(place, bare); !errors.Is(err, ErrNoToken) {
+			params = append(params, c.params()...)
+		}
+	}
+	return params
 }
 
 // OnlyOne looks in all places and refuses a request that has credentials in

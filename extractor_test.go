@@ -108,8 +108,14 @@ func TestBearerCredentialsInTheAuthorizationField(t *testing.T) {
 		one("two tokens joined by a comma", twoTokens, auth("Bearer T,T")),
 		one("another scheme joined before ours", twoTokens, auth("Basic dTpw, Bearer T")),
 		one("another scheme joined before ours without a blank", twoTokens, auth("Basic dTpw,bearer T")),
+		one("ours joined before another scheme", twoTokens, auth("Bearer T, Basic dTpw")),
+		one("another scheme joined before ours with a tab", twoTokens, auth("Basic dTpw,Bearer\tT")),
+		one("another scheme joined before ours, quoted", missing, auth(`Basic dTpw, Bearer "T"`)),
 		one("the word alone in another scheme's list", missing, auth("Basic dTpw, x")),
 		one("our scheme without a token in another's list", missing, auth("Basic dTpw, Bearer")),
+		one("our scheme inside another's quotes", missing, auth(`Digest realm="a, Bearer b", x="c"`)),
+		one("a DEL after the scheme", badField, auth("Bearer\x7fT")),
+		one("a tab that ends the field", badField, auth("Bearer\t")),
 	})
 }
 
@@ -154,6 +160,9 @@ func TestTokensInCookies(t *testing.T) {
 		one("twice", twoTokens, field("Cookie", "session=T; session=T")),
 		one("twice on two lines", twoTokens, field("Cookie", "session=T", "session=T")),
 		one("twice, once empty", twoTokens, field("Cookie", "session=; session=T")),
+		one("twice, once without a value", twoTokens, field("Cookie", "session; session=T")),
+		one("twice, once with a blank after the name", twoTokens, field("Cookie", "session =x; session=T")),
+		one("with a blank after the name, as net/http reads it", admitted, field("Cookie", "session =T")),
 		one("with a blank inside", badToken, field("Cookie", "session=T T")),
 		one("with a byte that makes net/http drop the cookie", badToken, field("Cookie", "session=T\x01")),
 		one("not token68", badToken, field("Cookie", `session=T"x`)),
@@ -327,6 +336,7 @@ func TestAQueryTokenLeavesTheRequest(t *testing.T) {
 		{"alone", "token=" + good, "", true},
 		{"the other bytes stay", "b=%7e+&&A=%2F&token=" + good + "&=&;x&a", "b=%7e+&&A=%2F&=&;x&a", true},
 		{"escaped name", "a=1&t%6fken=" + good, "a=1", true},
+		{"an empty one stays", "token=&a=1", "token=&a=1", false},
 		{"refused token", "a=1&token=" + bad, "a=1", false},
 		{"two tokens", "token=" + good + "&a=1&token=" + bad, "a=1", false},
 		{"too many parameters", "token=" + good + "&a=1" + strings.Repeat("&b", 3000), "a=1" + strings.Repeat("&b", 3000), false},
@@ -337,7 +347,7 @@ func TestAQueryTokenLeavesTheRequest(t *testing.T) {
 				uri := strings.TrimPrefix(r.RequestURI, "/things")
 				seen = append(seen, view{r.URL.RawQuery, strings.TrimPrefix(uri, "?")})
 				_ = r.ParseForm()
-				if _, ok := r.Form["token"]; ok {
+				if strings.Join(r.Form["token"], "") != "" {
 					t.Error("the form has the token")
 				}
 			}
@@ -365,6 +375,52 @@ func TestAQueryTokenLeavesTheRequest(t *testing.T) {
 			}
 			if got := [2]string{res.Header().Get("Cache-Control"), res.Header().Get("Referrer-Policy")}; tt.admitted && got != [2]string{"private", "no-referrer"} {
 				t.Errorf("response headers %q", got)
+			}
+		})
+	}
+}
+
+// Whatever place decides, a token in the URL must leave it.
+func TestAQueryTokenLeavesTheRequestWhereverTheOtherOneIs(t *testing.T) {
+	header, q := jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromQuery("token")
+	custom := func(r *http.Request) (jwthttp.Credential, error) {
+		return jwthttp.Credential{Token: r.Header.Get("X-Token")}, nil
+	}
+	for _, tt := range []struct {
+		name string
+		e    jwthttp.Extractor
+		want string
+	}{
+		{"header first", jwthttp.FirstOf(header, q), admitted},
+		{"a custom place between", jwthttp.FirstOf(header, custom, q), admitted},
+		{"nested", jwthttp.FirstOf(jwthttp.FirstOf(header, custom), jwthttp.FirstOf(custom, q)), admitted},
+		{"only one", jwthttp.OnlyOne(header, q), twoTokens},
+		{"only one, query first", jwthttp.OnlyOne(q, header), twoTokens},
+		{"two parameters", jwthttp.OnlyOne(q, jwthttp.FromQuery("other")), twoTokens},
+		{"a parameter twice behind a header", jwthttp.FirstOf(header, jwthttp.FromQuery("twice")), admitted},
+		{"a name with a blank", jwthttp.FirstOf(header, jwthttp.FromQuery("my token")), admitted},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			opts := options()
+			opts.Extractor = tt.e
+			good := goodToken(nil)
+			raw := "a=1&token=" + good
+			switch tt.name {
+			case "two parameters":
+				raw += "&other=" + good
+			case "a parameter twice behind a header":
+				raw = "a=1&twice=" + good + "&twice=" + good
+			case "a name with a blank":
+				raw = "a=1&my+token=" + good
+			}
+			r := get(query(raw), bearer(good))
+			out, err := mustNew[testClaims](t, opts).Authenticate(r)
+			got := admitted
+			if err != nil {
+				got = verdictOf(err)
+			}
+			if got != tt.want || out.URL.RawQuery != "a=1" || out.RequestURI != "/things?a=1" {
+				t.Errorf("%q with %s", got, out.RequestURI)
 			}
 		})
 	}
@@ -403,14 +459,24 @@ func TestAHandlersOwnHeadersStayOnAQueryTokensResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := options()
 		opts.Extractor = jwthttp.FromQuery("token")
-		h := mustNew[testClaims](t, opts).Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h := mustNew[testClaims](t, opts).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		for before, want := range map[string]string{"public, max-age=60": "private", "no-store": "no-store", "private, max-age=60": "private, max-age=60", "": "private"} {
+			w := httptest.NewRecorder()
+			w.Header().Set("Cache-Control", before)
+			w.Header().Set("Referrer-Policy", "same-origin")
+			h.ServeHTTP(w, get(query("token="+goodToken(nil))))
+			if got := w.Header(); got.Get("Cache-Control") != want || got.Get("Referrer-Policy") != "no-referrer" {
+				t.Errorf("after %q: headers %v", before, got)
+			}
+		}
+		own := mustNew[testClaims](t, opts).Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Cache-Control", "no-cache")
+			w.Header().Set("Referrer-Policy", "same-origin")
 		}))
 		w := httptest.NewRecorder()
-		w.Header().Set("Referrer-Policy", "same-origin")
-		h.ServeHTTP(w, get(query("token="+goodToken(nil))))
+		own.ServeHTTP(w, get(query("token="+goodToken(nil))))
 		if got := w.Header(); got.Get("Cache-Control") != "no-cache" || got.Get("Referrer-Policy") != "same-origin" {
-			t.Errorf("headers %v", got)
+			t.Errorf("the handler's own: headers %v", got)
 		}
 	})
 }

@@ -125,7 +125,7 @@ var _ KeySource = (*JWKS)(nil)
 func (o *JWKSOptions) checkURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Host == "" || u.Fragment != "":
+	case err != nil || u.Hostname() == "" || u.Fragment != "":
 		return nil, errors.New("jwthttp: key set: want an absolute URL without fragment") // unquoted: it may hold a password
 	case u.Scheme == "https" || u.Scheme == "http" && (o.AllowHTTP || isLoopback(u.Hostname())):
 		return u, nil
@@ -473,6 +473,9 @@ func (j *JWKS) readMetadata(body []byte) (string, error) {
 // get fetches one URL. A nil body without error means that it has not changed
 // since etag.
 func (j *JWKS) get(address, etag string) ([]byte, http.Header, error) {
+	if j.ctx.Err() != nil {
+		return nil, nil, j.ctx.Err() // a transport may not look
+	}
 	ctx, cancel := context.WithTimeout(j.ctx, j.opts.Timeout)
 	defer cancel()
 	body, header, err := j.getWithin(ctx, address, etag)

@@ -75,6 +75,9 @@ func (s KeySet) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "key set %q", slices.Sorted(maps.Keys(s)))
 }
 
+// MarshalText is for encodings that would show the keys: it has their names only.
+func (s KeySet) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(s)), nil }
+
 // StaticKey makes a [KeySource] of one key: an HMAC secret of at least the
 // hash's size as []byte, an *rsa.PublicKey of 2048 bits or more, an
 // *ecdsa.PublicKey, or an ed25519.PublicKey. It must fit every algorithm of the

@@ -8,7 +8,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -134,15 +133,18 @@ func TestEveryAlgorithmOfGolangJWT(t *testing.T) {
 func TestPSSWithAnotherSaltIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := testKeys()
-		m := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), "PS256")))
-		for salt, want := range map[int]string{rsa.PSSSaltLengthEqualsHash: admitted, 20: invalid + "signature", rsa.PSSSaltLengthAuto: invalid + "signature"} {
-			signed := b64(`{"alg":"PS256"}`) + "." + b64(claimsJSON(nil))
-			digest := sha256.Sum256([]byte(signed))
-			sig, err := rsa.SignPSS(rand.Reader, k.rsa, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: salt})
-			if err != nil {
-				t.Fatal(err)
+		for alg, hash := range map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512} {
+			m := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), alg)))
+			for salt, want := range map[int]string{rsa.PSSSaltLengthEqualsHash: admitted, 20: invalid + "signature", rsa.PSSSaltLengthAuto: invalid + "signature"} {
+				signed := b64(`{"alg":"`+alg+`"}`) + "." + b64(claimsJSON(nil))
+				h := hash.New()
+				h.Write([]byte(signed))
+				sig, err := rsa.SignPSS(rand.Reader, k.rsa, hash, h.Sum(nil), &rsa.PSSOptions{SaltLength: salt})
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkVerdict(t, m, get(bearer(signed+"."+b64(string(sig)))), want)
 			}
-			checkVerdict(t, m, get(bearer(signed+"."+b64(string(sig)))), want)
 		}
 	})
 }
@@ -304,11 +306,20 @@ func TestNewCopiesKeys(t *testing.T) {
 		ofSet := mustNew[testClaims](t, options(issuerWith(set, "HS256")))
 		static := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(hmac), "HS256")))
 		public := rsa.PublicKey{N: new(big.Int).Set(k.rsa.N), E: k.rsa.E}
+		ed := ed25519.PublicKey(strings.Clone(string(k.ed[32:])))
+		ec := ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).Set(k.p256.X), Y: new(big.Int).Set(k.p256.Y)}
+		ofEd := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(ed), "EdDSA")))
+		ofEC := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&ec), "ES256")))
 		asymmetric := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&public), "RS256")))
 		set["a"].([]byte)[0]++
 		delete(set, "a")
 		hmac[0]++
 		public.N.SetInt64(1)
+		ed[0]++
+		ec.X.SetInt64(1)
+		ec.Y.SetInt64(1)
+		checkVerdict(t, ofEd, get(bearer(sign(t, jwt.SigningMethodEdDSA, k.ed, ""))), admitted)
+		checkVerdict(t, ofEC, get(bearer(sign(t, jwt.SigningMethodES256, k.p256, ""))), admitted)
 		checkVerdict(t, ofSet, get(bearer(token)), admitted)
 		checkVerdict(t, static, get(bearer(token)), admitted)
 		checkVerdict(t, asymmetric, get(bearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), admitted)
@@ -455,7 +466,9 @@ func TestPrintingKeysShowsNone(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		for _, v := range []any{opts, opts.Issuers[0], opts.Issuers[1], opts.Issuers[1].Keys, mustNew[testClaims](t, options())} {
 			text := fmt.Sprintf(verb, v)
-			if strings.Contains(text, string(secret)) || strings.Contains(text, "48 49 50") || strings.Contains(text, "303132") || strings.Contains(text, "0x30, 0x31") {
+			asJSON, _ := json.Marshal(v) // Options have functions, which JSON refuses
+			text += string(asJSON)
+			if strings.Contains(text, string(secret)) || strings.Contains(text, "48 49 50") || strings.Contains(text, "303132") || strings.Contains(text, "0x30, 0x31") || strings.Contains(text, "MDEyMzQ1") {
 				t.Errorf("%s of %T shows the secret: %s", verb, v, text)
 			}
 		}

@@ -42,12 +42,15 @@
 package jwthttp
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -59,7 +62,9 @@ import (
 // A Handler inside another one of its family authenticates no second time: it
 // judges its own requirements on the token that the outer one verified. So a
 // site-wide Handler and stricter ones on groups and routes go together at no
-// extra cost.
+// extra cost. What it goes by is the request's context: a handler that makes
+// requests of its own (a batch endpoint) with the context of an authenticated
+// one must mean them to be that client's.
 type Middleware struct {
 	family   *family
 	optional bool
@@ -78,7 +83,8 @@ type scopeRule struct {
 }
 
 // New returns a Middleware for tokens whose claims decode into a T, with
-// encoding/json: a struct, a map such as jwt.MapClaims, or a pointer to one. If
+// encoding/json: a struct, a map such as jwt.MapClaims, a pointer to one, or a
+// type with UnmarshalJSON. If
 // T or *T has a method Validate() error, it is called on each request's claims,
 // and its error is a 401.
 //
@@ -100,12 +106,14 @@ func New[T any](opts Options) (*Middleware, error) {
 // decodesObject reports whether encoding/json can decode an object into a t.
 func decodesObject(t reflect.Type) bool {
 	unmarshaler := reflect.TypeFor[json.Unmarshaler]()
-	for t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
+	if t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
 		t = t.Elem()
 	}
 	switch t.Kind() {
-	case reflect.Struct, reflect.Map:
+	case reflect.Struct:
 		return true
+	case reflect.Map:
+		return t.Key().Kind() == reflect.String
 	case reflect.Interface:
 		return t.NumMethod() == 0
 	}
@@ -256,6 +264,8 @@ func (m *Middleware) decide(r *http.Request) (*http.Request, *Error) {
 	nested := a != nil
 	if !nested {
 		r, a, e = m.family.authenticate(r, now)
+	} else if a.token != nil {
+		e = m.family.guard(r, a.token.Source) // the method may be another by now
 	}
 	if e == nil {
 		e = m.judge(a)
@@ -285,10 +295,11 @@ func (m *Middleware) decide(r *http.Request) (*http.Request, *Error) {
 func (f *family) authenticate(r *http.Request, now time.Time) (*http.Request, *authentication, *Error) {
 	a := &authentication{Context: r.Context(), family: f}
 	c, err := find(f.extract, r)
+	if errors.Is(err, ErrNoToken) {
+		return r, a, nil
+	}
 	r = withoutParams(r, c.params())
 	switch {
-	case errors.Is(err, ErrNoToken):
-		return r, a, nil
 	case errors.Is(err, ErrMultipleTokens):
 		return r, a, refuse(ReasonMultiple, err)
 	case err != nil:
@@ -416,16 +427,21 @@ func (w *refusedWriter) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
+// Hijack is for ErrorHandlers that take the connection.
+func (w *refusedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.wrote = true
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
 func (w *refusedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // protectQueryToken keeps a response to a URL with a token out of shared
-// caches, and the URL out of Referer fields (RFC 6750 §5.3). A handler, or
-// whoever came before, may have said so in its own words.
+// caches, and the URL out of Referer fields (RFC 6750 §5.3). The handler may
+// set its own.
 func protectQueryToken(h http.Header) {
-	if len(h["Cache-Control"]) == 0 {
-		h.Set("Cache-Control", "private") // RFC 6750 §2.3
+	// RFC 6750 §2.3. Whoever came before may have been stricter.
+	if before := h.Get("Cache-Control"); !strings.Contains(before, "no-store") && !strings.Contains(before, "private") {
+		h.Set("Cache-Control", "private")
 	}
-	if len(h["Referrer-Policy"]) == 0 {
-		h.Set("Referrer-Policy", "no-referrer")
-	}
+	h.Set("Referrer-Policy", "no-referrer")
 }

@@ -84,6 +84,61 @@ func TestDerivingDoesNotChangeSiblings(t *testing.T) {
 	})
 }
 
+func TestDerivingTwiceFromALongChainKeepsThemApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := mustNew[testClaims](t, options())
+		fine := func(*http.Request) error { return nil }
+		for range 3 { // so that there is room behind the last requirement
+			base = base.RequireScopes("a").Require(fine)
+		}
+		bad := base.RequireScopes("x").Require(func(*http.Request) error { return errors.New("no") })
+		good := base.RequireScopes("a").Require(fine)
+		checkVerdict(t, good, get(scoped("a")), admitted)
+		checkVerdict(t, bad, get(scoped("a")), "403 insufficient_scope scope")
+		checkVerdict(t, bad, get(scoped("a x")), "403 forbidden")
+		scopes := []string{"a"}
+		m := mustNew[testClaims](t, options()).RequireScopes(scopes...)
+		scopes[0] = "b"
+		checkVerdict(t, m, get(scoped("a")), admitted)
+	})
+}
+
+func TestARefusalIsTheRequestsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := mustNew[testClaims](t, options()).RequireScopes("a")
+		_, err := m.Authenticate(get(scoped("b")))
+		var e *jwthttp.Error
+		if !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		e.Scopes[0] = "changed"
+		_, err = m.Authenticate(get(scoped("b")))
+		if !errors.As(err, &e) || e.Scopes[0] != "a" {
+			t.Errorf("scopes %q", e.Scopes)
+		}
+
+		// One Error value that rules of two families return.
+		shared := &jwthttp.Error{Status: 401, Code: "invalid_token", Scopes: []string{"x", `"`}}
+		rule := func(*http.Request) error { return shared }
+		opts := options()
+		opts.Realm = "other"
+		for range 2 {
+			for realm, m := range map[string]*jwthttp.Middleware{"restricted": mustNew[testClaims](t, options()), "other": mustNew[testClaims](t, opts)} {
+				if got := serve(m.Require(rule), get(bearer(goodToken(nil)))).Header().Get("WWW-Authenticate"); !strings.Contains(got, `realm="`+realm+`"`) {
+					t.Errorf("challenge %q, want realm %q", got, realm)
+				}
+			}
+		}
+		if len(shared.Scopes) != 2 || shared.Scopes[1] != `"` || shared.Reason != "" {
+			t.Errorf("the rule's Error was changed: %v", shared)
+		}
+		_, err = m.Require(func(*http.Request) error { return fmt.Errorf("tenant 7: %w", shared) }).Authenticate(get(scoped("a")))
+		if !strings.Contains(err.Error(), "tenant 7") {
+			t.Errorf("the rule's words are lost: %v", err)
+		}
+	})
+}
+
 func TestRules(t *testing.T) {
 	m := mustNew[testClaims](t, options())
 	custom := &jwthttp.Error{Status: 451, Code: "legal", Reason: "legal", Err: errors.New("not here")}
@@ -421,11 +476,38 @@ func TestARefusedRequestCarriesNoClaims(t *testing.T) {
 				t.Error("ErrorHandler got claims")
 			}
 		}
+		opts.Observer = func(r *http.Request, _ jwthttp.Event) {
+			if _, ok := jwthttp.ClaimsFromContext[testClaims](r.Context()); ok {
+				t.Error("Observer got claims")
+			}
+		}
 		m := mustNew[testClaims](t, opts).RequireScopes("a")
 		serve(m, get(scoped("b")))
+		serve(m.Require(func(*http.Request) error { return errors.New("no") }), get(scoped("a")))
 		r, err := m.Authenticate(get(scoped("b")))
 		if _, ok := jwthttp.ClaimsFromContext[testClaims](r.Context()); err == nil || ok {
 			t.Errorf("refused request with claims (%v)", err)
+		}
+	})
+}
+
+// A method that changes between the outer and the inner Handler does not get
+// around the guard.
+func TestTheGuardIsAskedInNestedHandlersToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := options()
+		opts.Extractor = jwthttp.FromCookie("c")
+		m := mustNew[testClaims](t, opts)
+		override := func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r = r.Clone(r.Context())
+				r.Method = http.MethodDelete
+				next.ServeHTTP(w, r)
+			})
+		}
+		r := get(field("Cookie", "c="+goodToken(nil)), field("Sec-Fetch-Site", "cross-site"))
+		if res := nest(r, m.Handler, override, m.Handler); res.inner != nil || res.Code != 403 {
+			t.Errorf("status %d", res.Code)
 		}
 	})
 }
@@ -446,6 +528,14 @@ func TestErrorHandlers(t *testing.T) {
 			}
 		}, 401, ""},
 		{"an early hint", func(w http.ResponseWriter, _ *http.Request, _ *jwthttp.Error) { w.WriteHeader(http.StatusEarlyHints) }, 401, ""},
+		{"a hijacked connection", func(w http.ResponseWriter, _ *http.Request, _ *jwthttp.Error) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 499 Own\r\nWww-Authenticate: Bearer realm=\"restricted\"\r\nContent-Length: 0\r\n\r\n")
+			conn.Close()
+		}, 499, ""},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request, _ *jwthttp.Error) {
 			http.Redirect(w, r, "/login", http.StatusSeeOther)
 		}, 303, "<a href=\"/login\">See Other</a>.\n\n"},
@@ -459,7 +549,15 @@ func TestErrorHandlers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			opts := options()
 			opts.ErrorHandler = tt.handler
-			s := httptest.NewServer(mustNew[testClaims](t, opts).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("handler called") })))
+			var serverLog bytes.Buffer
+			defer func() {
+				if serverLog.Len() > 0 {
+					t.Errorf("the server complains: %s", serverLog.String())
+				}
+			}()
+			s := httptest.NewUnstartedServer(mustNew[testClaims](t, opts).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("handler called") })))
+			s.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(&serverLog, nil), slog.LevelError)
+			s.Start()
 			defer s.Close()
 			client := s.Client()
 			client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -21,7 +21,9 @@ import (
 const Any = "*"
 
 // Options say which tokens a [Middleware] admits. Only Issuers is required.
-// [New] judges and copies them; changing them afterwards has no effect.
+// [New] judges and copies them; changing them afterwards has no effect. What
+// they point to stays alive: a CrossOriginProtection takes new trusted origins,
+// and a KeySource of one's own may change its keys.
 type Options struct {
 	_ struct{}
 
@@ -72,7 +74,8 @@ type Options struct {
 	// ErrorHandler answers refused requests. The challenge and the other
 	// headers are already set, and may be changed; it writes status and body.
 	// A status that it does not write is Error.Status. The request is the one
-	// without a query token, and has no claims. Nil means WriteError.
+	// without a query token, and has no claims of the token it was refused
+	// with. Nil means WriteError.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 
 	// Observer, if not nil, is called once per decision, by Handler and
@@ -113,7 +116,9 @@ type Issuer struct {
 
 // RevokedFunc reports whether a token was taken back. It is called on the
 // request's goroutine and must heed its context: an answer after the deadline
-// is a failure, and so are an error and a panic. The Token is a copy.
+// is a failure, and so are an error and a panic. The Token is a copy. An error
+// that is [ErrRevoked] says true; and under FailOpen, true counts even beside an
+// error or after the deadline.
 type RevokedFunc func(context.Context, *Token) (bool, error)
 
 // Event is one decision about one request, for logs and metrics.
@@ -128,7 +133,7 @@ type Event struct {
 	Cached bool
 	// Unchecked is true if the token was admitted although Revoked failed.
 	Unchecked bool
-	// Took is the time from the request's arrival to the decision.
+	// Took is the time from the call of Handler or Authenticate to the decision.
 	Took time.Duration
 }
 
@@ -248,7 +253,7 @@ func (p *problems) checkMetadataURL(text string) {
 	const want = "want an absolute https URL without user, fragment and odd characters"
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Host == "" || u.User != nil || strings.Contains(text, "#") ||
+	case err != nil || u.Hostname() == "" || u.User != nil || strings.Contains(text, "#") ||
 		strings.Contains(text, " ") || !fitsQuotedString(text):
 		p.add("ResourceMetadataURL", "(not shown)", want)
 	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
@@ -322,7 +327,7 @@ func (iss *issuer) setTypes(p *problems, field string, types []string) {
 		p.add(field+"Types", types, `want nil for the default, or at least one "typ"`)
 	}
 	for _, typ := range types {
-		if typ == "" || !fitsQuotedString(typ) {
+		if !fitsQuotedString(typ) || typ == "" {
 			p.add(field+"Types", typ, "want a media type")
 		}
 		iss.types = append(iss.types, cutApplication(typ))

@@ -2,6 +2,8 @@ package jwthttp_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"fmt"
 	"math/big"
@@ -52,8 +54,12 @@ func TestNewReportsEachProblem(t *testing.T) {
 		{"a double quote in the realm", with(func(o *jwthttp.Options) { o.Realm = `a"b` }), "Realm"},
 		{"a backslash in the realm", with(func(o *jwthttp.Options) { o.Realm = `a\b` }), "Realm"},
 		{"a line break in the realm", with(func(o *jwthttp.Options) { o.Realm = "a\nb" }), "Realm"},
+		{"a DEL in the realm", with(func(o *jwthttp.Options) { o.Realm = "a\x7f" }), "Realm"},
+		{"a type outside of ASCII", first(func(i *jwthttp.Issuer) { i.Types = []string{"\u017fecevent+jwt"} }), "Issuers[0].Types"},
 		{"a letter outside of ASCII in the realm", with(func(o *jwthttp.Options) { o.Realm = "é" }), "Realm"},
 		{"a relative metadata URL", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "/x" }), "ResourceMetadataURL"},
+		{"a metadata URL with a blank", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "https://api.example/?a=b c" }), "ResourceMetadataURL"},
+		{"a metadata URL of a port alone", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "https://:443/x" }), "ResourceMetadataURL"},
 		{"a metadata URL without host", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "https:///x" }), "ResourceMetadataURL"},
 		{"a metadata URL over http", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "http://api.example/x" }), "ResourceMetadataURL"},
 		{"a metadata URL of another scheme", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "ftp://localhost/x" }), "ResourceMetadataURL"},
@@ -105,6 +111,9 @@ func TestNewReportsEachProblem(t *testing.T) {
 		{"a secret as a string", keys(jwthttp.StaticKey("0123456789abcdef0123456789abcdef"), "HS256"), "want []byte"},
 		{"a secret shorter than the hash", keys(jwthttp.StaticKey(long(63)), "HS256", "HS512"), "does not fit HS512"},
 		{"a PEM block as a secret", keys(jwthttp.StaticKey([]byte("-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQ")), "HS256"), "PEM"},
+		{"a PEM block inside a secret", keys(jwthttp.StaticKey([]byte("key:\n-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQ")), "HS256"), "PEM"},
+		{"an RSA key of 2047 bits", rs(&rsa.PublicKey{N: new(big.Int).Rsh(k.rsa.N, 1), E: 65537}), "2047 bits"},
+		{"an ECDSA key without y", keys(jwthttp.StaticKey(&ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1)}), "ES256"), "key is nil"},
 		{"a JWK as a secret", keys(jwthttp.StaticKey([]byte(` {"kty":"oct","k":"MDEyMzQ1Njc4OWFiY2RlZg"}`)), "HS256"), "JWK"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -163,7 +172,9 @@ func TestNewWantsATypeThatAnObjectDecodesInto(t *testing.T) {
 	m, err = jwthttp.New[*int](options())
 	check("pointer to int", m, err, false)
 	m, err = jwthttp.New[**testClaims](options())
-	check("pointer to a pointer to a struct", m, err, true)
+	check("pointer to a pointer to a struct", m, err, false)
+	m, err = jwthttp.New[map[bool]string](options())
+	check("a map by bool", m, err, false)
 	m, err = jwthttp.New[big.Int](options())
 	check("a struct", m, err, true)
 	m, err = jwthttp.New[role](options())

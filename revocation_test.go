@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"math/rand/v2"
 	"net/http"
@@ -146,6 +147,9 @@ func TestWhatARevocationEnds(t *testing.T) {
 		{"the subject, without iat", jwthttp.Revocation{Issuer: issuerName, Subject: "alice", IssuedUntil: at(-24 * time.Hour)}, map[string]any{"iat": nil}, revoked},
 		{"the subject, until before 1970", jwthttp.Revocation{Issuer: issuerName, Subject: "alice", IssuedUntil: time.Unix(-1, 0)}, map[string]any{"iat": 0}, admitted},
 		{"the subject, until long before 1970", jwthttp.Revocation{Issuer: issuerName, Subject: "alice", IssuedUntil: time.Date(1200, 1, 1, 0, 0, 0, 0, time.UTC)}, map[string]any{"iat": 0}, admitted},
+		{"the subject, until 1600", jwthttp.Revocation{Issuer: issuerName, Subject: "alice", IssuedUntil: time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)}, nil, admitted},
+		{"the ID, for ever in other words", jwthttp.Revocation{Issuer: issuerName, ID: "id-1", Expires: time.Unix(math.MaxInt64, 0)}, nil, revoked},
+		{"the ID, until the year 9999", jwthttp.Revocation{Issuer: issuerName, ID: "id-1", Expires: time.Unix(253402300799, 0)}, nil, revoked},
 		{"the session", jwthttp.Revocation{Issuer: issuerName, SessionID: "s", IssuedUntil: at(0)}, map[string]any{"sid": "s"}, revoked},
 		{"a session, of a token without", jwthttp.Revocation{Issuer: issuerName, SessionID: "s", IssuedUntil: at(0)}, nil, admitted},
 		{"the client", jwthttp.Revocation{Issuer: issuerName, ClientID: "c", IssuedUntil: at(0)}, map[string]any{"azp": "c"}, revoked},
@@ -427,6 +431,109 @@ func TestTheListAgreesWithAModel(t *testing.T) {
 		}
 		if list.Len() != len(model) {
 			t.Errorf("%d entries, want %d", list.Len(), len(model))
+		}
+	})
+}
+
+// Memory comes back, and entries that never expire keep no one else's room.
+func TestAListShrinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var list jwthttp.RevocationList
+		list.Remove(jwthttp.Revocation{ID: "of an empty list"})
+		add := func(id string, expires time.Time) {
+			if err := list.Add(jwthttp.Revocation{Issuer: "i", ID: id, Expires: expires}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 20000 {
+			add(fmt.Sprint("forever ", i), time.Time{})
+			add(fmt.Sprint("short ", i), at(time.Duration(i%100)*time.Second))
+		}
+		time.Sleep(time.Hour)
+		if got := list.Len(); got != 20000 {
+			t.Errorf("%d entries", got)
+		}
+		i := 0
+		if got := bytesPerRun(func() { add(fmt.Sprint("later ", i), at(2*time.Hour+time.Duration(i)*time.Second)); i++ }); got > 20000 {
+			t.Errorf("%d bytes allocated by Add", got)
+		}
+		for i := range 20000 {
+			list.Remove(jwthttp.Revocation{Issuer: "i", ID: fmt.Sprint("forever ", i)})
+		}
+		time.Sleep(time.Hour + 5*time.Minute + 3*time.Second) // those of the first seconds have expired
+		left := 0
+		for j := range i {
+			if got, _ := list.Revoked(t.Context(), &jwthttp.Token{Issuer: "i", ID: fmt.Sprint("later ", j)}); got {
+				left++
+			}
+		}
+		if list.Len() != left || left == 0 || left == i {
+			t.Errorf("%d entries of %d, %d in force", list.Len(), i, left)
+		}
+		var before, after runtime.MemStats
+		big := new(jwthttp.RevocationList)
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range 50000 {
+			if err := big.Add(jwthttp.Revocation{ID: fmt.Sprint(i), Expires: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Hour)
+		if n := big.Len(); n != 0 {
+			t.Errorf("%d entries", n)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); kept > 1<<20 {
+			t.Errorf("an empty list keeps %d bytes", kept)
+		}
+		runtime.KeepAlive(big)
+	})
+}
+
+// Expires with a fraction counts to its very end, and a moment of the past does
+// not become "never".
+func TestTheEdgesOfExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var list jwthttp.RevocationList
+		for id, expires := range map[string]time.Time{"fraction": at(1500 * time.Millisecond), "1970": time.Unix(0, 0), "1900": time.Unix(-1e9, 0)} {
+			if err := list.Add(jwthttp.Revocation{Issuer: "i", ID: id, Expires: expires}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(1500*time.Millisecond + 5*time.Minute)
+		for id, want := range map[string]bool{"fraction": true, "1970": false, "1900": false} {
+			if got, _ := list.Revoked(t.Context(), &jwthttp.Token{Issuer: "i", ID: id}); got != want {
+				t.Errorf("%s: revoked %v", id, got)
+			}
+		}
+	})
+}
+
+func TestARequestThatEndedIsNotAdmittedOnTheHooksWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		opts := options()
+		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { cancel(); return false, nil }
+		if got := verdict(mustNew[testClaims](t, opts), get(bearer(goodToken(nil))).WithContext(ctx)); got != unavailable {
+			t.Errorf("verdict %q", got)
+		}
+	})
+}
+
+func TestAnUncheckedTokenThatIsRefusedIsNotAdmittedUnchecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := options()
+		opts.FailOpen = true
+		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { return false, errors.New("down") }
+		var events []jwthttp.Event
+		opts.Observer = func(_ *http.Request, e jwthttp.Event) { events = append(events, e) }
+		m := mustNew[testClaims](t, opts)
+		serve(m.RequireScopes("a"), get(bearer(goodToken(nil))))
+		nest(get(bearer(goodToken(nil))), m.Handler, m.Handler)
+		if len(events) != 3 || events[0].Unchecked || !events[1].Unchecked || !events[2].Unchecked {
+			t.Errorf("events %+v", events)
 		}
 	})
 }

@@ -23,7 +23,7 @@ type Token struct {
 	Subject   string // sub
 	ID        string // jti
 	SessionID string // sid (OpenID Connect)
-	ClientID  string // client_id (RFC 9068), or azp where that is missing
+	ClientID  string // client_id (RFC 9068), or azp where that is missing or empty
 
 	Audience []string // aud
 

@@ -228,7 +228,7 @@ func (t *jws) readPayload() error {
 		return wrongClaim(claimAud)
 	}
 	if token.Scopes, ok = scopes(values[claimScope], values[claimScp]); !ok {
-		return wrongClaim(claimScope)
+		return &cause{text: `"scope" or "scp" is of the wrong type`, is: []error{jwt.ErrTokenMalformed, jwt.ErrInvalidType}}
 	}
 	t.bound = values[claimCnf].Kind != strictjson.Absent
 	return nil

@@ -154,6 +154,7 @@ func TestHeaders(t *testing.T) {
 		`{"alg":"HS256","kid":null}`:                                  invalid + "malformed",
 		`{"alg":"HS256","kid":["a"]}`:                                 invalid + "malformed",
 		`{"alg":"HS256","kid":"a\r\nSet-Cookie: x"}`:                  invalid + "malformed",
+		`{"alg":"HS256","kid":"a\u007f"}`:                             invalid + "malformed",
 		`{"alg":"HS256","kid":"a\u0000"}`:                             invalid + "malformed",
 		`{"alg":"HS256","kid":"` + strings.Repeat("a", 64<<10) + `"}`: invalid + "too_large",
 

@@ -3,6 +3,7 @@ module github.com/seed450a7203/jwthttp/examples
 go 1.25.1
 
 require (
+	github.com/MicahParks/jwkset v0.11.3
 	github.com/chromedp/cdproto v0.0.0-20250724212937-08a3db8b4327
 	github.com/chromedp/chromedp v0.14.2
 	github.com/golang-jwt/jwt/v5 v5.3.1
@@ -18,6 +19,7 @@ require (
 	github.com/gobwas/pool v0.2.1 // indirect
 	github.com/gobwas/ws v1.4.0 // indirect
 	golang.org/x/sys v0.38.0 // indirect
+	golang.org/x/time v0.15.0 // indirect
 )
 
 replace github.com/seed450a7203/jwthttp => ../
