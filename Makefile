@@ -5,7 +5,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
 BENCH ?= .
 
-.PHONY: help test lint cover fuzz bench examples
+.PHONY: help test lint cover fuzz faults bench examples
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ fuzz: ## run each fuzz test for FUZZTIME
 	@set -e; for p in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z]*' $$p/*_test.go | cut -c6-); do \
 			echo "== ./$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./$$p; done; done
+
+faults: ## torment a key server for a minute, and print what came of it
+	@go test -count=1 -run Faults -v -faults 1m . | grep -v '^==='
 
 bench: ## run the benchmarks: jwthttp beside a handler written by hand
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem .

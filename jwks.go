@@ -359,7 +359,7 @@ func (j *JWKS) request() (f *fetch, started bool) {
 		return j.running, false
 	}
 	now := time.Now()
-	if now.Before(j.allowed) || j.ctx.Err() != nil {
+	if now.Before(j.allowed) {
 		return nil, false
 	}
 	j.allowed = now.Add(j.opts.MinInterval)

@@ -166,6 +166,43 @@ func TestAKeyPublishedInTimeIsNeverRefused(t *testing.T) {
 	}
 }
 
+// The running fetch may have been answered before the key was published.
+func TestAnAnswerFromBeforeThePublicationIsFollowedByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serveKeys(t, func(o *jwthttp.JWKSOptions) { o.MinInterval = time.Second })
+		s.Answer(func(w http.ResponseWriter, r *http.Request) {
+			s.Answer(nil)
+			old := newRecorder()
+			s.ServeHTTP(old, r)
+			time.Sleep(3 * time.Second)
+			fmt.Fprint(w, old.body.String())
+		})
+		junk := s.Sign(map[string]any{"kid": "junk"}, map[string]any{"iss": s.Name(), "aud": jwthttptest.Audience, "exp": time.Now().Unix() + 600})
+		go s.verdict(junk)
+		time.Sleep(time.Second)
+		kid := s.Publish()
+		time.Sleep(time.Second)
+		s.Use(kid)
+		s.check(t, "published a second ago", s.Token(nil), admitted)
+		time.Sleep(time.Minute)
+	})
+}
+
+// Without any request the keys stay younger than MaxStale.
+func TestKeysDoNotGoStaleForWantOfAsking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serveKeys(t, func(o *jwthttp.JWKSOptions) { o.MaxStale = time.Minute })
+		time.Sleep(10 * time.Minute)
+		s.Slow(4 * time.Second)
+		before := time.Now()
+		s.check(t, "after minutes without a request", s.Token(nil), admitted)
+		if time.Since(before) != 0 {
+			t.Errorf("waited %v", time.Since(before))
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 // Rule 35.
 func TestAClientThatGoesAwayNeitherAbortsNorUsesUpAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -270,15 +307,11 @@ func TestRefusedAnswersKeepTheOldKeys(t *testing.T) {
 		"too slow": func(*served) http.HandlerFunc {
 			return func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 		},
-		"a redirect to another origin": func(*served) http.HandlerFunc {
-			return func(w http.ResponseWriter, r *http.Request) {
-				http.Redirect(w, r, "https://evil.test/keys", http.StatusFound)
-			}
+		"a redirect to another origin": func(s *served) http.HandlerFunc {
+			return s.redirectTo("https://evil.test/keys")
 		},
-		"a redirect to http": func(*served) http.HandlerFunc {
-			return func(w http.ResponseWriter, r *http.Request) {
-				http.Redirect(w, r, "http://issuer.test/keys", http.StatusFound)
-			}
+		"a redirect to http": func(s *served) http.HandlerFunc {
+			return s.redirectTo("http://issuer.test/keys")
 		},
 		"a redirect in circles": func(*served) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"?x", http.StatusFound) }
@@ -301,6 +334,18 @@ func TestRefusedAnswersKeepTheOldKeys(t *testing.T) {
 				t.Errorf("OnError was called %d times", s.errors.Load())
 			}
 		})
+	}
+}
+
+// redirectTo has good keys behind the redirect: only the redirect is wrong.
+func (s *served) redirectTo(target string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.Answer(nil)
+		if r.URL.String() == target {
+			s.ServeHTTP(w, r)
+			return
+		}
+		http.Redirect(w, r, target, http.StatusFound)
 	}
 }
 
@@ -506,7 +551,7 @@ func TestAtMostEightKeysOfASet(t *testing.T) {
 		for range 8 {
 			s.Publish()
 		}
-		last := s.Rotate()
+		s.Rotate()
 		if err := s.set.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -516,7 +561,10 @@ func TestAtMostEightKeysOfASet(t *testing.T) {
 		s.check(t, "the last key, without kid", s.Sign(noKid, claims), invalid+"signature")
 		s.Use(first)
 		s.check(t, "the first key, without kid", s.Sign(noKid, claims), admitted)
-		_ = last
+		found, err := s.set.KeyfuncCtx(t.Context())(&jwt.Token{Method: jwt.SigningMethodES256})
+		if n := len(found.(jwt.VerificationKeySet).Keys); n != 8 || err != nil {
+			t.Errorf("%d keys for golang-jwt (%v)", n, err)
+		}
 	})
 }
 
@@ -696,12 +744,17 @@ func TestRefreshWaitsForAFetchThatBeganAfterIt(t *testing.T) {
 // discovery answers what a map says, and 404 for the rest.
 type discovery map[string]string
 
+// discovering guards every discovery: tests change them under running fetches.
+var discovering sync.Mutex
+
 func (d discovery) client(asked *[]string) *http.Client {
-	var mu sync.Mutex
 	return &http.Client{Transport: statusTrip(func(r *http.Request) (int, string) {
-		mu.Lock()
-		defer mu.Unlock()
+		discovering.Lock()
+		defer discovering.Unlock()
 		*asked = append(*asked, r.URL.String())
+		if etag := r.Header.Get("If-None-Match"); etag != "" && etag != r.URL.Host {
+			return http.StatusNotModified, "" // the tag is another address's
+		}
 		if body, ok := d[r.URL.String()]; ok {
 			return http.StatusOK, body
 		}
@@ -713,7 +766,7 @@ type statusTrip func(*http.Request) (int, string)
 
 func (rt statusTrip) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, body := rt(r)
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: ioNop(body), Request: r}, nil
+	return &http.Response{StatusCode: status, Header: http.Header{"Etag": {r.URL.Host}}, Body: ioNop(body), Request: r}, nil
 }
 
 func TestDiscovery(t *testing.T) {
@@ -802,16 +855,32 @@ func TestAMovedKeySetIsFound(t *testing.T) {
 		trusted.Keys = set
 		m := mustNew[testClaims](t, options(trusted))
 		issuer.Rotate()
+		discovering.Lock()
 		d["https://a.test/"] = keys()
+		discovering.Unlock()
 		if got := verdict(m, get(bearer(issuer.Token(nil)))); got != admitted || len(asked) != 3 {
 			t.Errorf("%q after %q: a request asks for the keys only", got, asked)
 		}
-		issuer.Rotate()
-		delete(d, "https://a.test/")
-		d[document] = `{"issuer":"https://issuer.test","jwks_uri":"https://b.test/"}`
-		d["https://b.test/"] = keys()
+		move := func(from, to string) {
+			discovering.Lock()
+			defer discovering.Unlock()
+			issuer.Rotate()
+			delete(d, from)
+			d[document] = `{"issuer":"https://issuer.test","jwks_uri":"` + to + `"}`
+			d[to] = keys()
+		}
+		move("https://a.test/", "https://b.test/")
 		time.Sleep(15 * time.Minute)
 		if got := verdict(m, get(bearer(issuer.Token(nil)))); got != admitted {
+			t.Errorf("%q after %q", got, asked)
+		}
+		move("https://b.test/", "https://c.test/")
+		token := issuer.Token(nil)
+		if got := verdict(m, get(bearer(token))); got != noKeys {
+			t.Errorf("%q from an address that is gone", got)
+		}
+		time.Sleep(10 * time.Second)
+		if got := verdict(m, get(bearer(token))); got != admitted {
 			t.Errorf("%q after %q", got, asked)
 		}
 	})

@@ -11,7 +11,7 @@
 //
 // An [Extractor] says where the token is. An [Issuer] says which tokens are
 // believed: exact issuer, audience, algorithms and keys, none of which has a
-// default. [Options].Revoked may end a token early, and a [RevocationList] is
+// default; keys may come over HTTP from a [JWKS]. [Options].Revoked may end a token early, and a [RevocationList] is
 // the simplest such hook. RequireScopes, RequireAnyScope and Require derive
 // stricter middlewares for groups and routes, Optional a milder one for pages
 // that visitors may see. A refused request gets a status, a challenge and a
