@@ -33,4 +33,4 @@ bench: ## run the benchmarks: jwthttp beside a handler written by hand
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem .
 
 examples: ## start each example and ask it once
-	@set -e; for e in quickstart login; do echo "== examples/$$e"; go test -C examples -count=1 -run 'Program|README' ./$$e; done
+	@set -e; for e in quickstart login sso; do echo "== examples/$$e"; go test -C examples -count=1 -run 'Program|README' ./$$e; done
