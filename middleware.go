@@ -99,6 +99,9 @@ func New[T any](opts Options) (*Middleware, error) {
 		return nil, err
 	}
 	f.decode = decodeClaims[T]
+	if decodesNothing(reflect.TypeFor[T]()) {
+		f.decode = func([]byte) (any, error) { return new(claims[T]), nil }
+	}
 	f.claimsKey = claimsKey[T]{}
 	return (&Middleware{family: f}).withChallenges(), nil
 }
@@ -118,6 +121,12 @@ func decodesObject(t reflect.Type) bool {
 		return t.NumMethod() == 0
 	}
 	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
+}
+
+// decodesNothing reports whether t is a struct without fields and methods, for
+// handlers that read the Token only.
+func decodesNothing(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t.NumField() == 0 && reflect.PointerTo(t).NumMethod() == 0
 }
 
 type validator interface{ Validate() error }

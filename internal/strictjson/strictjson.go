@@ -64,8 +64,7 @@ func Parse(text string, known []string, values []Value) error {
 		return errUTF8
 	}
 	clear(values)
-	var space [32]string
-	p := parser{text: text, names: space[:0]}
+	p := parser{text: text}
 	p.skipSpace()
 	if p.peek() != '{' {
 		return errSyntax
@@ -81,9 +80,38 @@ func Parse(text string, known []string, values []Value) error {
 }
 
 type parser struct {
-	text  string
-	pos   int
-	names []string // of the objects that are open, the innermost last
+	text string
+	pos  int
+
+	// The names of the members of all open objects, the innermost last: n of
+	// them, in few while they fit. A slice of an array of the caller's would
+	// put that on the heap.
+	n    int
+	few  [24]string
+	many []string
+}
+
+func (p *parser) push(name string) {
+	switch {
+	case p.many != nil:
+		p.many = append(p.many[:p.n], name)
+	case p.n < len(p.few):
+		p.few[p.n] = name
+	default:
+		p.many = append(append(make([]string, 0, 4*len(p.few)), p.few[:]...), name)
+	}
+	p.n++
+}
+
+// pop takes the names from base on off, and reports one that occurs twice.
+func (p *parser) pop(base int) error {
+	names := p.few[:]
+	if p.many != nil {
+		names = p.many
+	}
+	err := distinct(names[base:p.n])
+	p.n = base
+	return err
 }
 
 // peek returns the next byte, or 0 at the end: no JSON grammar has a place for a real one.
@@ -118,7 +146,7 @@ func (p *parser) next(c byte) bool {
 // object reads an object whose opening brace is next. Only the outermost one
 // has known names.
 func (p *parser) object(depth int, known []string, values []Value) error {
-	base := len(p.names)
+	base := p.n
 	p.pos++ // the brace
 	if p.next('}') {
 		return nil
@@ -141,16 +169,14 @@ func (p *parser) object(depth int, known []string, values []Value) error {
 				return err
 			}
 		}
-		p.names = append(p.names, name)
+		p.push(name)
 		if p.next(',') {
 			continue
 		}
 		if !p.next('}') {
 			return errSyntax
 		}
-		err = distinct(p.names[base:])
-		p.names = p.names[:base]
-		return err
+		return p.pop(base)
 	}
 }
 
