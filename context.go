@@ -3,6 +3,7 @@ package jwthttp
 import (
 	"context"
 	"net/http"
+	"sync"
 )
 
 // ClaimsFromContext returns the claims that a [Middleware] made by New[T] put
@@ -68,8 +69,24 @@ type authentication struct {
 	context.Context
 	family    *family
 	token     *Token // nil: admitted without one
-	claims    any    // a *claims[T] of the family's T
 	unchecked bool   // admitted although Options.Revoked failed
+	cached    bool   // verified for an earlier request
+
+	// shared are the claims, a *claims[T] of the family's T. If they are a
+	// cache's too, claims are the request's own copy, made when they are
+	// asked for.
+	shared any
+	copied sync.Once
+	claims any
+}
+
+// ownClaims returns claims that are this request's alone.
+func (a *authentication) ownClaims() any {
+	if a.family.copyClaims == nil {
+		return a.shared
+	}
+	a.copied.Do(func() { a.claims = a.family.copyClaims(a.token, a.shared) })
+	return a.claims
 }
 
 // Value answers for this package's keys first. An admission without a token
@@ -90,7 +107,7 @@ func (a *authentication) Value(key any) any {
 			return nil
 		}
 		if key == a.family.claimsKey {
-			return a.claims
+			return a.ownClaims()
 		}
 	}
 	return a.Context.Value(key)
@@ -115,7 +132,10 @@ func (a *authentication) enter(r *http.Request, nested bool) *http.Request {
 	case r.Context().Value(latestKey{}) == any(a):
 		return r
 	}
-	again := *a
-	again.Context = r.Context()
-	return r.WithContext(&again)
+	again := &authentication{
+		Context: r.Context(), family: a.family, token: a.token,
+		unchecked: a.unchecked, cached: a.cached, shared: a.shared, claims: a.ownClaims(),
+	}
+	again.copied.Do(func() {})
+	return r.WithContext(again)
 }

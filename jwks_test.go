@@ -913,7 +913,9 @@ func BenchmarkKeySource(b *testing.B) {
 	} {
 		trusted := issuer.Trusted()
 		trusted.Keys = source.keys
-		m := mustNew[testClaims](b, options(trusted))
+		opts := options(trusted)
+		opts.CacheSize = 0
+		m := mustNew[testClaims](b, opts)
 		b.Run("serial/"+source.name, func(b *testing.B) {
 			r := get(bearer(token))
 			b.ReportAllocs()

@@ -82,9 +82,12 @@ func (s KeySet) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(s)), ni
 // hash's size as []byte, an *rsa.PublicKey of 2048 bits or more, an
 // *ecdsa.PublicKey, or an ed25519.PublicKey. It must fit every algorithm of the
 // Issuer. It serves every token, whatever "kid" it names. [New] copies the key.
-func StaticKey(key any) KeySource { return staticKey{key} }
+func StaticKey(key any) KeySource { return staticKey{key, []jwt.VerificationKey{key}} }
 
-type staticKey struct{ key any }
+type staticKey struct {
+	key  any
+	list []jwt.VerificationKey // of key alone
+}
 
 func (s staticKey) KeyfuncCtx(context.Context) jwt.Keyfunc {
 	return func(*jwt.Token) (any, error) { return s.key, nil }
@@ -92,6 +95,15 @@ func (s staticKey) KeyfuncCtx(context.Context) jwt.Keyfunc {
 
 // Format keeps the key out of whatever prints the Options.
 func (staticKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "static key") }
+
+// ownsKeys reports whether nobody but this package can change the keys.
+func (iss *issuer) ownsKeys() bool {
+	switch iss.keys.(type) {
+	case staticKey, KeySet, *JWKS:
+		return true
+	}
+	return false
+}
 
 // methods are golang-jwt's signing methods by "alg", but for RSASSA-PSS: it
 // accepts any length of salt, where RFC 7518 §3.5 wants the hash's. They are

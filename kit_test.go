@@ -48,7 +48,9 @@ func options(issuers ...jwthttp.Issuer) jwthttp.Options {
 	if len(issuers) == 0 {
 		issuers = []jwthttp.Issuer{issuer()}
 	}
-	return jwthttp.Options{Issuers: issuers}
+	// With a cache, since checkVerdict asks twice: a token must fare the same
+	// when it was seen before.
+	return jwthttp.Options{Issuers: issuers, CacheSize: 64}
 }
 
 func mustNew[T any](tb testing.TB, opts jwthttp.Options) *jwthttp.Middleware {

@@ -52,6 +52,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // Middleware authenticates requests. [New] makes one; Optional, RequireScopes,
@@ -102,6 +104,12 @@ func New[T any](opts Options) (*Middleware, error) {
 	if decodesNothing(reflect.TypeFor[T]()) {
 		f.decode = func([]byte) (any, error) { return new(claims[T]), nil }
 	}
+	if hasValidate(reflect.TypeFor[T]()) {
+		f.validate = validateClaims[T]
+	}
+	if f.cache != nil {
+		f.copyClaims = claimsCopier[T]()
+	}
 	f.claimsKey = claimsKey[T]{}
 	return (&Middleware{family: f}).withChallenges(), nil
 }
@@ -136,16 +144,20 @@ func decodeClaims[T any](payload []byte) (any, error) {
 	if err := json.Unmarshal(payload, &c.value); err != nil {
 		return nil, err
 	}
-	v, ok := any(&c.value).(validator)
-	if !ok && reflect.TypeFor[T]().Kind() != reflect.Struct { // a pointer or an interface
-		v, ok = any(c.value).(validator)
-	}
-	if ok {
-		if err := v.Validate(); err != nil {
-			return nil, err
-		}
-	}
 	return c, nil
+}
+
+func hasValidate(t reflect.Type) bool {
+	v := reflect.TypeFor[validator]()
+	return t.Implements(v) || reflect.PointerTo(t).Implements(v)
+}
+
+func validateClaims[T any](boxed any) error {
+	value := &boxed.(*claims[T]).value
+	if v, ok := any(value).(validator); ok {
+		return v.Validate()
+	}
+	return any(*value).(validator).Validate() // T is a pointer
 }
 
 // withChallenges completes a Middleware of new requirements.
@@ -292,6 +304,7 @@ func (m *Middleware) decide(r *http.Request) (*http.Request, *Error) {
 		m.family.observer(admitted, Event{
 			Token:     a.token.clone(),
 			Err:       e,
+			Cached:    a.cached && !nested,
 			Unchecked: e == nil && a.unchecked,
 			Took:      time.Since(now),
 		})
@@ -317,9 +330,17 @@ func (f *family) authenticate(r *http.Request, now time.Time) (*http.Request, *a
 	if e := f.guard(r, c.Source); e != nil {
 		return r, a, e
 	}
-	var e *Error
-	if a.token, a.claims, e = f.verify(r.Context(), c, now); e != nil {
+	v, cached, e := f.verify(r.Context(), c, now)
+	if v != nil {
+		a.token, a.shared, a.cached = v.token.from(c.Source), v.claims, cached
+	}
+	if e != nil {
 		return r, a, e
+	}
+	if f.validate != nil {
+		if err := f.validate(a.ownClaims()); err != nil {
+			return r, a, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
+		}
 	}
 	a.unchecked, e = f.checkRevoked(r.Context(), a.token)
 	return r, a, e

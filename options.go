@@ -64,6 +64,13 @@ type Options struct {
 	// one must therefore not name the method GET. Its deny handler is not used.
 	CrossOrigin *http.CrossOriginProtection
 
+	// CacheSize is how many verified tokens are remembered: 0 means none, and
+	// 2^24 is the most. A token seen before costs no signature then; its times,
+	// key, revocation, scopes and rules are judged all the same, and it ends
+	// the moment its key is no longer there. A cache also holds no more than
+	// 2 KiB of token per entry, on the average.
+	CacheSize int
+
 	// Realm is the realm of a challenge; "" means "restricted".
 	Realm string
 
@@ -143,6 +150,7 @@ const (
 	maxTokenSize         = 1 << 20
 	maxRevocationTimeout = time.Minute
 	maxMaxAge            = 10 * 365 * 24 * time.Hour
+	maxCacheSize         = 1 << 24
 )
 
 // family is the configuration that a Middleware and all derived from it share.
@@ -165,10 +173,16 @@ type family struct {
 	observer          func(*http.Request, Event)
 	challenges        map[Reason]string // of the refusals that are alike for all requests
 
-	// decode makes the claims, a *claims[T], of a verified payload, and
-	// claimsKey is the key under which the context has them.
-	decode    func(payload []byte) (any, error)
-	claimsKey any
+	cache *cache // or nil
+
+	// decode makes the claims, a *claims[T], of a verified payload; validate
+	// asks their Validate, and is nil without one; copyClaims makes a copy of
+	// cached ones, and is nil where a plain copy of a T will do. claimsKey is
+	// the key under which the context has them.
+	decode     func(payload []byte) (any, error)
+	validate   func(claims any) error
+	copyClaims func(*Token, any) any
+	claimsKey  any
 }
 
 type issuer struct {
@@ -208,6 +222,7 @@ func newFamily(o Options) (*family, error) {
 	within(&p, "Leeway", o.Leeway, maxLeeway)
 	within(&p, "MaxTokenSize", o.MaxTokenSize, maxTokenSize)
 	within(&p, "RevocationTimeout", o.RevocationTimeout, maxRevocationTimeout)
+	within(&p, "CacheSize", o.CacheSize, maxCacheSize)
 	if !fitsQuotedString(o.Realm) {
 		p.add("Realm", o.Realm, "want printable ASCII without double quote and backslash")
 	}
@@ -215,8 +230,12 @@ func newFamily(o Options) (*family, error) {
 		p.checkMetadataURL(o.ResourceMetadataURL)
 	}
 	f.addIssuers(&p, o.Issuers)
+	if len(p) > 0 {
+		return nil, errors.Join(p...)
+	}
 	f.setDefaults()
-	return f, errors.Join(p...)
+	f.cache = newCache(o.CacheSize)
+	return f, nil
 }
 
 func within[N int | time.Duration](p *problems, field string, n, most N) {
@@ -373,7 +392,7 @@ func (iss *issuer) setKeys(p *problems, field string, keys KeySource) {
 				p.add(field, keys, "does not fit %s: %v", alg, err)
 			}
 		}
-		iss.keys = staticKey{key}
+		iss.keys = StaticKey(key)
 	case KeySet:
 		if len(keys) == 0 {
 			p.add(field, keys, "want at least one key")

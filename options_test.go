@@ -38,7 +38,7 @@ func TestNewReportsEachProblem(t *testing.T) {
 	}{
 		{"good options", options(), ""},
 		{"the largest of everything", with(func(o *jwthttp.Options) {
-			o.Leeway, o.MaxTokenSize, o.RevocationTimeout = 5*time.Minute, 1<<20, time.Minute
+			o.Leeway, o.MaxTokenSize, o.RevocationTimeout, o.CacheSize = 5*time.Minute, 1<<20, time.Minute, 1<<24
 			o.Issuers[0].MaxAge = 10 * 365 * 24 * time.Hour
 			o.Realm, o.ResourceMetadataURL = "our own realm", "https://api.example/.well-known/oauth-protected-resource"
 		}), ""},
@@ -49,6 +49,8 @@ func TestNewReportsEachProblem(t *testing.T) {
 		{"large size", with(func(o *jwthttp.Options) { o.MaxTokenSize = 1<<20 + 1 }), "MaxTokenSize"},
 		{"negative timeout", with(func(o *jwthttp.Options) { o.RevocationTimeout = -1 }), "RevocationTimeout"},
 		{"large timeout", with(func(o *jwthttp.Options) { o.RevocationTimeout = time.Minute + 1 }), "RevocationTimeout"},
+		{"negative cache", with(func(o *jwthttp.Options) { o.CacheSize = -1 }), "CacheSize"},
+		{"large cache", with(func(o *jwthttp.Options) { o.CacheSize = 1<<24 + 1 }), "CacheSize"},
 		{"negative age", first(func(i *jwthttp.Issuer) { i.MaxAge = -1 }), "MaxAge"},
 		{"large age", first(func(i *jwthttp.Issuer) { i.MaxAge = 10*365*24*time.Hour + 1 }), "MaxAge"},
 		{"a double quote in the realm", with(func(o *jwthttp.Options) { o.Realm = `a"b` }), "Realm"},

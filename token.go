@@ -75,17 +75,24 @@ func (t *Token) sum() (sum [sha256.Size]byte, ok bool) {
 // Claims decodes the token's payload into v with [json.Unmarshal]. It returns
 // an error for a Token made by hand, which has none.
 func (t *Token) Claims(v any) error {
-	raw := t.Raw()
-	if raw == "" {
+	if t.Raw() == "" {
 		return errors.New("jwthttp: token made by hand has no payload")
 	}
-	_, rest, _ := strings.Cut(raw, ".")
+	return json.Unmarshal(t.payload(), v)
+}
+
+// header and payload decode the parts of a token that was decoded before.
+func (t *Token) header() []byte {
+	segment, _, _ := strings.Cut(t.Raw(), ".")
+	header, _ := base64.RawURLEncoding.DecodeString(segment)
+	return header
+}
+
+func (t *Token) payload() []byte {
+	_, rest, _ := strings.Cut(t.Raw(), ".")
 	segment, _, _ := strings.Cut(rest, ".")
-	payload, err := base64.RawURLEncoding.DecodeString(segment)
-	if err != nil {
-		return fmt.Errorf("jwthttp: payload of a verified token: %w", err)
-	}
-	return json.Unmarshal(payload, v)
+	payload, _ := base64.RawURLEncoding.DecodeString(segment)
+	return payload
 }
 
 // String describes the token by issuer, subject and ID.
@@ -106,6 +113,16 @@ func (t Token) LogValue() slog.Value {
 		slog.String("kid", t.KeyID),
 		slog.Time("exp", t.ExpiresAt),
 	)
+}
+
+// from returns t as found in a source.
+func (t *Token) from(source Source) *Token {
+	if t.Source == source {
+		return t
+	}
+	c := t.clone()
+	c.Source = source
+	return c
 }
 
 // clone returns a copy that shares nothing that can be changed.

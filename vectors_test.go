@@ -61,6 +61,7 @@ func (k vectorKey) key() any {
 func accepts(t *testing.T, compact string, keys []vectorKey) bool {
 	t.Helper()
 	token := &jws{raw: compact}
+	token.token.raw = &token.raw
 	if token.split() != nil || token.readHeader() != nil {
 		return false
 	}
@@ -81,7 +82,8 @@ func accepts(t *testing.T, compact string, keys []vectorKey) bool {
 		}
 	}
 	iss.keys = Keyfunc(func(*jwt.Token) (any, error) { return found, nil })
-	return iss.verifySignature(t.Context(), token) == nil
+	_, e := iss.verifySignature(t.Context(), token)
+	return e == nil
 }
 
 // differs has the vectors that we judge otherwise, and why.

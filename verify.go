@@ -69,55 +69,67 @@ type jws struct {
 // holds, beside an Error too: a verified token may still be refused.
 //
 // The cheap judgements come first, before any key is looked up.
-func (f *family) verify(ctx context.Context, c Credential, now time.Time) (*Token, any, *Error) {
+func (f *family) verify(ctx context.Context, c Credential, now time.Time) (v *verified, cached bool, e *Error) {
 	if len(c.Token) > f.maxTokenSize {
-		return nil, nil, refuse(ReasonTooLarge, errTooLarge)
+		return nil, false, refuse(ReasonTooLarge, errTooLarge)
+	}
+	if f.cache != nil {
+		if v, e := f.recall(ctx, c.Token, now); v != nil || e != nil {
+			return v, v != nil, e
+		}
 	}
 	t := &jws{raw: c.Token}
+	t.token.raw, t.token.Source = &t.raw, c.Source
+	iss, e := f.judge(t, now)
+	if e != nil {
+		return nil, false, e
+	}
+	key, e := iss.verifySignature(ctx, t)
+	if e != nil {
+		return nil, false, e
+	}
+	v = &verified{token: &t.token, issuer: iss, key: key}
+	if t.bound {
+		// RFC 7800 §3: whoever cannot check the binding must not take a
+		// bound token for a bearer token.
+		return v, false, refuse(ReasonBinding, errBound)
+	}
+	var err error
+	if v.claims, err = f.decode(t.payload); err != nil {
+		return v, false, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
+	}
+	if f.cache != nil {
+		v = f.cache.put(v)
+	}
+	return v, false, nil
+}
+
+// judge makes the judgements that need no key, and returns the token's issuer.
+func (f *family) judge(t *jws, now time.Time) (*issuer, *Error) {
 	if err := t.split(); err != nil {
 		// In a header field, what is no token68 breaks the field's own syntax.
-		if c.Source == SourceHeader && !isToken68(c.Token) {
-			return nil, nil, refuseCredential(errCredential)
+		if t.token.Source == SourceHeader && !isToken68(t.raw) {
+			return nil, refuseCredential(errCredential)
 		}
-		return nil, nil, refuse(ReasonMalformed, err)
+		return nil, refuse(ReasonMalformed, err)
 	}
 	if err := t.readHeader(); err != nil {
-		return nil, nil, refuse(ReasonMalformed, err)
+		return nil, refuse(ReasonMalformed, err)
 	}
 	if !f.algorithms[t.token.Algorithm] {
-		return nil, nil, refuse(ReasonAlgorithm, t.badAlgorithm())
+		return nil, refuse(ReasonAlgorithm, t.badAlgorithm())
 	}
 	if err := t.readPayload(); err != nil {
-		return nil, nil, refuse(ReasonMalformed, err)
+		return nil, refuse(ReasonMalformed, err)
 	}
-	t.token.Source = c.Source
-
 	iss := f.anyIssuer
 	if iss == nil {
 		iss = f.issuers[t.token.Issuer]
 	}
 	if iss == nil {
-		return nil, nil, refuse(ReasonIssuer, &cause{"no issuer has this name", quoted(t.token.Issuer), []error{jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidClaims}})
+		return nil, refuse(ReasonIssuer, &cause{"no issuer has this name", quoted(t.token.Issuer), []error{jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidClaims}})
 	}
-	if e := iss.judge(t, f.leeway, now); e != nil {
-		return nil, nil, e
-	}
-	if e := iss.verifySignature(ctx, t); e != nil {
-		return nil, nil, e
-	}
-
-	token := &t.token
-	token.raw = &t.raw
-	if t.bound {
-		// RFC 7800 §3: whoever cannot check the binding must not take a
-		// bound token for a bearer token.
-		return token, nil, refuse(ReasonBinding, errBound)
-	}
-	claims, err := f.decode(t.payload)
-	if err != nil {
-		return token, nil, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
-	}
-	return token, claims, nil
+	return iss, iss.judge(t, f.leeway, now)
 }
 
 // base64url is what RFC 7515 §2 wants: no padding, and no bits left over.
@@ -357,15 +369,13 @@ func cutApplication(typ string) string {
 	return typ
 }
 
-// verifySignature looks the key up and verifies with golang-jwt's method.
-func (iss *issuer) verifySignature(ctx context.Context, t *jws) *Error {
+// verifySignature looks the key up, verifies with golang-jwt's method, and
+// returns the key.
+func (iss *issuer) verifySignature(ctx context.Context, t *jws) (jwt.VerificationKey, *Error) {
 	method := iss.methods[t.token.Algorithm]
-	keys, judged, err := iss.findKeys(ctx, t, method)
-	if err != nil {
-		if errors.Is(err, ErrKeysUnavailable) {
-			return refuse(ReasonKeysUnavailable, err)
-		}
-		return refuse(ReasonUnknownKey, t.unknownKey(err))
+	keys, judged, e := iss.findKeys(ctx, &t.token, method)
+	if e != nil {
+		return nil, e
 	}
 	var misfit error
 	tried := 0
@@ -376,61 +386,67 @@ func (iss *issuer) verifySignature(ctx context.Context, t *jws) *Error {
 			}
 		}
 		if method.Verify(t.signed, t.signature, key) == nil {
-			return nil
+			return key, nil
 		}
 		if tried++; tried == maxKeys {
 			break
 		}
 	}
 	if tried == 0 {
-		return refuse(ReasonAlgorithm, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, misfit))
+		return nil, refuse(ReasonAlgorithm, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, misfit))
 	}
-	return refuse(ReasonSignature, errSignature)
+	return nil, refuse(ReasonSignature, errSignature)
 }
 
 // findKeys returns at least one key for the token, or an error. judged means
 // that each is known to fit the method.
-func (iss *issuer) findKeys(ctx context.Context, t *jws, method jwt.SigningMethod) (keys []jwt.VerificationKey, judged bool, err error) {
+func (iss *issuer) findKeys(ctx context.Context, t *Token, method jwt.SigningMethod) (keys []jwt.VerificationKey, judged bool, e *Error) {
 	var found any
+	var err error
 	switch source := iss.keys.(type) {
 	case staticKey:
-		return []jwt.VerificationKey{source.key}, true, nil // judged by New
+		return source.list, true, nil // judged by New
 	case *JWKS:
-		keys, err = source.find(ctx, t.token.KeyID, t.token.Algorithm)
-		return keys, true, err
+		if keys, err = source.find(ctx, t.KeyID, t.Algorithm); err == nil {
+			return keys, true, nil
+		}
 	case KeySet:
-		found, err = source.find(t.token.KeyID)
+		found, err = source.find(t.KeyID)
 	default:
 		found, err = iss.askKeyfunc(ctx, t, method)
 	}
+	if errors.Is(err, ErrKeysUnavailable) {
+		return nil, false, refuse(ReasonKeysUnavailable, err)
+	}
+	if set, ok := found.(jwt.VerificationKeySet); ok && err == nil {
+		if keys = set.Keys; len(keys) == 0 {
+			err = errNoKey
+		}
+	} else {
+		keys = []jwt.VerificationKey{found}
+	}
 	if err != nil {
-		return nil, false, err
+		err = fmt.Errorf("%w: kid %s: %w", jwt.ErrTokenUnverifiable, quoteCut(t.KeyID), err)
+		return nil, false, refuse(ReasonUnknownKey, err)
 	}
-	set, ok := found.(jwt.VerificationKeySet)
-	if !ok {
-		return []jwt.VerificationKey{found}, false, nil
-	}
-	if len(set.Keys) == 0 {
-		return nil, false, errNoKey
-	}
-	return set.Keys, false, nil
+	return keys, false, nil
 }
 
 // askKeyfunc asks a source that may be anything, with a token of its own.
-func (iss *issuer) askKeyfunc(ctx context.Context, t *jws, method jwt.SigningMethod) (any, error) {
+func (iss *issuer) askKeyfunc(ctx context.Context, t *Token, method jwt.SigningMethod) (any, error) {
 	unverified := &jwt.Token{
 		Method: method,
 		Claims: jwt.RegisteredClaims{
-			Issuer:    t.token.Issuer,
-			Subject:   t.token.Subject,
-			Audience:  slices.Clone(t.token.Audience),
-			ExpiresAt: jwtDate(t.token.ExpiresAt),
-			NotBefore: jwtDate(t.token.NotBefore),
-			IssuedAt:  jwtDate(t.token.IssuedAt),
-			ID:        t.token.ID,
+			Issuer:    t.Issuer,
+			Subject:   t.Subject,
+			Audience:  slices.Clone(t.Audience),
+			ExpiresAt: jwtDate(t.ExpiresAt),
+			NotBefore: jwtDate(t.NotBefore),
+			IssuedAt:  jwtDate(t.IssuedAt),
+			ID:        t.ID,
 		},
 	}
-	if err := json.Unmarshal([]byte(t.header), &unverified.Header); err != nil {
+	if err := json.Unmarshal(t.header(), &unverified.Header); err != nil {
 		return nil, err
 	}
 	return iss.keys.KeyfuncCtx(ctx)(unverified)
@@ -445,10 +461,6 @@ func jwtDate(t time.Time) *jwt.NumericDate {
 
 func (t *jws) badAlgorithm() error {
 	return &cause{"\"alg\" is not allowed", quoted(t.token.Algorithm), []error{jwt.ErrTokenUnverifiable}}
-}
-
-func (t *jws) unknownKey(err error) error {
-	return fmt.Errorf("%w: kid %s: %w", jwt.ErrTokenUnverifiable, quoteCut(t.token.KeyID), err)
 }
 
 // quoted keeps what an error may quote of a token.
