@@ -228,12 +228,22 @@ func notScopeToken(s string) bool {
 // writeHeaders sets what every refusal has, whoever writes its body.
 func (e *Error) writeHeaders(h http.Header) {
 	h.Del("Content-Length") // of the answer that is not going to be given
-	h.Set("Cache-Control", "no-store")
+	setHeaders(h, "Cache-Control", "no-store")
 	if e.challenge != "" {
-		h.Set("WWW-Authenticate", e.challenge)
+		setHeaders(h, "Www-Authenticate", e.challenge)
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", retryAfter)
+		setHeaders(h, "Retry-After", retryAfter)
+	}
+}
+
+// setHeaders sets canonical names to values in turn, all of them in one
+// allocation.
+func setHeaders(h http.Header, pairs ...string) {
+	values := make([]string, len(pairs)/2)
+	for i := range values {
+		values[i] = pairs[2*i+1]
+		h[pairs[2*i]] = values[i : i+1 : i+1]
 	}
 }
 
@@ -260,8 +270,7 @@ func WriteError(w http.ResponseWriter, e *Error) {
 		e = &own
 	}
 	e.writeHeaders(w.Header())
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	setHeaders(w.Header(), "Content-Type", "application/json", "X-Content-Type-Options", "nosniff")
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(e.body()) // the client is gone if this fails
 }
@@ -274,6 +283,9 @@ func (e *Error) body() []byte {
 	text := e.description()
 	if name == "" { // an Error made by hand, or none at all
 		name, text = "error", http.StatusText(e.Status)
+	}
+	if fitsQuotedString(name) { // as JSON writes it, and so do the fixed texts
+		return []byte(`{"error":"` + name + `","error_description":"` + text + "\"}\n")
 	}
 	body, _ := json.Marshal(struct { // two strings always marshal
 		Error       string `json:"error"`
