@@ -5,10 +5,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
 BENCH ?= .
 
-.PHONY: help test lint cover fuzz faults bench examples
+.PHONY: help test lint cover fuzz faults bench bench-check examples
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## run all tests of all modules
 	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && go test -race -shuffle=on ./...); done
@@ -31,6 +31,9 @@ faults: ## torment a key server for a minute, and print what came of it
 
 bench: ## run the benchmarks: jwthttp beside a handler written by hand
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem .
+
+bench-check: ## compare with the peers and with the limits; writes benchmarks/results.md and chart.svg
+	@go run -C benchmarks ./report -rounds 10 -benchtime 20ms -check
 
 examples: ## start each example and ask it once
 	@set -e; for e in quickstart login sso; do echo "== examples/$$e"; go test -C examples -count=1 -run 'Program|README' ./$$e; done

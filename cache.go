@@ -3,9 +3,9 @@ package jwthttp
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"encoding/json"
-	"reflect"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -170,189 +170,19 @@ func (f *family) recall(ctx context.Context, raw string, now time.Time) (*verifi
 
 // sameKey compares keys by value.
 func sameKey(a, b any) bool {
-	if secret, ok := a.([]byte); ok {
-		other, ok := b.([]byte)
-		return ok && bytes.Equal(secret, other)
+	switch a := a.(type) {
+	case []byte:
+		b, ok := b.([]byte)
+		return ok && bytes.Equal(a, b)
+	case ed25519.PublicKey:
+		b, ok := b.(ed25519.PublicKey)
+		return ok && bytes.Equal(a, b)
+	case *rsa.PublicKey: // the pointers first: Equal takes its time
+		b, ok := b.(*rsa.PublicKey)
+		return ok && (a == b || a != nil && a.N != nil && a.Equal(b))
+	case *ecdsa.PublicKey:
+		b, ok := b.(*ecdsa.PublicKey)
+		return ok && (a == b || a != nil && a.X != nil && a.Y != nil && a.Equal(b))
 	}
-	public, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && !isNil(public) && public.Equal(b)
-}
-
-func isNil(v any) bool {
-	value := reflect.ValueOf(v)
-	return value.Kind() == reflect.Pointer && value.IsNil()
-}
-
-// claimsCopier returns a function that copies a *claims[T], or nil if a plain
-// copy of a T shares nothing that can be changed. What cannot be copied field
-// by field is decoded again from the token.
-func claimsCopier[T any]() func(*Token, any) any {
-	copyValue, ok := copier(reflect.TypeFor[T](), nil)
-	if ok && copyValue == nil {
-		if !hasValidate(reflect.TypeFor[T]()) {
-			return nil
-		}
-		return func(_ *Token, from any) any { // Validate may change them
-			c := *from.(*claims[T])
-			return &c
-		}
-	}
-	return func(t *Token, from any) any {
-		c := new(claims[T])
-		source := reflect.ValueOf(&from.(*claims[T]).value).Elem()
-		if ok && copyValue(reflect.ValueOf(&c.value).Elem(), source) {
-			return c
-		}
-		c = new(claims[T])
-		_ = json.Unmarshal(t.payload(), &c.value) // it did decode before
-		return c
-	}
-}
-
-// copyFunc sets one value to a copy of another of its type. It returns false
-// for one that holds something it cannot copy.
-type copyFunc func(to, from reflect.Value) bool
-
-// copier returns what copies values of type t, nil if assigning does, and
-// false if nothing can from outside the type's package.
-func copier(t reflect.Type, outer []reflect.Type) (copyFunc, bool) {
-	for _, o := range outer {
-		if o == t {
-			return nil, false // a type that contains itself
-		}
-	}
-	outer = append(outer, t)
-	switch t.Kind() {
-	case reflect.Struct:
-		return structCopier(t, outer)
-	case reflect.Pointer:
-		element, ok := copier(t.Elem(), outer)
-		return func(to, from reflect.Value) bool {
-			if from.IsNil() {
-				return true
-			}
-			to.Set(reflect.New(t.Elem()))
-			return assign(element, to.Elem(), from.Elem())
-		}, ok
-	case reflect.Slice:
-		element, ok := copier(t.Elem(), outer)
-		return func(to, from reflect.Value) bool { return copySlice(element, to, from) }, ok
-	case reflect.Map:
-		key, ok := copier(t.Key(), outer)
-		element, ok2 := copier(t.Elem(), outer)
-		return func(to, from reflect.Value) bool { return copyMap(element, to, from) }, ok && ok2 && key == nil
-	case reflect.Interface:
-		return copyInterface, t.NumMethod() == 0
-	case reflect.Array:
-		element, ok := copier(t.Elem(), outer)
-		return nil, ok && element == nil
-	case reflect.Chan, reflect.Func, reflect.UnsafePointer:
-		return nil, false
-	}
-	return nil, true
-}
-
-func structCopier(t reflect.Type, outer []reflect.Type) (copyFunc, bool) {
-	if t == reflect.TypeFor[time.Time]() {
-		return nil, true // its pointer is to a Location, which never changes
-	}
-	fields := make(map[int]copyFunc)
-	for i := range t.NumField() {
-		field := t.Field(i)
-		element, ok := copier(field.Type, outer)
-		if !ok || element != nil && !field.IsExported() {
-			return nil, false
-		}
-		if element != nil {
-			fields[i] = element
-		}
-	}
-	if len(fields) == 0 {
-		return nil, true
-	}
-	return func(to, from reflect.Value) bool {
-		to.Set(from)
-		for i, element := range fields {
-			to.Field(i).SetZero()
-			if !element(to.Field(i), from.Field(i)) {
-				return false
-			}
-		}
-		return true
-	}, true
-}
-
-func assign(element copyFunc, to, from reflect.Value) bool {
-	if element != nil {
-		return element(to, from)
-	}
-	to.Set(from)
-	return true
-}
-
-func copySlice(element copyFunc, to, from reflect.Value) bool {
-	if from.IsNil() {
-		return true
-	}
-	to.Set(reflect.MakeSlice(from.Type(), from.Len(), from.Len()))
-	if element == nil {
-		reflect.Copy(to, from)
-		return true
-	}
-	for i := range from.Len() {
-		if !element(to.Index(i), from.Index(i)) {
-			return false
-		}
-	}
-	return true
-}
-
-func copyMap(element copyFunc, to, from reflect.Value) bool {
-	if from.IsNil() {
-		return true
-	}
-	to.Set(reflect.MakeMapWithSize(from.Type(), from.Len()))
-	for entries := from.MapRange(); entries.Next(); {
-		value := reflect.New(from.Type().Elem()).Elem()
-		if !assign(element, value, entries.Value()) {
-			return false
-		}
-		to.SetMapIndex(entries.Key(), value)
-	}
-	return true
-}
-
-// copyInterface copies what encoding/json puts into an interface.
-func copyInterface(to, from reflect.Value) bool {
-	v, ok := copyJSON(from.Interface())
-	if v != nil {
-		to.Set(reflect.ValueOf(v))
-	}
-	return ok
-}
-
-func copyJSON(v any) (any, bool) {
-	switch v := v.(type) {
-	case nil, bool, float64, string, json.Number:
-		return v, true
-	case []any:
-		list := make([]any, len(v))
-		for i, element := range v {
-			var ok bool
-			if list[i], ok = copyJSON(element); !ok {
-				return nil, false
-			}
-		}
-		return list, true
-	case map[string]any:
-		object := make(map[string]any, len(v))
-		for name, element := range v {
-			var ok bool
-			if object[name], ok = copyJSON(element); !ok {
-				return nil, false
-			}
-		}
-		return object, true
-	}
-	return nil, false
+	return false
 }

@@ -43,7 +43,6 @@ package jwthttp
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -100,10 +99,7 @@ func New[T any](opts Options) (*Middleware, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.decode = decodeClaims[T]
-	if decodesNothing(reflect.TypeFor[T]()) {
-		f.decode = func([]byte) (any, error) { return new(claims[T]), nil }
-	}
+	f.decode = claimsDecoder[T]()
 	if hasValidate(reflect.TypeFor[T]()) {
 		f.validate = validateClaims[T]
 	}
@@ -112,52 +108,6 @@ func New[T any](opts Options) (*Middleware, error) {
 	}
 	f.claimsKey = claimsKey[T]{}
 	return (&Middleware{family: f}).withChallenges(), nil
-}
-
-// decodesObject reports whether encoding/json can decode an object into a t.
-func decodesObject(t reflect.Type) bool {
-	unmarshaler := reflect.TypeFor[json.Unmarshaler]()
-	if t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
-		t = t.Elem()
-	}
-	switch t.Kind() {
-	case reflect.Struct:
-		return true
-	case reflect.Map:
-		return t.Key().Kind() == reflect.String
-	case reflect.Interface:
-		return t.NumMethod() == 0
-	}
-	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
-}
-
-// decodesNothing reports whether t is a struct without fields and methods, for
-// handlers that read the Token only.
-func decodesNothing(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct && t.NumField() == 0 && reflect.PointerTo(t).NumMethod() == 0
-}
-
-type validator interface{ Validate() error }
-
-func decodeClaims[T any](payload []byte) (any, error) {
-	c := new(claims[T])
-	if err := json.Unmarshal(payload, &c.value); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-func hasValidate(t reflect.Type) bool {
-	v := reflect.TypeFor[validator]()
-	return t.Implements(v) || reflect.PointerTo(t).Implements(v)
-}
-
-func validateClaims[T any](boxed any) error {
-	value := &boxed.(*claims[T]).value
-	if v, ok := any(value).(validator); ok {
-		return v.Validate()
-	}
-	return any(*value).(validator).Validate() // T is a pointer
 }
 
 // withChallenges completes a Middleware of new requirements.

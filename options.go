@@ -179,7 +179,7 @@ type family struct {
 	// asks their Validate, and is nil without one; copyClaims makes a copy of
 	// cached ones, and is nil where a plain copy of a T will do. claimsKey is
 	// the key under which the context has them.
-	decode     func(payload []byte) (any, error)
+	decode     func(t *Token, payload []byte) (any, error)
 	validate   func(claims any) error
 	copyClaims func(*Token, any) any
 	claimsKey  any

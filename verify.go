@@ -57,7 +57,8 @@ type jws struct {
 	raw       string
 	signed    string // header.payload as sent
 	header    string // JSON
-	payload   []byte // JSON
+	claims    string // JSON; what the token's strings are cut from
+	payload   []byte // the same, for T's decoder
 	signature []byte
 
 	token Token // as the header and the payload have it
@@ -95,7 +96,7 @@ func (f *family) verify(ctx context.Context, c Credential, now time.Time) (v *ve
 		return v, false, refuse(ReasonBinding, errBound)
 	}
 	var err error
-	if v.claims, err = f.decode(t.payload); err != nil {
+	if v.claims, err = f.decode(&t.token, t.payload); err != nil {
 		return v, false, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
 	}
 	if f.cache != nil {
@@ -158,7 +159,8 @@ func (t *jws) split() error {
 		}
 		*part.decoded = buffer[start:len(buffer):len(buffer)]
 	}
-	t.header = string(headerBytes)
+	text := string(buffer[:len(headerBytes)+len(t.payload)])
+	t.header, t.claims = text[:len(headerBytes)], text[len(headerBytes):]
 	return nil
 }
 
@@ -205,8 +207,7 @@ func optionalString(v strictjson.Value) (string, bool) {
 // an error, null included: RFC 7519 §4.1 gives none of them a null.
 func (t *jws) readPayload() error {
 	var values [len(claimNames)]strictjson.Value
-	// A copy, since strings are cut from it; the bytes go to T's decoder.
-	if err := strictjson.Parse(string(t.payload), claimNames[:], values[:]); err != nil {
+	if err := strictjson.Parse(t.claims, claimNames[:], values[:]); err != nil {
 		return fmt.Errorf("%w: payload: %w", jwt.ErrTokenMalformed, err)
 	}
 	token := &t.token

@@ -1,0 +1,63 @@
+package benchmarks
+
+import (
+	"net/http"
+	"testing"
+)
+
+var nothing = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+
+// BenchmarkServe times each contender on each request, one after the other.
+// Its names are case/algorithm/contender.
+func BenchmarkServe(b *testing.B) {
+	for _, name := range Cases() {
+		eachContender(b, name, func(b *testing.B, h http.Handler, f *Fixture) {
+			r := f.Request(name)
+			var w Discard
+			w.Reset()
+			// A cache must not find the very string it keeps: no server's
+			// requests share their strings.
+			h.ServeHTTP(&w, f.Request(name))
+			for b.Loop() {
+				w.Reset()
+				h.ServeHTTP(&w, r)
+			}
+			if refused := w.Status >= 400; refused == (name == Admitted) {
+				b.Fatalf("status %d", w.Status)
+			}
+		})
+	}
+}
+
+// BenchmarkParallel times the admitted request with GOMAXPROCS goroutines.
+func BenchmarkParallel(b *testing.B) {
+	eachContender(b, Admitted, func(b *testing.B, h http.Handler, f *Fixture) {
+		b.RunParallel(func(pb *testing.PB) {
+			r := f.Request(Admitted)
+			var w Discard
+			for pb.Next() {
+				w.Reset()
+				h.ServeHTTP(&w, r)
+			}
+		})
+	})
+}
+
+func eachContender(b *testing.B, name string, run func(*testing.B, http.Handler, *Fixture)) {
+	for _, alg := range Algorithms() {
+		f := newFixture(b, alg)
+		for _, c := range Contenders() {
+			if !c.Knows(alg) {
+				continue
+			}
+			h, err := c.Guard(f, nothing)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(name+"/"+alg+"/"+c.Name, func(b *testing.B) {
+				b.ReportAllocs()
+				run(b, h, f)
+			})
+		}
+	}
+}

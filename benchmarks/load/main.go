@@ -1,0 +1,187 @@
+// Load puts a real http.Server under load by wrk, a second process on the same
+// machine, and prints requests a second: for a handler without authentication,
+// and behind some of the contenders. Run it in the folder benchmarks:
+//
+//	go run ./load -rounds 5 -duration 2s -check
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed450a7203/jwthttp/benchmarks"
+)
+
+// algorithm is the most common one of issuers that publish their keys.
+const algorithm = "RS256"
+
+const noAuth = "no auth"
+
+var loaded = []string{benchmarks.Hand, benchmarks.Auth0, benchmarks.Auth0V3, benchmarks.Ours, benchmarks.Cached}
+
+// site is a server with one contender, and the requests a second of each round.
+type site struct {
+	name, url string
+	server    *http.Server
+	perSecond []float64
+}
+
+func main() {
+	rounds := flag.Int("rounds", 5, "`times` that each server is loaded, in turns")
+	duration := flag.Duration("duration", 2*time.Second, "`time` that each turn takes, in whole seconds")
+	connections := flag.Int("connections", 32, "`number` of connections kept open")
+	check := flag.Bool("check", false, "exit with status 1 unless the cache serves 0.90 of no auth and twice hand")
+	flag.Parse()
+	if flag.NArg() > 0 || *rounds < 1 || *duration < time.Second || *connections < 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	sites, err := run(*rounds, *duration, *connections)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(2)
+	}
+	printTable(sites)
+	if short := judge(sites); *check && len(short) > 0 {
+		fmt.Printf("\n%s\n", strings.Join(short, "\n"))
+		os.Exit(1)
+	}
+}
+
+func run(rounds int, duration time.Duration, connections int) (sites []*site, err error) {
+	wrk, err := exec.LookPath("wrk")
+	if err != nil {
+		return nil, errors.New("wrk is not installed (on Debian: apt-get install wrk)")
+	}
+	f, err := benchmarks.NewFixture(algorithm)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, s := range sites {
+			s.server.Close()
+		}
+	}()
+	if sites, err = serveAll(f); err != nil {
+		return nil, err
+	}
+	authorization := "Authorization: " + f.Request(benchmarks.Admitted).Header.Get("Authorization")
+	for round := range rounds {
+		for i := range sites {
+			s := sites[(i+round)%len(sites)]
+			n, err := load(wrk, s.url, authorization, duration, connections)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			s.perSecond = append(s.perSecond, n)
+		}
+	}
+	return sites, nil
+}
+
+// serveAll starts a server for each contender that is loaded. Those that have
+// no turn cost nothing.
+func serveAll(f *benchmarks.Fixture) ([]*site, error) {
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	none, err := serve(noAuth, ok)
+	if err != nil {
+		return nil, err
+	}
+	sites := []*site{none}
+	for _, c := range benchmarks.Contenders() {
+		if !slices.Contains(loaded, c.Name) {
+			continue
+		}
+		h, err := c.Guard(f, ok)
+		if err != nil {
+			return sites, err
+		}
+		s, err := serve(c.Name, h)
+		if err != nil {
+			return sites, err
+		}
+		sites = append(sites, s)
+	}
+	return sites, nil
+}
+
+func serve(name string, h http.Handler) (*site, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &site{name: name, url: "http://" + l.Addr().String() + "/", server: &http.Server{Handler: h}}
+	go s.server.Serve(l) // until Close
+	return s, nil
+}
+
+var rate = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
+
+// load returns the requests a second that wrk counted. A run with refusals or
+// broken connections counts as an error, since its figure means nothing.
+func load(wrk, url, header string, duration time.Duration, connections int) (float64, error) {
+	out, err := exec.Command(wrk, "-t1", "-c"+strconv.Itoa(connections),
+		fmt.Sprintf("-d%ds", int(duration.Seconds())), "-H", header, url).CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	m := rate.FindSubmatch(out)
+	if m == nil || strings.Contains(string(out), "Non-2xx") || strings.Contains(string(out), "Socket errors") {
+		return 0, fmt.Errorf("wrk did not get good answers only: %s", out)
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
+}
+
+func printTable(sites []*site) {
+	fmt.Print("| | requests/s | to no auth | to hand |\n|---|---:|---:|---:|\n")
+	for _, s := range sites {
+		fmt.Printf("| %s | %.0f | %.2f | %.2f |\n", s.name, median(s.perSecond),
+			ratio(sites, s.name, noAuth), ratio(sites, s.name, benchmarks.Hand))
+	}
+}
+
+// judge holds the cache against its limits.
+func judge(sites []*site) []string {
+	var short []string
+	for _, l := range []struct {
+		to      string
+		atLeast float64
+	}{{noAuth, 0.90}, {benchmarks.Hand, 2}} {
+		if got := ratio(sites, benchmarks.Cached, l.to); got < l.atLeast {
+			short = append(short, fmt.Sprintf("%s to %s: %.2f, at least %.2f", benchmarks.Cached, l.to, got, l.atLeast))
+		}
+	}
+	return short
+}
+
+func find(sites []*site, name string) *site {
+	return sites[slices.IndexFunc(sites, func(s *site) bool { return s.name == name })]
+}
+
+// ratio is the median of the ratios of each round.
+func ratio(sites []*site, a, b string) float64 {
+	x, y := find(sites, a).perSecond, find(sites, b).perSecond
+	ratios := make([]float64, len(x))
+	for i := range x {
+		ratios[i] = x[i] / y[i]
+	}
+	return median(ratios)
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}

@@ -1,0 +1,95 @@
+package jwthttp_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp"
+)
+
+// Claims that embed jwt.RegisteredClaims are not decoded by encoding/json
+// alone, and must not differ from what that makes of the payload by a bit.
+func checkDecodes[T any](t *testing.T, name string) {
+	for payloadName, changes := range map[string]map[string]any{
+		"plain": nil, "one audience in an array": {"aud": []string{audienceName}}, "two": {"aud": []string{"x", audienceName}},
+		"no iat": {"iat": nil}, "nbf": {"nbf": 1}, "fractions": {"nbf": 1.75, "iat": 946684700.25, "exp": 946689999.999999},
+		"escapes": {"sub": json.RawMessage(`"\u00e9\ud83d\ude00"`)}, "own members": richClaims, "role of another case": {"role": nil, "ROLE": "x"},
+		"odd names":         {"Role2": "x", "extra": map[string]any{"iss": "x"}, "registeredclaims": map[string]any{"sub": "x"}},
+		"no subject and id": {"sub": nil, "jti": nil},
+	} {
+		bubble(t, name+", "+payloadName, func(t *testing.T) {
+			payload := claimsJSON(changes)
+			var want T
+			wantErr := json.Unmarshal([]byte(payload), &want)
+			opts := options()
+			opts.CacheSize = 0
+			r, err := mustNew[T](t, opts).Authenticate(get(bearer(signHS256(goodHeader, payload))))
+			if (err == nil) != (wantErr == nil) {
+				t.Fatalf("error %v, encoding/json says %v", err, wantErr)
+			}
+			if got, _ := jwthttp.ClaimsFromContext[T](r.Context()); err == nil && !reflect.DeepEqual(got, want) {
+				t.Errorf("claims %+v, want %+v", got, want)
+			}
+		})
+	}
+}
+
+func TestClaimsAreWhatEncodingJSONMakesOfThem(t *testing.T) {
+	type plain struct {
+		jwt.RegisteredClaims
+		Role string `json:"role"`
+	}
+	type last struct {
+		Role   string
+		Extra  map[string]any `json:"extra,omitempty"`
+		hidden int
+		Skip   string `json:"-"`
+		jwt.RegisteredClaims
+	}
+	type shadowing struct {
+		jwt.RegisteredClaims
+		Subject string `json:"sub"`
+	}
+	type byCase struct {
+		jwt.RegisteredClaims
+		Exp any
+	}
+	type tagged struct {
+		jwt.RegisteredClaims `json:"registeredclaims"`
+		Role                 string
+	}
+	type deeper struct {
+		plain
+		Extra any
+	}
+	type pointer struct {
+		*jwt.RegisteredClaims
+		Role string
+	}
+	type two struct {
+		jwt.RegisteredClaims
+		testClaims
+	}
+	type wrong struct {
+		jwt.RegisteredClaims
+		Role int `json:"role"`
+	}
+	type empty struct{ jwt.RegisteredClaims }
+	_ = last{hidden: 1}
+	checkDecodes[plain](t, "plain")
+	checkDecodes[last](t, "embedded last")
+	checkDecodes[shadowing](t, "shadowing")
+	checkDecodes[byCase](t, "by case")
+	checkDecodes[tagged](t, "tagged")
+	checkDecodes[deeper](t, "deeper")
+	checkDecodes[pointer](t, "a pointer")
+	checkDecodes[two](t, "twice")
+	checkDecodes[wrong](t, "wrong type")
+	checkDecodes[empty](t, "nothing else")
+	checkDecodes[everything](t, "everything")
+	checkDecodes[struct{}](t, "nothing")
+	checkDecodes[*plain](t, "a pointer to a struct")
+}
