@@ -127,6 +127,8 @@ func (a *authentication) GoString() string { return a.String() }
 // authenticated in between.
 func (a *authentication) enter(r *http.Request, nested bool) *http.Request {
 	switch {
+	case a == a.family.nobody: // which is no request's own
+		return r.WithContext(&authentication{Context: r.Context(), family: a.family})
 	case !nested:
 		return r.WithContext(a)
 	case r.Context().Value(latestKey{}) == any(a):

@@ -225,25 +225,24 @@ func notScopeToken(s string) bool {
 	return s == "" || strings.Contains(s, " ") || !fitsQuotedString(s)
 }
 
-// writeHeaders sets what every refusal has, whoever writes its body.
-func (e *Error) writeHeaders(h http.Header) {
-	h.Del("Content-Length") // of the answer that is not going to be given
-	setHeaders(h, "Cache-Control", "no-store")
+// writeHeaders sets what every refusal has, and what our own body needs.
+func (e *Error) writeHeaders(h http.Header, ownBody bool) {
+	delete(h, "Content-Length")       // of the answer that is not going to be given
+	values := make([]string, 0, 5)    // all of them in one allocation
+	set := func(name, value string) { // a canonical name
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	set("Cache-Control", "no-store")
 	if e.challenge != "" {
-		setHeaders(h, "Www-Authenticate", e.challenge)
+		set("Www-Authenticate", e.challenge)
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		setHeaders(h, "Retry-After", retryAfter)
+		set("Retry-After", retryAfter)
 	}
-}
-
-// setHeaders sets canonical names to values in turn, all of them in one
-// allocation.
-func setHeaders(h http.Header, pairs ...string) {
-	values := make([]string, len(pairs)/2)
-	for i := range values {
-		values[i] = pairs[2*i+1]
-		h[pairs[2*i]] = values[i : i+1 : i+1]
+	if ownBody {
+		set("Content-Type", "application/json")
+		set("X-Content-Type-Options", "nosniff")
 	}
 }
 
@@ -269,8 +268,7 @@ func WriteError(w http.ResponseWriter, e *Error) {
 		own.challenge = own.buildChallenge(defaultRealm, "")
 		e = &own
 	}
-	e.writeHeaders(w.Header())
-	setHeaders(w.Header(), "Content-Type", "application/json", "X-Content-Type-Options", "nosniff")
+	e.writeHeaders(w.Header(), true)
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(e.body()) // the client is gone if this fails
 }

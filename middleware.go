@@ -265,25 +265,25 @@ func (m *Middleware) decide(r *http.Request) (*http.Request, *Error) {
 // authenticate finds and verifies the token of r. It returns r without a query
 // token, and what is known of the token even if it is refused.
 func (f *family) authenticate(r *http.Request, now time.Time) (*http.Request, *authentication, *Error) {
-	a := &authentication{Context: r.Context(), family: f}
 	c, err := find(f.extract, r)
 	if errors.Is(err, ErrNoToken) {
-		return r, a, nil
+		return r, f.nobody, nil
 	}
 	r = withoutParams(r, c.params())
 	switch {
 	case errors.Is(err, ErrMultipleTokens):
-		return r, a, refuse(ReasonMultiple, err)
+		return r, f.nobody, refuse(ReasonMultiple, err)
 	case err != nil:
-		return r, a, refuseCredential(err)
+		return r, f.nobody, refuseCredential(err)
 	}
 	if e := f.guard(r, c.Source); e != nil {
-		return r, a, e
+		return r, f.nobody, e
 	}
 	v, cached, e := f.verify(r.Context(), c, now)
-	if v != nil {
-		a.token, a.shared, a.cached = v.token.from(c.Source), v.claims, cached
+	if v == nil {
+		return r, f.nobody, e
 	}
+	a := &authentication{Context: r.Context(), family: f, token: v.token.from(c.Source), shared: v.claims, cached: cached}
 	if e != nil {
 		return r, a, e
 	}
@@ -371,7 +371,7 @@ func (m *Middleware) answer(w http.ResponseWriter, r *http.Request, e *Error) {
 		WriteError(w, e)
 		return
 	}
-	e.writeHeaders(w.Header())
+	e.writeHeaders(w.Header(), false)
 	refused := &refusedWriter{ResponseWriter: w, status: e.Status}
 	m.family.errorHandler(refused, r, e)
 	refused.writeStatus()

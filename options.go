@@ -173,7 +173,8 @@ type family struct {
 	observer          func(*http.Request, Event)
 	challenges        map[Reason]string // of the refusals that are alike for all requests
 
-	cache *cache // or nil
+	cache  *cache          // or nil
+	nobody *authentication // of requests without a verified token
 
 	// decode makes the claims, a *claims[T], of a verified payload; validate
 	// asks their Validate, and is nil without one; copyClaims makes a copy of
@@ -234,6 +235,7 @@ func newFamily(o Options) (*family, error) {
 		return nil, errors.Join(p...)
 	}
 	f.setDefaults()
+	f.nobody = &authentication{family: f}
 	f.cache = newCache(o.CacheSize)
 	return f, nil
 }
