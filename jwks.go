@@ -28,11 +28,12 @@ import (
 // that request waits for the fetch and is judged by its outcome, while requests
 // with known keys never wait. There is one fetch at a time, on no request's
 // context. Fetches that requests cause are MinInterval apart, whatever the
-// tokens say, so a key should be published that long before its first use.
+// tokens say. So publish a key that long before its first use: until the next
+// fetch is allowed its tokens are refused with 401, as junk is.
 //
-// While fetches fail, the last good keys serve up to MaxStale; a token of an
-// unknown key is answered with 503 then, since nobody can tell whether it
-// exists. An answer without one usable key is a failed fetch.
+// While fetches fail, the last good keys serve up to MaxStale; from the first
+// failed fetch on, a token of an unknown key is answered with 503, since nobody
+// can tell whether it exists. An answer without one usable key is a failed fetch.
 //
 // Of the set it uses the public keys that fit an algorithm of golang-jwt, are
 // RSA of 2048 bits or more if RSA, and whose "use", "key_ops" and "alg" do not

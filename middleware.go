@@ -209,9 +209,9 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 // it with the claims in its context. Otherwise the error is an [*Error], for
 // [WriteError] or a framework's own way of answering.
 //
-// Use the returned request in both cases: a query token is gone from it. A
-// response to an admitted one should have the Cache-Control and Referrer-Policy
-// that Handler would set: private, and no-referrer.
+// Use the returned request in both cases: a query token is gone from it. The
+// response to a request that a query token admitted should have what Handler
+// would set: Cache-Control private and Referrer-Policy no-referrer.
 func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 	r, e := m.decide(r)
 	if e != nil { // not returned as it is: a nil *Error is no nil error

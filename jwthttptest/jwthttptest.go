@@ -230,7 +230,9 @@ func (i *Issuer) Use(kid string) {
 }
 
 // Rotate publishes a new key and signs with it at once. The older ones stay
-// published. It returns the new kid.
+// published. It returns the new kid. A JWKS fetches at most once in MinInterval
+// for the sake of requests: call its Refresh after each Rotate but the first,
+// or make MinInterval short.
 func (i *Issuer) Rotate() string {
 	i.tb.Helper()
 	kid := i.Publish()
