@@ -30,11 +30,12 @@ type verified struct {
 // hand last passed is spared, so tokens that are seen once do not push out the
 // busy ones; and a hit moves nothing, so it needs no more than a read lock.
 type cache struct {
-	maxEntries, maxBytes int
+	maxEntries int
+	maxBytes   int64
 
 	mu             sync.RWMutex
 	entries        map[string]*cacheEntry // by the whole token
-	bytes          int                    // of their tokens
+	bytes          int64                  // of their tokens
 	newest, oldest *cacheEntry
 	hand           *cacheEntry // where eviction goes on, towards the newest; nil: at the oldest
 }
@@ -53,7 +54,7 @@ func newCache(size int) *cache {
 	if size == 0 {
 		return nil
 	}
-	return &cache{maxEntries: size, maxBytes: size * maxCachedBytes, entries: make(map[string]*cacheEntry)}
+	return &cache{maxEntries: size, maxBytes: int64(size) * maxCachedBytes, entries: make(map[string]*cacheEntry)}
 }
 
 // get returns what is known of a token, or nil.
@@ -78,7 +79,7 @@ func (c *cache) put(v *verified) *verified {
 	if !v.issuer.ownsKeys() {
 		e.key = copyKey(v.key) // its owner may change it, which must not go unnoticed
 	}
-	if len(e.raw) > c.maxBytes {
+	if int64(len(e.raw)) > c.maxBytes {
 		return v
 	}
 	c.mu.Lock()
@@ -86,11 +87,11 @@ func (c *cache) put(v *verified) *verified {
 	if old, ok := c.entries[e.raw]; ok {
 		c.remove(old)
 	}
-	for len(c.entries) >= c.maxEntries || c.bytes+len(e.raw) > c.maxBytes {
+	for len(c.entries) >= c.maxEntries || c.bytes+int64(len(e.raw)) > c.maxBytes {
 		c.evict()
 	}
 	c.entries[e.raw] = e
-	c.bytes += len(e.raw)
+	c.bytes += int64(len(e.raw))
 	if e.older = c.newest; e.older != nil {
 		e.older.newer = e
 	} else {
@@ -131,8 +132,10 @@ func (c *cache) remove(e *cacheEntry) {
 	} else {
 		c.oldest = e.newer
 	}
+	// A Token that someone holds keeps its entry; that must not keep all others.
+	e.newer, e.older = nil, nil
 	delete(c.entries, e.raw)
-	c.bytes -= len(e.raw)
+	c.bytes -= int64(len(e.raw))
 }
 
 // forget removes a token that will not be good again.
@@ -156,13 +159,20 @@ func (f *family) recall(ctx context.Context, raw string, now time.Time) (*verifi
 		f.cache.forget(raw)
 		return nil, e
 	}
-	keys, _, e := v.issuer.findKeys(ctx, v.token, v.issuer.methods[v.token.Algorithm])
+	method := v.issuer.methods[v.token.Algorithm]
+	keys, judged, e := v.issuer.findKeys(ctx, v.token, method)
 	if e != nil {
 		return nil, e
 	}
+	tried := 0
 	for _, key := range keys {
 		if sameKey(key, v.key) {
 			return v, nil
+		}
+		if judged || fits(method, key) == nil {
+			if tried++; tried == maxKeys {
+				break // as verifySignature would
+			}
 		}
 	}
 	return nil, nil

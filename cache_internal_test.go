@@ -15,9 +15,9 @@ func put(c *cache, raw string) {
 // checkCache walks the list both ways.
 func checkCache(t *testing.T, c *cache) {
 	t.Helper()
-	n, bytes := 0, 0
+	n, bytes := 0, int64(0)
 	for e := c.oldest; e != nil; e = e.newer {
-		n, bytes = n+1, bytes+len(e.raw)
+		n, bytes = n+1, bytes+int64(len(e.raw))
 		if c.entries[e.raw] != e || e.newer != nil && e.newer.older != e || e.newer == nil && c.newest != e {
 			t.Fatal("the list is broken")
 		}

@@ -2,11 +2,17 @@ package jwthttp_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -169,7 +175,7 @@ type everything struct {
 var richClaims = map[string]any{
 	"list": []string{"a", "b"}, "nested": [][]int{{1}, {2, 3}}, "map": map[string]any{"x": map[string]int{"y": 1}},
 	"pointer": map[string]any{"A": []int{1}}, "any": []any{1.5, "x", nil, true, map[string]any{"z": []any{"q"}}},
-	"array": []int{1, 2}, "raw": map[string]int{"r": 1}, "time": "2026-01-02T03:04:05Z", "number": 12345678901234567,
+	"array": []int{1, 2}, "raw": map[string]int{"r": 1}, "time": "2026-01-02T03:04:05Z", "number": int64(12345678901234567),
 	"next": map[string]any{"role": "inner"},
 }
 
@@ -380,6 +386,181 @@ func TestACacheIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A key of the same type, in the same place, is another key.
+func TestACachedTokenNoticesAnotherKeyOfItsKind(t *testing.T) {
+	k := testKeys()
+	_, otherEd, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	otherEC, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaCopy := &rsa.PublicKey{N: new(big.Int).Set(k.rsa.N), E: k.rsa.E}
+	for _, tt := range []struct {
+		method                       jwt.SigningMethod
+		private, public, equal       any
+		other, empty, null, anything any
+	}{
+		{jwt.SigningMethodRS256, k.rsa, &k.rsa.PublicKey, rsaCopy, &k.otherRSA.PublicKey, &rsa.PublicKey{}, (*rsa.PublicKey)(nil), "x"},
+		{jwt.SigningMethodES256, k.p256, &k.p256.PublicKey, &ecdsa.PublicKey{Curve: elliptic.P256(), X: k.p256.X, Y: k.p256.Y}, &otherEC.PublicKey, &ecdsa.PublicKey{}, (*ecdsa.PublicKey)(nil), nil},
+		{jwt.SigningMethodEdDSA, k.ed, k.ed.Public(), ed25519.PublicKey(strings.Clone(string(k.ed[32:]))), otherEd.Public(), ed25519.PublicKey{}, ed25519.PublicKey(nil), k.ed},
+		{jwt.SigningMethodHS256, long(32), long(32), long(32), long(33), []byte{}, []byte(nil), 1},
+	} {
+		bubble(t, tt.method.Alg(), func(t *testing.T) {
+			current := tt.public
+			opts := options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return current, nil }), tt.method.Alg()))
+			hits := cached(&opts)
+			m := mustNew[testClaims](t, opts)
+			token := sign(t, tt.method, tt.private, "")
+			for _, step := range []struct {
+				key  any
+				want string
+				hits int
+			}{
+				{tt.public, admitted, 0}, {tt.public, admitted, 1}, {tt.equal, admitted, 2}, {tt.other, invalid + "signature", 2},
+				{tt.empty, invalid + "algorithm", 2}, {tt.null, invalid + "algorithm", 2}, {tt.anything, invalid + "algorithm", 2},
+				{tt.public, admitted, 3},
+			} {
+				current = step.key
+				if got := verdict(m, get(bearer(token))); got != step.want || *hits != step.hits {
+					t.Errorf("%T: verdict %q with %d hits, want %q with %d", step.key, got, *hits, step.want, step.hits)
+				}
+			}
+		})
+	}
+}
+
+func TestAKeyChangedInPlaceIsAnotherKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := testKeys()
+		key := &rsa.PublicKey{N: new(big.Int).Set(k.rsa.N), E: k.rsa.E}
+		m := mustNew[testClaims](t, options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return key, nil }), "RS256")))
+		token := sign(t, jwt.SigningMethodRS256, k.rsa, "")
+		checkVerdict(t, m, get(bearer(token)), admitted)
+		key.N.Set(k.otherRSA.N)
+		checkVerdict(t, m, get(bearer(token)), invalid+"signature")
+	})
+}
+
+func TestTheNinthKeyIsNotTriedForACachedTokenEither(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := keySet(long(32))
+		m := mustNew[testClaims](t, options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return keys, nil }), "HS256")))
+		token := sign(t, jwt.SigningMethodHS256, long(32), "")
+		checkVerdict(t, m, get(bearer(token)), admitted)
+		keys = keySet("unfit", long(41), long(42), long(43), long(44), long(45), long(46), long(47), long(32))
+		checkVerdict(t, m, get(bearer(token)), admitted)
+		keys = keySet(long(40), long(41), long(42), long(43), long(44), long(45), long(46), long(47), long(32))
+		checkVerdict(t, m, get(bearer(token)), invalid+"signature")
+	})
+}
+
+// moody decodes itself by what is known at the moment.
+type moody struct {
+	Role  string
+	known *string
+}
+
+var knownRole string
+
+func (m *moody) UnmarshalJSON(b []byte) error {
+	var v struct{ Role string }
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	if v.Role != knownRole {
+		return errors.New("unknown role")
+	}
+	m.Role, m.known = v.Role, &knownRole
+	return nil
+}
+
+func TestClaimsThatDecodeThemselvesAreDecodedForEachRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := mustNew[moody](t, options())
+		r := get(bearer(goodToken(nil)))
+		for _, step := range []struct{ role, want string }{{"editor", admitted}, {"editor", admitted}, {"x", invalid + "claims"}, {"editor", admitted}} {
+			knownRole = step.role
+			checkVerdict(t, m, r, step.want)
+			if step.want == admitted {
+				if c, _ := jwthttp.ClaimsFromContext[moody](serve(m, r).inner.Context()); c.known != &knownRole {
+					t.Error("a copy, not what UnmarshalJSON made")
+				}
+			}
+		}
+	})
+}
+
+func TestNestedAdmissionsShareTheRequestsClaims(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := options()
+		opts.FailOpen = true
+		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { return false, errors.New("down") }
+		var events []jwthttp.Event
+		opts.Observer = func(_ *http.Request, e jwthttp.Event) { events = append(events, e) }
+		a := mustNew[jwt.MapClaims](t, opts)
+		type other struct{ testClaims }
+		b := mustNew[other](t, options())
+		change := func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context())
+				c["role"] = "changed"
+				next.ServeHTTP(w, r)
+			})
+		}
+		for range 2 {
+			events = nil
+			r := get(bearer(goodToken(nil)))
+			ctx := nest(r, a.Handler, change, b.Handler, a.Handler, a.Handler).inner.Context()
+			if c, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](ctx); c["role"] != "changed" {
+				t.Errorf("claims %v", c)
+			}
+			if len(events) != 3 || events[1].Cached || events[2].Cached || !events[0].Unchecked || !events[2].Unchecked {
+				t.Errorf("events %+v", events)
+			}
+		}
+		if !events[0].Cached {
+			t.Error("not cached")
+		}
+	})
+}
+
+// A Token that someone keeps must not keep the tokens that came later.
+func TestAHeldTokenKeepsNoOthersAlive(t *testing.T) {
+	issuer := jwthttptest.New(t, "HS256")
+	opts := options(issuer.Trusted())
+	opts.CacheSize = 10
+	m := mustNew[jwt.MapClaims](t, opts)
+	var held []*jwthttp.Token
+	ask := func(n int) {
+		for range n {
+			r, err := m.Authenticate(get(bearer(issuer.Token(nil))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if held == nil {
+				token, _ := jwthttp.TokenFromContext(r.Context())
+				held = append(held, token)
+			}
+		}
+	}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	ask(100)
+	before := heap()
+	ask(5000)
+	if after := heap(); after > before+1<<20 {
+		t.Errorf("%d bytes more after 5,000 tokens", after-before)
+	}
+	runtime.KeepAlive(held)
 }
 
 // FuzzCache: with and without a cache the verdict is the same, whatever order

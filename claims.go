@@ -1,6 +1,7 @@
 package jwthttp
 
 import (
+	"encoding"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -133,64 +134,72 @@ func validateClaims[T any](boxed any) error {
 	return any(*value).(validator).Validate() // T is a pointer
 }
 
-// claimsCopier returns a function that copies a *claims[T], or nil if a plain
-// copy of a T shares nothing that can be changed. What cannot be copied field
-// by field is decoded again from the token.
-func claimsCopier[T any]() func(*Token, any) any {
+// claimsCopier returns a function that copies a *claims[T], and nil if a plain
+// copy of a T shares nothing that can be changed. It returns false for a T that
+// cannot be copied field by field; that is decoded again.
+func claimsCopier[T any]() (func(any) any, bool) {
 	copyValue, ok := copier(reflect.TypeFor[T](), nil)
-	if ok && copyValue == nil {
-		if !hasValidate(reflect.TypeFor[T]()) {
-			return nil
-		}
-		return func(_ *Token, from any) any { // Validate may change them
-			c := *from.(*claims[T])
-			return &c
-		}
+	switch {
+	case !ok:
+		return nil, false
+	case copyValue == nil && !hasValidate(reflect.TypeFor[T]()):
+		return nil, true
 	}
-	return func(t *Token, from any) any {
+	return func(from any) any {
 		c := new(claims[T])
-		source := reflect.ValueOf(&from.(*claims[T]).value).Elem()
-		if ok && copyValue(reflect.ValueOf(&c.value).Elem(), source) {
-			return c
-		}
-		c = new(claims[T])
-		_ = json.Unmarshal(t.payload(), &c.value) // it did decode before
+		assign(copyValue, reflect.ValueOf(&c.value).Elem(), reflect.ValueOf(&from.(*claims[T]).value).Elem())
 		return c
-	}
+	}, true
 }
 
-// copyFunc sets one value to a copy of another of its type. It returns false
-// for one that holds something it cannot copy.
-type copyFunc func(to, from reflect.Value) bool
+// copyFunc sets one value to a copy of another of its type.
+type copyFunc func(to, from reflect.Value)
 
 // copier returns what copies values of type t, nil if assigning does, and
-// false if nothing can from outside the type's package.
+// false if that cannot be done from outside: for unexported references, for a
+// type that contains itself, and for one that decodes itself and may have
+// built anything.
 func copier(t reflect.Type, outer []reflect.Type) (copyFunc, bool) {
-	for _, o := range outer {
-		if o == t {
-			return nil, false // a type that contains itself
-		}
+	if slices.Contains(outer, t) {
+		return nil, false
 	}
-	outer = append(outer, t)
+	f, ok := copierOfKind(t, append(slices.Clip(outer), t))
+	if f != nil && decodesItself(t) {
+		return nil, false
+	}
+	return f, ok
+}
+
+// decodesItself reports whether t has an UnmarshalJSON or UnmarshalText that
+// could build something else than its fields' copies.
+func decodesItself(t reflect.Type) bool {
+	switch t {
+	case reflect.TypeFor[json.RawMessage](), reflect.TypeFor[jwt.ClaimStrings](), reflect.TypeFor[jwt.NumericDate]():
+		return false
+	}
+	p := reflect.PointerTo(t)
+	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+func copierOfKind(t reflect.Type, outer []reflect.Type) (copyFunc, bool) {
 	switch t.Kind() {
 	case reflect.Struct:
 		return structCopier(t, outer)
 	case reflect.Pointer:
 		element, ok := copier(t.Elem(), outer)
-		return func(to, from reflect.Value) bool {
-			if from.IsNil() {
-				return true
+		return func(to, from reflect.Value) {
+			if !from.IsNil() {
+				to.Set(reflect.New(t.Elem()))
+				assign(element, to.Elem(), from.Elem())
 			}
-			to.Set(reflect.New(t.Elem()))
-			return assign(element, to.Elem(), from.Elem())
 		}, ok
 	case reflect.Slice:
 		element, ok := copier(t.Elem(), outer)
-		return func(to, from reflect.Value) bool { return copySlice(element, to, from) }, ok
+		return func(to, from reflect.Value) { copySlice(element, to, from) }, ok
 	case reflect.Map:
 		key, ok := copier(t.Key(), outer)
 		element, ok2 := copier(t.Elem(), outer)
-		return func(to, from reflect.Value) bool { return copyMap(element, to, from) }, ok && ok2 && key == nil
+		return func(to, from reflect.Value) { copyMap(element, to, from) }, ok && ok2 && key == nil
 	case reflect.Interface:
 		return copyInterface, t.NumMethod() == 0
 	case reflect.Array:
@@ -220,89 +229,70 @@ func structCopier(t reflect.Type, outer []reflect.Type) (copyFunc, bool) {
 	if len(fields) == 0 {
 		return nil, true
 	}
-	return func(to, from reflect.Value) bool {
+	return func(to, from reflect.Value) {
 		to.Set(from)
 		for i, element := range fields {
 			to.Field(i).SetZero()
-			if !element(to.Field(i), from.Field(i)) {
-				return false
-			}
+			element(to.Field(i), from.Field(i))
 		}
-		return true
 	}, true
 }
 
-func assign(element copyFunc, to, from reflect.Value) bool {
+func assign(element copyFunc, to, from reflect.Value) {
 	if element != nil {
-		return element(to, from)
+		element(to, from)
+		return
 	}
 	to.Set(from)
-	return true
 }
 
-func copySlice(element copyFunc, to, from reflect.Value) bool {
+func copySlice(element copyFunc, to, from reflect.Value) {
 	if from.IsNil() {
-		return true
+		return
 	}
 	to.Set(reflect.MakeSlice(from.Type(), from.Len(), from.Len()))
 	if element == nil {
 		reflect.Copy(to, from)
-		return true
+		return
 	}
 	for i := range from.Len() {
-		if !element(to.Index(i), from.Index(i)) {
-			return false
-		}
+		element(to.Index(i), from.Index(i))
 	}
-	return true
 }
 
-func copyMap(element copyFunc, to, from reflect.Value) bool {
+func copyMap(element copyFunc, to, from reflect.Value) {
 	if from.IsNil() {
-		return true
+		return
 	}
 	to.Set(reflect.MakeMapWithSize(from.Type(), from.Len()))
 	for entries := from.MapRange(); entries.Next(); {
 		value := reflect.New(from.Type().Elem()).Elem()
-		if !assign(element, value, entries.Value()) {
-			return false
-		}
+		assign(element, value, entries.Value())
 		to.SetMapIndex(entries.Key(), value)
 	}
-	return true
 }
 
 // copyInterface copies what encoding/json puts into an interface.
-func copyInterface(to, from reflect.Value) bool {
-	v, ok := copyJSON(from.Interface())
-	if v != nil {
+func copyInterface(to, from reflect.Value) {
+	if v := copyJSON(from.Interface()); v != nil {
 		to.Set(reflect.ValueOf(v))
 	}
-	return ok
 }
 
-func copyJSON(v any) (any, bool) {
+func copyJSON(v any) any {
 	switch v := v.(type) {
-	case nil, bool, float64, string, json.Number:
-		return v, true
 	case []any:
 		list := make([]any, len(v))
 		for i, element := range v {
-			var ok bool
-			if list[i], ok = copyJSON(element); !ok {
-				return nil, false
-			}
+			list[i] = copyJSON(element)
 		}
-		return list, true
+		return list
 	case map[string]any:
 		object := make(map[string]any, len(v))
 		for name, element := range v {
-			var ok bool
-			if object[name], ok = copyJSON(element); !ok {
-				return nil, false
-			}
+			object[name] = copyJSON(element)
 		}
-		return object, true
+		return object
 	}
-	return nil, false
+	return v // a string, number or boolean, or nil
 }

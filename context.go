@@ -85,7 +85,7 @@ func (a *authentication) ownClaims() any {
 	if a.family.copyClaims == nil {
 		return a.shared
 	}
-	a.copied.Do(func() { a.claims = a.family.copyClaims(a.token, a.shared) })
+	a.copied.Do(func() { a.claims = a.family.copyClaims(a.shared) })
 	return a.claims
 }
 

@@ -24,9 +24,9 @@ import (
 // and keeps it up to date. [NewJWKS] and [DiscoverJWKS] make one; it is safe for
 // concurrent use.
 //
-// It fetches in the background, and when a token names a key it does not have:
-// that request waits for the fetch and is judged by its outcome, while requests
-// with known keys never wait. There is one fetch at a time, on no request's
+// It fetches in the background, and when a token names a key it does not have,
+// or no key that it has verifies the token: that request waits for the fetch
+// and is judged by its outcome, while valid tokens of known keys never wait. There is one fetch at a time, on no request's
 // context. Fetches that requests cause are MinInterval apart, whatever the
 // tokens say. So publish a key that long before its first use: until the next
 // fetch is allowed its tokens are refused with 401, as junk is.
@@ -44,6 +44,7 @@ type JWKS struct {
 	opts    JWKSOptions
 	url     string // of the key set; "" if it has to be discovered
 	issuer  string // of DiscoverJWKS, or ""
+	secure  bool   // the issuer is https, so its keys must be too
 	current atomic.Pointer[fetchedKeys]
 	ready   chan struct{} // closed with the first good key set
 
@@ -76,7 +77,8 @@ type JWKSOptions struct {
 	// means 24 hours.
 	MaxStale time.Duration
 
-	// Timeout is for one answer of the server, to its last byte: 0 means 5 seconds.
+	// Timeout is for one fetch, to its last byte and with the metadata if
+	// that is fetched too: 0 means 5 seconds.
 	Timeout time.Duration
 
 	// MaxBytes is the size of the largest answer read: 0 means 1 MiB.
@@ -117,7 +119,7 @@ func DiscoverJWKS(ctx context.Context, issuer string, opts JWKSOptions) (*JWKS, 
 	if err = errors.Join(err, opts.check()); err != nil {
 		return nil, err
 	}
-	return startJWKS(ctx, &JWKS{issuer: issuer, opts: opts}), nil
+	return startJWKS(ctx, &JWKS{issuer: issuer, secure: u.Scheme == "https", opts: opts}), nil
 }
 
 var _ KeySource = (*JWKS)(nil)
@@ -205,7 +207,7 @@ func (j *JWKS) refresh(f *fetch) {
 			failures = 0
 		} else {
 			// A failing server is asked less and less often: after 1 s, 2 s, 4 s...
-			wait = min(wait, min(time.Second, j.opts.MinInterval)<<min(failures, 16))
+			wait = min(wait, max(minWait, min(time.Second, j.opts.MinInterval))<<min(failures, 16))
 			failures++
 		}
 		// Up to a tenth less, so that many instances do not ask at once.
@@ -227,8 +229,11 @@ func (j *JWKS) interval() time.Duration {
 	if set := j.current.Load(); set != nil && set.maxAge > 0 {
 		interval = min(interval, max(set.maxAge, j.opts.MinInterval))
 	}
-	return interval
+	return max(interval, minWait)
 }
+
+// minWait is the least time between fetches in the background, whatever the options say.
+const minWait = 10 * time.Millisecond
 
 // join returns the running fetch, or starts one.
 func (j *JWKS) join(rediscover bool) (f *fetch, started bool) {
@@ -255,29 +260,36 @@ func (j *JWKS) start(rediscover bool) *fetch {
 		j.mu.Unlock()
 		f.err = err
 		close(f.done)
-		if err != nil && j.opts.OnError != nil && j.ctx.Err() == nil {
-			j.opts.OnError(err)
+		if err != nil {
+			j.report(err)
 		}
 	}()
 	return f
+}
+
+func (j *JWKS) report(err error) {
+	if j.opts.OnError != nil && j.ctx.Err() == nil {
+		j.opts.OnError(err)
+	}
 }
 
 // Refresh fetches now, whatever MinInterval says, and returns when keys that
 // were published before the call are in force, or with the error of the fetch
 // or of ctx. It is for hooks that are told of a rotation, and for tests.
 func (j *JWKS) Refresh(ctx context.Context) error {
-	for {
+	var err error
+	for range 2 { // the first may have begun before the call
 		f, started := j.join(true)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-f.done:
 		}
-		if started {
-			return f.err
+		if err = f.err; started {
+			break
 		}
-		// That one may have begun before the call.
 	}
+	return err
 }
 
 // Ready returns nil as soon as there is a good key set, or the error of ctx, or
@@ -351,6 +363,25 @@ func (j *JWKS) find(ctx context.Context, kid, alg string) ([]jwt.VerificationKey
 	return nil, errNoKey
 }
 
+// again returns the keys for a token that those it had did not verify, after a
+// fetch if one is running or due: a token without "kid" may be of a new key,
+// and a "kid" may have got another one. Otherwise nil.
+func (j *JWKS) again(ctx context.Context, kid, alg string) []jwt.VerificationKey {
+	f, _ := j.request()
+	if f == nil {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-f.done:
+	}
+	if set := j.fresh(); set != nil && f.err == nil {
+		return set.keys[keyName{kid, alg}]
+	}
+	return nil
+}
+
 // request returns the running fetch, or one that it starts, or nil if it is
 // not time yet.
 func (j *JWKS) request() (f *fetch, started bool) {
@@ -391,14 +422,20 @@ type keyName struct{ kid, alg string }
 // update fetches the set, and where it is first.
 func (j *JWKS) update(rediscover bool) (*fetchedKeys, error) {
 	began := time.Now()
+	ctx, cancel := context.WithTimeout(j.ctx, j.opts.Timeout)
+	defer cancel()
 	source := j.url
 	if j.issuer != "" {
 		if j.found == "" || rediscover {
-			found, err := j.discover()
-			if err != nil {
+			found, err := j.discover(ctx)
+			switch {
+			case err == nil:
+				j.found = found
+			case j.found == "":
 				return nil, err
+			default: // the keys may be there all the same
+				j.report(err)
 			}
-			j.found = found
 		}
 		source = j.found
 	}
@@ -407,7 +444,7 @@ func (j *JWKS) update(rediscover bool) (*fetchedKeys, error) {
 	if last != nil && last.source == source {
 		etag = last.etag
 	}
-	body, header, err := j.get(source, etag)
+	body, header, err := j.get(ctx, source, etag)
 	if err != nil {
 		return nil, err
 	}
@@ -423,7 +460,7 @@ func (j *JWKS) update(rediscover bool) (*fetchedKeys, error) {
 }
 
 // discover returns the address of the issuer's key set.
-func (j *JWKS) discover() (string, error) {
+func (j *JWKS) discover(ctx context.Context) (string, error) {
 	u, err := url.Parse(j.issuer)
 	if err != nil {
 		return "", err // parsed before
@@ -435,7 +472,7 @@ func (j *JWKS) discover() (string, error) {
 		base + path + "/.well-known/openid-configuration",       // OpenID Connect Discovery §4
 		base + "/.well-known/oauth-authorization-server" + path, // RFC 8414 §3.1
 	} {
-		body, _, err := j.get(address, "")
+		body, _, err := j.get(ctx, address, "")
 		if err != nil {
 			failures = append(failures, err)
 			continue
@@ -465,7 +502,7 @@ func (j *JWKS) readMetadata(body []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if strings.HasPrefix(j.issuer, "https:") && u.Scheme != "https" {
+	if j.secure && u.Scheme != "https" {
 		return "", errors.New("jwks_uri is not https")
 	}
 	return u.String(), nil
@@ -473,22 +510,30 @@ func (j *JWKS) readMetadata(body []byte) (string, error) {
 
 // get fetches one URL. A nil body without error means that it has not changed
 // since etag.
-func (j *JWKS) get(address, etag string) ([]byte, http.Header, error) {
-	if j.ctx.Err() != nil {
-		return nil, nil, j.ctx.Err() // a transport may not look
+func (j *JWKS) get(ctx context.Context, address, etag string) ([]byte, http.Header, error) {
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err() // a transport may not look
 	}
-	ctx, cancel := context.WithTimeout(j.ctx, j.opts.Timeout)
-	defer cancel()
 	body, header, err := j.getWithin(ctx, address, etag)
 	if err != nil {
 		// A *url.Error has the URL in it, with its query.
 		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 			err = wrapped.Err
 		}
+		if u, parseErr := url.Parse(address); parseErr != nil || u.User != nil || u.RawQuery != "" {
+			err = hiddenError{err}
+		}
 		return nil, nil, fmt.Errorf("jwthttp: GET %s: %w", plainURL(address), err)
 	}
 	return body, header, nil
 }
+
+// hiddenError keeps the text of an error from logs: a transport or a redirect
+// may have quoted the URL, which has a password or a query.
+type hiddenError struct{ error }
+
+func (hiddenError) Error() string   { return "request failed (not shown, since the URL has secrets)" }
+func (e hiddenError) Unwrap() error { return e.error }
 
 func (j *JWKS) getWithin(ctx context.Context, address, etag string) ([]byte, http.Header, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)

@@ -395,6 +395,7 @@ func TestWhereKeysMustNotComeFrom(t *testing.T) {
 		{"file:///etc/keys", plain, false},
 		{"/keys", plain, false},
 		{"issuer.test/keys", plain, false},
+		{"HTTPS://issuer.test/keys", jwthttp.JWKSOptions{}, true},
 		{"https:///keys", plain, false},
 		{"https://:443/keys", plain, false},
 		{"https://issuer.test/keys#hunter2", plain, false},
@@ -434,7 +435,7 @@ func TestErrorsHaveNoSecretsFromURLs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := <-got; err.Error() != "jwthttp: GET https://issuer.test/keys: connection refused" {
+		if err := <-got; err.Error() != "jwthttp: GET https://issuer.test/keys: request failed (not shown, since the URL has secrets)" {
 			t.Errorf("error %q", err)
 		}
 	})
@@ -796,6 +797,7 @@ func TestDiscovery(t *testing.T) {
 		{"no jwks_uri", discovery{oidc: metadata(name, ""), uri: keys}, false},
 		{"a jwks_uri over http", discovery{oidc: metadata(name, "http://keys.test/set"), "http://keys.test/set": keys}, false},
 		{"a jwks_uri over http on loopback, of an https issuer", discovery{oidc: metadata(name, "http://127.0.0.1/set"), "http://127.0.0.1/set": keys}, false},
+		{"a jwks_uri of another case of http", discovery{oidc: metadata(name, "HTTP://127.0.0.1/set"), "http://127.0.0.1/set": keys}, false},
 		{"a jwks_uri that is a file", discovery{oidc: metadata(name, "file:///etc/keys")}, false},
 		{"no keys there", discovery{oidc: metadata(name, uri)}, false},
 	} {
@@ -882,6 +884,107 @@ func TestAMovedKeySetIsFound(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if got := verdict(m, get(bearer(token))); got != admitted {
 			t.Errorf("%q after %q", got, asked)
+		}
+	})
+}
+
+// Rule 34 for tokens without kid, and for a kid that gets another key.
+func TestANewKeyWithoutAKidOfItsOwnIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serveKeys(t, nil)
+		noKid := map[string]any{"kid": nil}
+		claims := map[string]any{"iss": s.Name(), "aud": jwthttptest.Audience, "exp": time.Now().Add(time.Hour).Unix()}
+		old := s.Sign(noKid, claims)
+		s.check(t, "the first key", old, admitted)
+		time.Sleep(time.Minute)
+		kid := s.Publish()
+		time.Sleep(10 * time.Second)
+		s.Use(kid)
+		s.check(t, "the second key", s.Sign(noKid, claims), admitted)
+		s.check(t, "the first key still", old, admitted)
+
+		// 1,000 forged ones in a second cause no fetch but the one that is due.
+		time.Sleep(10 * time.Second)
+		fetches := s.Fetches()
+		for range 1000 {
+			s.check(t, "forged", s.Forged(nil), invalid+"signature")
+			time.Sleep(time.Millisecond)
+		}
+		if got := s.Fetches() - fetches; got != 1 {
+			t.Errorf("%d fetches", got)
+		}
+		s.Down(true)
+		time.Sleep(time.Minute)
+		s.check(t, "forged, while the server is down", s.Forged(nil), invalid+"signature")
+	})
+}
+
+// Metadata that fails does not take the keys with it.
+func TestKeysAreFetchedWhileTheMetadataFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := jwthttptest.New(t, "ES256")
+		var failing atomic.Bool
+		var reported atomic.Int64
+		client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			if failing.Load() && strings.Contains(r.URL.Path, "well-known") {
+				return nil, errors.New("no metadata")
+			}
+			return issuer.Client().Transport.RoundTrip(r)
+		})}
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		set, err := jwthttp.DiscoverJWKS(ctx, issuer.Name(), jwthttp.JWKSOptions{Client: client, MaxStale: time.Hour, OnError: func(error) { reported.Add(1) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+		trusted := issuer.Trusted()
+		trusted.Keys = set
+		m := mustNew[jwt.MapClaims](t, options(trusted))
+		failing.Store(true)
+		time.Sleep(3 * time.Hour)
+		issuer.Rotate()
+		if got := verdict(m, get(bearer(issuer.Token(nil)))); got != admitted || reported.Load() == 0 {
+			t.Errorf("verdict %q, %d errors reported", got, reported.Load())
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (rt roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return rt(r) }
+
+func TestManyCallsOfRefreshShareFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serveKeys(t, nil)
+		s.Slow(time.Second)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if err := s.set.Refresh(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if s.Fetches() > 3 || time.Since(began) > 2*time.Second {
+			t.Errorf("%d fetches in %v", s.Fetches(), time.Since(began))
+		}
+	})
+}
+
+// However short the intervals, a failing server is not stormed.
+func TestTinyIntervalsMakeNoStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &served{Issuer: jwthttptest.New(t, "ES256")}
+		s.Down(true)
+		s.start(t, func(o *jwthttp.JWKSOptions) { o.MinInterval, o.RefreshInterval, o.MaxStale = 1, 1, 1 })
+		time.Sleep(time.Second)
+		if n := s.Fetches(); n > 120 {
+			t.Errorf("%d fetches in a second", n)
 		}
 	})
 }

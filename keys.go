@@ -25,8 +25,8 @@ import (
 // github.com/MicahParks/keyfunc is one as it stands.
 //
 // KeyfuncCtx is called for each request that gets as far as needing a key, with
-// the request's context; the function it returns is called once, with a
-// jwt.Token of its own that has Method, Header and, as Claims, a
+// the request's context (and once more if a cached token's key has changed); the
+// function it returns is called once, with a jwt.Token of its own that has Method, Header and, as Claims, a
 // jwt.RegisteredClaims, all of them not yet verified. It returns a []byte,
 // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey, or several in a
 // jwt.VerificationKeySet, of which the first eight that fit are tried. An error

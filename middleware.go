@@ -104,7 +104,9 @@ func New[T any](opts Options) (*Middleware, error) {
 		f.validate = validateClaims[T]
 	}
 	if f.cache != nil {
-		f.copyClaims = claimsCopier[T]()
+		var ok bool
+		f.copyClaims, ok = claimsCopier[T]()
+		f.decodeAgain = !ok
 	}
 	f.claimsKey = claimsKey[T]{}
 	return (&Middleware{family: f}).withChallenges(), nil
@@ -287,13 +289,26 @@ func (f *family) authenticate(r *http.Request, now time.Time) (*http.Request, *a
 	if e != nil {
 		return r, a, e
 	}
-	if f.validate != nil {
-		if err := f.validate(a.ownClaims()); err != nil {
-			return r, a, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
-		}
+	if err := f.checkClaims(a); err != nil {
+		return r, a, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
 	}
 	a.unchecked, e = f.checkRevoked(r.Context(), a.token)
 	return r, a, e
+}
+
+// checkClaims asks the claims' Validate, on a copy of the request's own. It
+// decodes claims that cannot be copied; what decodes them may have changed its
+// mind since they were cached.
+func (f *family) checkClaims(a *authentication) (err error) {
+	if f.decodeAgain {
+		if a.shared, err = f.decode(a.token, a.token.payload()); err != nil {
+			return err
+		}
+	}
+	if f.validate != nil {
+		return f.validate(a.ownClaims())
+	}
+	return nil
 }
 
 // guard keeps other sites from using a token that the browser sends unasked.

@@ -68,7 +68,8 @@ type Options struct {
 	// 2^24 is the most. A token seen before costs no signature then; its times,
 	// key, revocation, scopes and rules are judged all the same, and it ends
 	// the moment its key is no longer there. A cache also holds no more than
-	// 2 KiB of token per entry, on the average.
+	// 2 KiB of token per entry, on the average; the claims that were decoded
+	// come on top, and may be several times as large.
 	CacheSize int
 
 	// Realm is the realm of a challenge; "" means "restricted".
@@ -177,13 +178,15 @@ type family struct {
 	nobody *authentication // of requests without a verified token
 
 	// decode makes the claims, a *claims[T], of a verified payload; validate
-	// asks their Validate, and is nil without one; copyClaims makes a copy of
-	// cached ones, and is nil where a plain copy of a T will do. claimsKey is
-	// the key under which the context has them.
-	decode     func(t *Token, payload []byte) (any, error)
-	validate   func(claims any) error
-	copyClaims func(*Token, any) any
-	claimsKey  any
+	// asks their Validate, and is nil without one. copyClaims makes a copy of
+	// cached ones; it is nil where a plain copy of a T will do, and where
+	// decodeAgain says that each request needs claims decoded for it.
+	// claimsKey is the key under which the context has them.
+	decode      func(t *Token, payload []byte) (any, error)
+	validate    func(claims any) error
+	copyClaims  func(any) any
+	decodeAgain bool
+	claimsKey   any
 }
 
 type issuer struct {

@@ -393,7 +393,13 @@ func (iss *issuer) verifySignature(ctx context.Context, t *jws) (jwt.Verificatio
 			break
 		}
 	}
-	if tried == 0 {
+	if set, ok := iss.keys.(*JWKS); ok {
+		for _, key := range set.again(ctx, t.token.KeyID, t.token.Algorithm) {
+			if method.Verify(t.signed, t.signature, key) == nil {
+				return key, nil
+			}
+		}
+	} else if tried == 0 {
 		return nil, refuse(ReasonAlgorithm, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, misfit))
 	}
 	return nil, refuse(ReasonSignature, errSignature)

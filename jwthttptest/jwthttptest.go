@@ -124,11 +124,12 @@ func (i *Issuer) Token(claims any) string {
 	return i.Sign(nil, i.complete(claims, 0))
 }
 
-// Expired returns a token that was good until a minute ago.
+// Expired returns a token that was good until ten minutes ago, longer than any
+// leeway.
 func (i *Issuer) Expired(claims any) string {
 	i.tb.Helper()
 	c := i.complete(claims, -time.Hour)
-	c["exp"] = time.Now().Add(-time.Minute).Unix()
+	c["exp"] = time.Now().Add(-10 * time.Minute).Unix()
 	return i.Sign(nil, c)
 }
 
@@ -147,12 +148,16 @@ func (i *Issuer) Forged(claims any) string {
 }
 
 // Tampered returns a token whose claims were changed after it was signed: the
-// subject is "mallory".
+// subject is "mallory", or "eve" if it was "mallory" before.
 func (i *Issuer) Tampered(claims any) string {
 	i.tb.Helper()
 	c := i.complete(claims, 0)
 	parts := strings.Split(i.Sign(nil, c), ".")
-	c["sub"] = "mallory"
+	if c["sub"] == "mallory" {
+		c["sub"] = "eve"
+	} else {
+		c["sub"] = "mallory"
+	}
 	changed := strings.Split(i.Sign(nil, c), ".")
 	return parts[0] + "." + changed[1] + "." + parts[2]
 }

@@ -40,15 +40,16 @@ func TestTokensOfEveryAlgorithm(t *testing.T) {
 			issuer := jwthttptest.New(t, alg)
 			m := middleware(t, issuer.Trusted())
 			for token, want := range map[string]string{
-				issuer.Token(nil):                          "admitted",
-				issuer.Token(struct{ Role string }{"x"}):   "admitted",
-				issuer.Token(map[string]any{"sub": "bob"}): "admitted",
-				issuer.Token(map[string]any{"exp": nil}):   "malformed",
-				issuer.Token(map[string]any{"aud": "x"}):   "audience",
-				issuer.Expired(nil):                        "expired",
-				issuer.NotYetValid(nil):                    "not_yet_valid",
-				issuer.Forged(nil):                         "signature",
-				issuer.Tampered(nil):                       "signature",
+				issuer.Token(nil):                                 "admitted",
+				issuer.Token(struct{ Role string }{"x"}):          "admitted",
+				issuer.Token(map[string]any{"sub": "bob"}):        "admitted",
+				issuer.Token(map[string]any{"exp": nil}):          "malformed",
+				issuer.Token(map[string]any{"aud": "x"}):          "audience",
+				issuer.Expired(nil):                               "expired",
+				issuer.NotYetValid(nil):                           "not_yet_valid",
+				issuer.Forged(nil):                                "signature",
+				issuer.Tampered(nil):                              "signature",
+				issuer.Tampered(map[string]any{"sub": "mallory"}): "signature",
 				issuer.Sign(map[string]any{"typ": "x"}, map[string]any{"iss": issuer.Name(), "aud": jwthttptest.Audience}): "type",
 				issuer.Sign(map[string]any{"kid": nil, "typ": nil}, issuerClaims(issuer)):                                  "unknown_key",
 			} {
