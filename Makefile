@@ -24,7 +24,7 @@ cover: ## fail below 97 % of the root package's statements
 fuzz: ## run each fuzz test for FUZZTIME
 	@set -e; for p in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z]*' $$p/*_test.go | cut -c6-); do \
-			echo "== ./$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./$$p; done; done
+			echo "== ./$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 500ms ./$$p; done; done
 
 faults: ## torment a key server for a minute, and print what came of it
 	@go test -count=1 -run Faults -v -faults 1m . | grep -v '^==='
