@@ -77,17 +77,13 @@ func splitRegistered(t reflect.Type) (p registeredSplit, ok bool) {
 	var fields []reflect.StructField
 	for i := range t.NumField() {
 		field := t.Field(i)
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name == "" {
-			name = field.Name
-		}
 		switch {
 		case field.Anonymous && field.Type == registered && field.Tag.Get("json") == "" && p.embedded < 0:
 			p.embedded = i
-		case field.Anonymous || slices.ContainsFunc(claimNames[:claimJti+1], func(claim string) bool { return strings.EqualFold(claim, name) }):
+		case field.Anonymous && !isPlainGroup(field) || takesRegistered(field):
 			return p, false
 		case field.IsExported():
-			fields = append(fields, reflect.StructField{Name: field.Name, Type: field.Type, Tag: field.Tag})
+			fields = append(fields, reflect.StructField{Name: field.Name, Type: field.Type, Tag: field.Tag, Anonymous: field.Anonymous})
 			p.fields = append(p.fields, i)
 		}
 	}
@@ -96,6 +92,30 @@ func splitRegistered(t reflect.Type) (p registeredSplit, ok bool) {
 	}
 	p.rest = reflect.StructOf(fields)
 	return p, true
+}
+
+// isPlainGroup reports whether an embedded field is a struct of plain fields
+// that take no registered claim.
+func isPlainGroup(field reflect.StructField) bool {
+	t := field.Type
+	if !field.IsExported() || t.Kind() != reflect.Struct || field.Tag != "" || reflect.PointerTo(t).NumMethod() > 0 {
+		return false
+	}
+	for i := range t.NumField() {
+		if inner := t.Field(i); inner.Anonymous || takesRegistered(inner) {
+			return false
+		}
+	}
+	return true
+}
+
+// takesRegistered reports whether encoding/json could decode a registered claim into field.
+func takesRegistered(field reflect.StructField) bool {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	if name == "" {
+		name = field.Name
+	}
+	return slices.ContainsFunc(claimNames[:claimJti+1], func(claim string) bool { return strings.EqualFold(claim, name) })
 }
 
 func (p registeredSplit) decode(t *Token, payload []byte, to reflect.Value) error {

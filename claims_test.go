@@ -37,6 +37,20 @@ func checkDecodes[T any](t *testing.T, name string) {
 	}
 }
 
+// Group and its likes are exported: encoding/json fills what they embed.
+type (
+	Group struct {
+		Role  string `json:"role"`
+		Extra any
+	}
+	Group2      struct{ List []string }
+	Colliding   struct{ Sub string }
+	WithMethod  struct{ Role string }
+	InsideGroup struct{ Group }
+)
+
+func (WithMethod) M() {}
+
 func TestClaimsAreWhatEncodingJSONMakesOfThem(t *testing.T) {
 	type plain struct {
 		jwt.RegisteredClaims
@@ -79,6 +93,45 @@ func TestClaimsAreWhatEncodingJSONMakesOfThem(t *testing.T) {
 	}
 	type empty struct{ jwt.RegisteredClaims }
 	_ = last{hidden: 1}
+	type grouped struct {
+		jwt.RegisteredClaims
+		Group
+		Group2
+		Role2 string
+	}
+	type ambiguous struct { // both groups have it: nobody gets it
+		jwt.RegisteredClaims
+		Group
+		WithMethod
+	}
+	type colliding struct {
+		jwt.RegisteredClaims
+		Colliding
+	}
+	type inside struct {
+		InsideGroup
+		jwt.RegisteredClaims
+	}
+	type named struct {
+		jwt.RegisteredClaims
+		Group `json:"extra"`
+	}
+	type byPointer struct {
+		jwt.RegisteredClaims
+		*Group
+	}
+	type twoGroups struct {
+		Group
+		Other struct{ Group }
+		jwt.RegisteredClaims
+	}
+	checkDecodes[grouped](t, "grouped")
+	checkDecodes[ambiguous](t, "ambiguous")
+	checkDecodes[colliding](t, "colliding")
+	checkDecodes[inside](t, "inside")
+	checkDecodes[named](t, "named")
+	checkDecodes[byPointer](t, "by pointer")
+	checkDecodes[twoGroups](t, "two groups")
 	checkDecodes[plain](t, "plain")
 	checkDecodes[last](t, "embedded last")
 	checkDecodes[shadowing](t, "shadowing")
