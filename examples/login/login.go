@@ -79,7 +79,6 @@ func (a *app) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	admin := auth.Require(isAdmin)
 
 	// Login CSRF: another site must not sign a visitor in as someone else. No
 	// token is needed to sign in, so the guard of the middleware does not help.
@@ -88,22 +87,7 @@ func (a *app) handler() (http.Handler, error) {
 		jwthttp.WriteError(w, &jwthttp.Error{Status: http.StatusForbidden, Reason: jwthttp.ReasonCrossOrigin})
 	}))
 
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", a.home)
-	for _, file := range []string{"app.js", "style.css"} {
-		mux.HandleFunc("GET /"+file, func(w http.ResponseWriter, r *http.Request) {
-			http.ServeFileFS(w, r, web, "web/"+file)
-		})
-	}
-	mux.Handle("POST /login", sameSite.Handler(http.HandlerFunc(a.login)))
-	mux.Handle("POST /logout", auth.Handler(http.HandlerFunc(a.logout)))
-	mux.Handle("GET /list", auth.Handler(http.HandlerFunc(list)))
-	mux.Handle("GET /validate", auth.Handler(http.HandlerFunc(validate)))
-	mux.Handle("GET /account", auth.Handler(http.HandlerFunc(account)))
-	mux.Handle("GET /admin", admin.Handler(http.HandlerFunc(a.admin)))
-	mux.Handle("POST /rotate", admin.Handler(http.HandlerFunc(a.rotate)))
-	mux.Handle("POST /change-secret", admin.Handler(http.HandlerFunc(a.changeSecret)))
-
+	mux := a.routes(auth, sameSite)
 	var handler http.Handler = mux
 	if a.allowOrigin != "" {
 		if strings.Contains(a.allowOrigin, "*") { // a pattern, for rs/cors
@@ -123,6 +107,26 @@ func (a *app) handler() (http.Handler, error) {
 		}).Handler(mux)
 	}
 	return withSecurityHeaders(handler), nil
+}
+
+func (a *app) routes(auth *jwthttp.Middleware, sameSite *http.CrossOriginProtection) *http.ServeMux {
+	admin := auth.Require(isAdmin)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", a.home)
+	for _, file := range []string{"app.js", "style.css"} {
+		mux.HandleFunc("GET /"+file, func(w http.ResponseWriter, r *http.Request) {
+			http.ServeFileFS(w, r, web, "web/"+file)
+		})
+	}
+	mux.Handle("POST /login", sameSite.Handler(http.HandlerFunc(a.login)))
+	mux.Handle("POST /logout", auth.Handler(http.HandlerFunc(a.logout)))
+	mux.Handle("GET /list", auth.Handler(http.HandlerFunc(list)))
+	mux.Handle("GET /validate", auth.Handler(http.HandlerFunc(validate)))
+	mux.Handle("GET /account", auth.Handler(http.HandlerFunc(account)))
+	mux.Handle("GET /admin", admin.Handler(http.HandlerFunc(a.admin)))
+	mux.Handle("POST /rotate", admin.Handler(http.HandlerFunc(a.rotate)))
+	mux.Handle("POST /change-secret", admin.Handler(http.HandlerFunc(a.changeSecret)))
+	return mux
 }
 
 func withSecurityHeaders(next http.Handler) http.Handler {
