@@ -6,22 +6,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"hash/maphash"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
-
-// verified is what is known of a token whose signature held. It never changes:
-// requests get copies.
-type verified struct {
-	token  *Token
-	claims any // a *claims[T], before its Validate
-	issuer *issuer
-	key    jwt.VerificationKey // that verified it
-}
 
 // cache remembers verified tokens of one family, so that a token seen before
 // costs no signature. All else about it is judged again for each request.
@@ -29,22 +18,27 @@ type verified struct {
 // It evicts by SIEVE (Zhang et al., NSDI 2024): an entry asked for since the
 // hand last passed is spared, so tokens that are seen once do not push out the
 // busy ones; and a hit moves nothing, so it needs no more than a read lock.
+//
+// A full cache takes a token only when it is verified for the second time: most
+// that come once would push out one that comes again.
 type cache struct {
 	maxEntries int
 	maxBytes   int64
+	seed       maphash.Seed
+	once       []atomic.Uint64 // hashes of tokens that found the cache full, each at its place
 
 	mu             sync.RWMutex
-	entries        map[string]*cacheEntry // by the whole token
-	bytes          int64                  // of their tokens
-	newest, oldest *cacheEntry
-	hand           *cacheEntry // where eviction goes on, towards the newest; nil: at the oldest
+	entries        map[string]*verified // by the whole token
+	bytes          int64                // of their tokens
+	newest, oldest *verified
+	hand           *verified // where eviction goes on, towards the newest; nil: at the oldest
 }
 
-type cacheEntry struct {
-	verified
-	raw          string
-	newer, older *cacheEntry
+// cacheLinks is an entry's place in the cache.
+type cacheLinks struct {
+	newer, older *verified
 	seen         atomic.Bool // asked for since the hand last passed
+	shared       bool        // in a cache, or was: other requests may have it too
 }
 
 // maxCachedBytes is the mean size of token that a cache full of entries has room for.
@@ -54,51 +48,69 @@ func newCache(size int) *cache {
 	if size == 0 {
 		return nil
 	}
-	return &cache{maxEntries: size, maxBytes: int64(size) * maxCachedBytes, entries: make(map[string]*cacheEntry)}
+	return &cache{
+		maxEntries: size,
+		maxBytes:   int64(size) * maxCachedBytes,
+		seed:       maphash.MakeSeed(),
+		once:       make([]atomic.Uint64, size),
+		entries:    make(map[string]*verified),
+	}
 }
 
 // get returns what is known of a token, or nil.
 func (c *cache) get(raw string) *verified {
 	c.mu.RLock()
-	e := c.entries[raw]
+	v := c.entries[raw]
 	c.mu.RUnlock()
-	if e == nil {
-		return nil
+	if v != nil && !v.seen.Load() { // writing each time would take the cache line from other processors
+		v.seen.Store(true)
 	}
-	if !e.seen.Load() { // writing each time would take the cache line from other processors
-		e.seen.Store(true)
-	}
-	return &e.verified
+	return v
 }
 
-// put remembers v, and returns it as it is remembered.
-func (c *cache) put(v *verified) *verified {
-	e := &cacheEntry{verified: *v, raw: strings.Clone(v.token.Raw())} // the request's may be part of more
-	e.token = v.token.clone()
-	e.token.raw = &e.raw
+// put remembers v, which must not change from then on.
+func (c *cache) put(v *verified) {
+	if int64(len(v.raw)) > c.maxBytes || c.isFull(len(v.raw)) && !c.again(v.raw) {
+		return
+	}
+	v.raw = strings.Clone(v.raw) // the request's may be part of more
 	if !v.issuer.ownsKeys() {
-		e.key = copyKey(v.key) // its owner may change it, which must not go unnoticed
+		v.key = copyKey(v.key) // its owner may change it, which must not go unnoticed
 	}
-	if int64(len(e.raw)) > c.maxBytes {
-		return v
-	}
+	v.shared = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old, ok := c.entries[e.raw]; ok {
+	if old, ok := c.entries[v.raw]; ok {
 		c.remove(old)
 	}
-	for len(c.entries) >= c.maxEntries || c.bytes+int64(len(e.raw)) > c.maxBytes {
+	for !c.hasRoom(len(v.raw)) {
 		c.evict()
 	}
-	c.entries[e.raw] = e
-	c.bytes += int64(len(e.raw))
-	if e.older = c.newest; e.older != nil {
-		e.older.newer = e
+	c.entries[v.raw] = v
+	c.bytes += int64(len(v.raw))
+	if v.older = c.newest; v.older != nil {
+		v.older.newer = v
 	} else {
-		c.oldest = e
+		c.oldest = v
 	}
-	c.newest = e
-	return &e.verified
+	c.newest = v
+}
+
+func (c *cache) hasRoom(n int) bool {
+	return len(c.entries) < c.maxEntries && c.bytes+int64(n) <= c.maxBytes
+}
+
+func (c *cache) isFull(n int) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return !c.hasRoom(n)
+}
+
+// again reports whether the token was the last one that was asked about at its
+// place. That another one has the same hash does no harm: it is cached too soon.
+func (c *cache) again(raw string) bool {
+	h := maphash.String(c.seed, raw)
+	return c.once[h%uint64(len(c.once))].Swap(h) == h
 }
 
 // evict removes the first entry at or after the hand that nobody asked for.
@@ -118,7 +130,7 @@ func (c *cache) evict() {
 	c.remove(e)
 }
 
-func (c *cache) remove(e *cacheEntry) {
+func (c *cache) remove(e *verified) {
 	if c.hand == e {
 		c.hand = e.newer
 	}
@@ -150,17 +162,17 @@ func (c *cache) forget(raw string) {
 // recall returns what is known of a token if it is still good. Without an Error
 // and with nil the token has to be verified: it is new, or its key is another
 // one by now.
-func (f *family) recall(ctx context.Context, raw string, now time.Time) (*verified, *Error) {
+func (f *family) recall(ctx context.Context, raw string) (*verified, *Error) {
 	v := f.cache.get(raw)
 	if v == nil {
 		return nil, nil
 	}
-	if e := v.issuer.judgeTimes(v.token, f.leeway, now); e != nil {
+	if e := v.issuer.judgeTimes(&v.token.Token, f.leeway); e != nil {
 		f.cache.forget(raw)
 		return nil, e
 	}
 	method := v.issuer.methods[v.token.Algorithm]
-	keys, judged, e := v.issuer.findKeys(ctx, v.token, method)
+	keys, judged, e := v.issuer.findKeys(ctx, &v.token.Token, method)
 	if e != nil {
 		return nil, e
 	}

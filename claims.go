@@ -3,16 +3,71 @@ package jwthttp
 import (
 	"encoding"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
 
 // How claims become a T: decoding, validating, and copying those that a cache
 // shares.
+
+// claimsType is what New finds out about a T once.
+type claimsType struct {
+	key  any                         // under which a context has the claims
+	make func() (any, reflect.Value) // a new *claims[T], and the T in it
+
+	// names are what to look for in a payload: claimNames, and T's own after
+	// them. fields are T's, unless whole says that encoding/json decodes the
+	// payload as it stands.
+	names  *strictjson.Names
+	fields []claimField
+	whole  bool
+
+	validate func(claims any) error // asks their Validate; nil without one
+
+	// copy makes a copy of cached claims. It is nil where a plain copy of a T
+	// will do, and where decodeAgain says that each request needs claims
+	// decoded for it.
+	copy        func(claims any) any
+	decodeAgain bool
+}
+
+func newClaimsType[T any]() *claimsType {
+	t := reflect.TypeFor[T]()
+	c := &claimsType{key: claimsKey[T]{}, make: func() (any, reflect.Value) {
+		box := new(claims[T])
+		return box, reflect.ValueOf(&box.value).Elem()
+	}}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	var ok bool
+	c.fields, ok = structFields(t, nil, nil)
+	c.whole = !ok
+	var names []string
+	for _, field := range c.fields {
+		names = append(names, field.name)
+	}
+	c.names = strictjson.NewNames(claimNames[:], names)
+	for i := range c.fields {
+		field := &c.fields[i]
+		field.value = c.names.Index(field.name)
+		field.set = quickSetter(t.FieldByIndex(field.index).Type, field.value)
+	}
+	if hasValidate(reflect.TypeFor[T]()) {
+		c.validate = validateClaims[T]
+	}
+	c.copy, ok = claimsCopier[T]()
+	c.decodeAgain = !ok
+	return c
+}
 
 // decodesObject reports whether encoding/json can decode an object into a t.
 func decodesObject(t reflect.Type) bool {
@@ -31,120 +86,163 @@ func decodesObject(t reflect.Type) bool {
 	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
 }
 
-// decodesNothing reports whether t is a struct without fields and methods, for
-// handlers that read the Token only.
-func decodesNothing(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct && t.NumField() == 0 && reflect.PointerTo(t).NumMethod() == 0
-}
-
-type validator interface{ Validate() error }
-
-// claimsDecoder returns what makes a *claims[T] of a verified payload.
-func claimsDecoder[T any]() func(*Token, []byte) (any, error) {
-	t := reflect.TypeFor[T]()
-	if decodesNothing(t) {
-		return func(*Token, []byte) (any, error) { return new(claims[T]), nil }
+// decode makes a *claims[T] of a payload whose members were found already.
+func (c *claimsType) decode(t *Token, payload string, values []strictjson.Value) (any, error) {
+	if c.whole {
+		return c.decodeWhole([]byte(payload))
 	}
-	if p, ok := splitRegistered(t); ok {
-		return func(token *Token, payload []byte) (any, error) {
-			c := new(claims[T])
-			return c, p.decode(token, payload, reflect.ValueOf(&c.value).Elem())
+	box, to := c.make()
+	if to.Kind() == reflect.Pointer {
+		to.Set(reflect.New(to.Type().Elem()))
+		to = to.Elem()
+	}
+	for i := range c.fields {
+		if err := c.fields[i].decode(to, t, values); err != nil {
+			return box, err
 		}
 	}
-	return func(_ *Token, payload []byte) (any, error) {
-		c := new(claims[T])
-		return c, json.Unmarshal(payload, &c.value)
-	}
+	return box, nil
 }
 
-// registeredSplit decodes into a struct that embeds jwt.RegisteredClaims, as
-// most do: these were read already, and golang-jwt decodes each date and
-// audience in a run of encoding/json of its own.
-type registeredSplit struct {
-	embedded int          // the field's index
-	rest     reflect.Type // a struct of the other fields
-	fields   []int        // where they belong
+func (c *claimsType) decodeWhole(payload []byte) (any, error) {
+	box, to := c.make()
+	return box, json.Unmarshal(payload, to.Addr().Interface())
 }
 
-// splitRegistered returns false if t is anything but a plain struct with
-// jwt.RegisteredClaims embedded, whose other fields take none of its members.
-func splitRegistered(t reflect.Type) (p registeredSplit, ok bool) {
-	registered := reflect.TypeFor[jwt.RegisteredClaims]()
-	if t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) || registered.NumField() != 7 {
-		return p, false
-	}
-	p.embedded = -1
-	var fields []reflect.StructField
-	for i := range t.NumField() {
-		field := t.Field(i)
-		switch {
-		case field.Anonymous && field.Type == registered && field.Tag.Get("json") == "" && p.embedded < 0:
-			p.embedded = i
-		case field.Anonymous && !isPlainGroup(field) || takesRegistered(field):
-			return p, false
-		case field.IsExported():
-			fields = append(fields, reflect.StructField{Name: field.Name, Type: field.Type, Tag: field.Tag, Anonymous: field.Anonymous})
-			p.fields = append(p.fields, i)
-		}
-	}
-	if p.embedded < 0 {
-		return p, false
-	}
-	p.rest = reflect.StructOf(fields)
-	return p, true
+// claimField is a field of a struct T, and the member that is decoded into it.
+type claimField struct {
+	name  string
+	value int   // of the member, in claimsType.names
+	index []int // of the field, for reflect
+
+	// set is a quick way to decode what it reports true for. What it does
+	// not, encoding/json decodes. It is nil if there is none.
+	set func(to reflect.Value, v strictjson.Value, t *Token) bool
 }
 
-// isPlainGroup reports whether an embedded field is a struct of plain fields
-// that take no registered claim.
-func isPlainGroup(field reflect.StructField) bool {
-	t := field.Type
-	if !field.IsExported() || t.Kind() != reflect.Struct || field.Tag != "" || reflect.PointerTo(t).NumMethod() > 0 {
-		return false
+func (f *claimField) decode(to reflect.Value, t *Token, values []strictjson.Value) error {
+	v := values[f.value]
+	if v.Kind == strictjson.Absent {
+		return nil
 	}
-	for i := range t.NumField() {
-		if inner := t.Field(i); inner.Anonymous || takesRegistered(inner) {
-			return false
-		}
+	to = to.FieldByIndex(f.index)
+	if f.set != nil && f.set(to, v, t) {
+		return nil
 	}
-	return true
-}
-
-// takesRegistered reports whether encoding/json could decode a registered claim into field.
-func takesRegistered(field reflect.StructField) bool {
-	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-	if name == "" {
-		name = field.Name
-	}
-	return slices.ContainsFunc(claimNames[:claimJti+1], func(claim string) bool { return strings.EqualFold(claim, name) })
-}
-
-func (p registeredSplit) decode(t *Token, payload []byte, to reflect.Value) error {
-	rest := reflect.New(p.rest)
-	if err := json.Unmarshal(payload, rest.Interface()); err != nil {
-		return err
-	}
-	for i, field := range p.fields {
-		to.Field(field).Set(rest.Elem().Field(i))
-	}
-	*to.Field(p.embedded).Addr().Interface().(*jwt.RegisteredClaims) = jwt.RegisteredClaims{
-		Issuer: t.Issuer, Subject: t.Subject, ID: t.ID, Audience: append(jwt.ClaimStrings(nil), t.Audience...),
-		ExpiresAt: localDate(t.ExpiresAt), NotBefore: localDate(t.NotBefore), IssuedAt: localDate(t.IssuedAt),
+	if err := json.Unmarshal([]byte(v.Text), to.Addr().Interface()); err != nil {
+		return fmt.Errorf("claim %q: %w", f.name, err)
 	}
 	return nil
 }
 
-// localDate is a date as golang-jwt decodes it.
-func localDate(t time.Time) *jwt.NumericDate {
-	if t.IsZero() {
+// structFields appends the fields of a struct that encoding/json decodes into.
+// It returns false unless each takes one member, as everybody would expect. What encoding/json has finer rules for is left to
+// it: names that collide, embedded pointers, types that decode themselves, the
+// option "string", odd characters in a tag.
+func structFields(t reflect.Type, fields []claimField, outer []int) ([]claimField, bool) {
+	if t.Kind() != reflect.Struct || decodesItself(t) {
+		return nil, false
+	}
+	for i := range t.NumField() {
+		field := t.Field(i)
+		tag := field.Tag.Get("json")
+		name, options, _ := strings.Cut(tag, ",")
+		index := append(slices.Clip(outer), i)
+		switch {
+		case tag == "-" || !field.IsExported() && !field.Anonymous:
+			continue
+		case field.Anonymous && name == "":
+			var ok bool
+			if fields, ok = structFields(field.Type, fields, index); !ok {
+				return nil, false
+			}
+			continue
+		case field.Anonymous || strings.Contains(options, "string") || strings.ContainsFunc(name, isOdd):
+			return nil, false
+		case name == "":
+			name = field.Name
+		}
+		if slices.ContainsFunc(fields, func(other claimField) bool { return strings.EqualFold(name, other.name) }) {
+			return nil, false
+		}
+		fields = append(fields, claimField{name: name, index: index})
+	}
+	return fields, true
+}
+
+// isOdd reports whether encoding/json may ignore a tag with r in its name.
+func isOdd(r rune) bool {
+	return !(r < 0x80 && isAlphanumeric(byte(r))) && !strings.ContainsRune("_-./:", r)
+}
+
+// quickSetter returns how to decode a member into a field of type t: without
+// encoding/json for what most claims are, and for the registered ones with what
+// the Token has of them. It does for each value what encoding/json would do.
+func quickSetter(t reflect.Type, member int) func(reflect.Value, strictjson.Value, *Token) bool {
+	switch {
+	case t == reflect.TypeFor[*jwt.NumericDate]():
+		return dateSetter(member)
+	case t == reflect.TypeFor[jwt.ClaimStrings]() && member == claimAud:
+		return func(to reflect.Value, _ strictjson.Value, t *Token) bool {
+			*to.Addr().Interface().(*jwt.ClaimStrings) = append(jwt.ClaimStrings(nil), t.Audience...)
+			return true
+		}
+	case t == reflect.TypeFor[[]string]():
+		return func(to reflect.Value, v strictjson.Value, _ *Token) bool {
+			list, ok := v.Strings()
+			*to.Addr().Interface().(*[]string) = list
+			return ok
+		}
+	case decodesItself(t) || t == reflect.TypeFor[json.Number]():
 		return nil
 	}
-	return jwt.NewNumericDate(t.Local())
+	switch t.Kind() {
+	case reflect.String:
+		return func(to reflect.Value, v strictjson.Value, _ *Token) bool {
+			s, ok := v.Unquote()
+			to.SetString(s)
+			return ok
+		}
+	case reflect.Bool:
+		return func(to reflect.Value, v strictjson.Value, _ *Token) bool {
+			to.SetBool(v.Text == "true")
+			return v.Kind == strictjson.Bool
+		}
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return func(to reflect.Value, v strictjson.Value, _ *Token) bool {
+			n, err := strconv.ParseInt(v.Text, 10, t.Bits()) // of a JSON value: no sign or underscore of Go's own
+			to.SetInt(n)
+			return err == nil
+		}
+	}
+	return nil
+}
+
+// dateSetter sets the date that the Token has read.
+func dateSetter(member int) func(reflect.Value, strictjson.Value, *Token) bool {
+	var of func(*Token) time.Time
+	switch member {
+	case claimExp:
+		of = func(t *Token) time.Time { return t.ExpiresAt }
+	case claimNbf:
+		of = func(t *Token) time.Time { return t.NotBefore }
+	case claimIat:
+		of = func(t *Token) time.Time { return t.IssuedAt }
+	default:
+		return nil
+	}
+	return func(to reflect.Value, _ strictjson.Value, t *Token) bool {
+		*to.Addr().Interface().(**jwt.NumericDate) = jwt.NewNumericDate(of(t).Local()) // as golang-jwt decodes it
+		return true
+	}
 }
 
 func hasValidate(t reflect.Type) bool {
 	v := reflect.TypeFor[validator]()
 	return t.Implements(v) || reflect.PointerTo(t).Implements(v)
 }
+
+type validator interface{ Validate() error }
 
 func validateClaims[T any](boxed any) error {
 	value := &boxed.(*claims[T]).value
@@ -158,32 +256,34 @@ func validateClaims[T any](boxed any) error {
 // copy of a T shares nothing that can be changed. It returns false for a T that
 // cannot be copied field by field; that is decoded again.
 func claimsCopier[T any]() (func(any) any, bool) {
-	copyValue, ok := copier(reflect.TypeFor[T](), nil)
+	detach, ok := detacher(reflect.TypeFor[T](), nil)
 	switch {
 	case !ok:
 		return nil, false
-	case copyValue == nil && !hasValidate(reflect.TypeFor[T]()):
+	case detach == nil && !hasValidate(reflect.TypeFor[T]()):
 		return nil, true
 	}
 	return func(from any) any {
-		c := new(claims[T])
-		assign(copyValue, reflect.ValueOf(&c.value).Elem(), reflect.ValueOf(&from.(*claims[T]).value).Elem())
+		c := &claims[T]{from.(*claims[T]).value}
+		if detach != nil {
+			detach(reflect.ValueOf(&c.value).Elem())
+		}
 		return c
 	}, true
 }
 
-// copyFunc sets one value to a copy of another of its type.
-type copyFunc func(to, from reflect.Value)
+// detachFunc replaces what a value refers to by a copy.
+type detachFunc func(reflect.Value)
 
-// copier returns what copies values of type t, nil if assigning does, and
-// false if that cannot be done from outside: for unexported references, for a
-// type that contains itself, and for one that decodes itself and may have
-// built anything.
-func copier(t reflect.Type, outer []reflect.Type) (copyFunc, bool) {
+// detacher returns the detachFunc of a type; nil if its values refer to nothing
+// that can be changed; and false if it cannot be done from outside: for
+// unexported references, for a type that contains itself, and for one that
+// decodes itself and may have built anything.
+func detacher(t reflect.Type, outer []reflect.Type) (detachFunc, bool) {
 	if slices.Contains(outer, t) {
 		return nil, false
 	}
-	f, ok := copierOfKind(t, append(slices.Clip(outer), t))
+	f, ok := detacherOfKind(t, append(slices.Clip(outer), t))
 	if f != nil && decodesItself(t) {
 		return nil, false
 	}
@@ -201,29 +301,43 @@ func decodesItself(t reflect.Type) bool {
 	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-func copierOfKind(t reflect.Type, outer []reflect.Type) (copyFunc, bool) {
+func detacherOfKind(t reflect.Type, outer []reflect.Type) (detachFunc, bool) {
+	switch t { // the most common by far, without reflect's detours
+	case reflect.TypeFor[[]string]():
+		return func(v reflect.Value) {
+			list := v.Addr().Interface().(*[]string)
+			*list = slices.Clone(*list)
+		}, true
+	case reflect.TypeFor[jwt.ClaimStrings]():
+		return func(v reflect.Value) {
+			list := v.Addr().Interface().(*jwt.ClaimStrings)
+			*list = slices.Clone(*list)
+		}, true
+	case reflect.TypeFor[*jwt.NumericDate]():
+		return func(v reflect.Value) {
+			if date := v.Addr().Interface().(**jwt.NumericDate); *date != nil {
+				own := **date
+				*date = &own
+			}
+		}, true
+	}
 	switch t.Kind() {
 	case reflect.Struct:
-		return structCopier(t, outer)
+		return structDetacher(t, outer)
 	case reflect.Pointer:
-		element, ok := copier(t.Elem(), outer)
-		return func(to, from reflect.Value) {
-			if !from.IsNil() {
-				to.Set(reflect.New(t.Elem()))
-				assign(element, to.Elem(), from.Elem())
-			}
-		}, ok
+		element, ok := detacher(t.Elem(), outer)
+		return func(v reflect.Value) { detachPointer(element, v) }, ok
 	case reflect.Slice:
-		element, ok := copier(t.Elem(), outer)
-		return func(to, from reflect.Value) { copySlice(element, to, from) }, ok
+		element, ok := detacher(t.Elem(), outer)
+		return func(v reflect.Value) { detachSlice(element, v) }, ok
 	case reflect.Map:
-		key, ok := copier(t.Key(), outer)
-		element, ok2 := copier(t.Elem(), outer)
-		return func(to, from reflect.Value) { copyMap(element, to, from) }, ok && ok2 && key == nil
+		key, ok := detacher(t.Key(), outer)
+		element, ok2 := detacher(t.Elem(), outer)
+		return func(v reflect.Value) { detachMap(element, v) }, ok && ok2 && key == nil
 	case reflect.Interface:
-		return copyInterface, t.NumMethod() == 0
+		return detachInterface, t.NumMethod() == 0
 	case reflect.Array:
-		element, ok := copier(t.Elem(), outer)
+		element, ok := detacher(t.Elem(), outer)
 		return nil, ok && element == nil
 	case reflect.Chan, reflect.Func, reflect.UnsafePointer:
 		return nil, false
@@ -231,71 +345,79 @@ func copierOfKind(t reflect.Type, outer []reflect.Type) (copyFunc, bool) {
 	return nil, true
 }
 
-func structCopier(t reflect.Type, outer []reflect.Type) (copyFunc, bool) {
+func structDetacher(t reflect.Type, outer []reflect.Type) (detachFunc, bool) {
 	if t == reflect.TypeFor[time.Time]() {
 		return nil, true // its pointer is to a Location, which never changes
 	}
-	fields := make(map[int]copyFunc)
+	type part struct {
+		field  int
+		detach detachFunc
+	}
+	var parts []part
 	for i := range t.NumField() {
 		field := t.Field(i)
-		element, ok := copier(field.Type, outer)
-		if !ok || element != nil && !field.IsExported() {
+		detach, ok := detacher(field.Type, outer)
+		if !ok || detach != nil && !field.IsExported() {
 			return nil, false
 		}
-		if element != nil {
-			fields[i] = element
+		if detach != nil {
+			parts = append(parts, part{i, detach})
 		}
 	}
-	if len(fields) == 0 {
+	if len(parts) == 0 {
 		return nil, true
 	}
-	return func(to, from reflect.Value) {
-		to.Set(from)
-		for i, element := range fields {
-			to.Field(i).SetZero()
-			element(to.Field(i), from.Field(i))
+	return func(v reflect.Value) {
+		for _, p := range parts {
+			p.detach(v.Field(p.field))
 		}
 	}, true
 }
 
-func assign(element copyFunc, to, from reflect.Value) {
+func detachPointer(element detachFunc, v reflect.Value) {
+	if v.IsNil() {
+		return
+	}
+	p := reflect.New(v.Type().Elem())
+	p.Elem().Set(v.Elem())
 	if element != nil {
-		element(to, from)
-		return
+		element(p.Elem())
 	}
-	to.Set(from)
+	v.Set(p)
 }
 
-func copySlice(element copyFunc, to, from reflect.Value) {
-	if from.IsNil() {
+func detachSlice(element detachFunc, v reflect.Value) {
+	if v.IsNil() {
 		return
 	}
-	to.Set(reflect.MakeSlice(from.Type(), from.Len(), from.Len()))
-	if element == nil {
-		reflect.Copy(to, from)
-		return
+	list := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+	reflect.Copy(list, v)
+	for i := 0; element != nil && i < list.Len(); i++ {
+		element(list.Index(i))
 	}
-	for i := range from.Len() {
-		element(to.Index(i), from.Index(i))
-	}
+	v.Set(list)
 }
 
-func copyMap(element copyFunc, to, from reflect.Value) {
-	if from.IsNil() {
+func detachMap(element detachFunc, v reflect.Value) {
+	if v.IsNil() {
 		return
 	}
-	to.Set(reflect.MakeMapWithSize(from.Type(), from.Len()))
-	for entries := from.MapRange(); entries.Next(); {
-		value := reflect.New(from.Type().Elem()).Elem()
-		assign(element, value, entries.Value())
-		to.SetMapIndex(entries.Key(), value)
+	m := reflect.MakeMapWithSize(v.Type(), v.Len())
+	for entries := v.MapRange(); entries.Next(); {
+		value := reflect.New(v.Type().Elem()).Elem()
+		value.Set(entries.Value())
+		if element != nil {
+			element(value)
+		}
+		m.SetMapIndex(entries.Key(), value)
 	}
+	v.Set(m)
 }
 
-// copyInterface copies what encoding/json puts into an interface.
-func copyInterface(to, from reflect.Value) {
-	if v := copyJSON(from.Interface()); v != nil {
-		to.Set(reflect.ValueOf(v))
+// detachInterface copies what encoding/json puts into an interface.
+func detachInterface(v reflect.Value) {
+	if c := copyJSON(v.Interface()); c != nil {
+		v.Set(reflect.ValueOf(c))
 	}
 }
 

@@ -72,20 +72,18 @@ type authentication struct {
 	unchecked bool   // admitted although Options.Revoked failed
 	cached    bool   // verified for an earlier request
 
-	// shared are the claims, a *claims[T] of the family's T. If they are a
-	// cache's too, claims are the request's own copy, made when they are
-	// asked for.
-	shared any
-	copied sync.Once
-	claims any
+	// claims are a *claims[T] of the family's T. If others use them too, the
+	// request's own copy is made when they are asked for.
+	claims   any
+	mustCopy bool
+	copied   sync.Once
 }
 
 // ownClaims returns claims that are this request's alone.
 func (a *authentication) ownClaims() any {
-	if a.family.copyClaims == nil {
-		return a.shared
+	if a.mustCopy {
+		a.copied.Do(func() { a.claims = a.family.claims.copy(a.claims) })
 	}
-	a.copied.Do(func() { a.claims = a.family.copyClaims(a.shared) })
 	return a.claims
 }
 
@@ -106,7 +104,7 @@ func (a *authentication) Value(key any) any {
 		if a.token == nil {
 			return nil
 		}
-		if key == a.family.claimsKey {
+		if key == a.family.claims.key {
 			return a.ownClaims()
 		}
 	}
@@ -136,8 +134,7 @@ func (a *authentication) enter(r *http.Request, nested bool) *http.Request {
 	}
 	again := &authentication{
 		Context: r.Context(), family: a.family, token: a.token,
-		unchecked: a.unchecked, cached: a.cached, shared: a.shared, claims: a.ownClaims(),
+		unchecked: a.unchecked, cached: a.cached, claims: a.ownClaims(),
 	}
-	again.copied.Do(func() {})
 	return r.WithContext(again)
 }

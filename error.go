@@ -3,6 +3,7 @@ package jwthttp
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -72,7 +73,8 @@ type Error struct {
 	// an Extractor or a rule stand as they are.
 	Err error
 
-	challenge string // WWW-Authenticate; empty: none, or not made yet
+	challenge string  // WWW-Authenticate; empty: none, or not made yet
+	answer    *answer // of Reason, if this package chose Status and Code by it
 }
 
 // Error describes the refusal for logs. It never holds the token.
@@ -93,35 +95,54 @@ const (
 	codeScope   = "insufficient_scope"
 )
 
-// answers has, for each Reason, all that a client learns: one fixed text each,
-// so that nothing from the token, the key server or a library can reach it.
-var answers = map[Reason]struct {
+// answer is all that a client learns about a refusal: one fixed text for each
+// Reason, so that nothing from the token, the key server or a library can reach
+// it.
+type answer struct {
 	status int
 	code   string
 	text   string
-}{
+
+	reason Reason
+	body   []byte // of the response; never changed
+	index  int    // in family.challenges
+}
+
+var answers = completed(map[Reason]*answer{
 	// RFC 6750 §3.1: no error code when no credential was sent.
-	ReasonMissing:               {http.StatusUnauthorized, "", "this resource needs a token"},
-	ReasonMalformed:             {http.StatusUnauthorized, codeToken, "the token is malformed"},
-	ReasonMultiple:              {http.StatusBadRequest, codeRequest, "the request has more than one token"},
-	ReasonTooLarge:              {http.StatusUnauthorized, codeToken, "the token is too large"},
-	ReasonAlgorithm:             {http.StatusUnauthorized, codeToken, "the algorithm of the token is not accepted"},
-	ReasonType:                  {http.StatusUnauthorized, codeToken, "the type of the token is not accepted"},
-	ReasonIssuer:                {http.StatusUnauthorized, codeToken, "the issuer of the token is not accepted"},
-	ReasonAudience:              {http.StatusUnauthorized, codeToken, "the token is meant for another audience"},
-	ReasonExpired:               {http.StatusUnauthorized, codeToken, "the token has expired"},
-	ReasonNotYetValid:           {http.StatusUnauthorized, codeToken, "the token is not valid yet"},
-	ReasonTooOld:                {http.StatusUnauthorized, codeToken, "the token is too old"},
-	ReasonUnknownKey:            {http.StatusUnauthorized, codeToken, "the key of the token is unknown"},
-	ReasonSignature:             {http.StatusUnauthorized, codeToken, "the signature of the token is invalid"},
-	ReasonClaims:                {http.StatusUnauthorized, codeToken, "the claims of the token are not accepted"},
-	ReasonBinding:               {http.StatusUnauthorized, codeToken, "the token is bound to a key, which is not supported"},
-	ReasonRevoked:               {http.StatusUnauthorized, codeToken, "the token has been revoked"},
-	ReasonScope:                 {http.StatusForbidden, codeScope, "the token lacks a scope that this resource needs"},
-	ReasonForbidden:             {http.StatusForbidden, "", "the request is not allowed"},
-	ReasonCrossOrigin:           {http.StatusForbidden, "", "cross-origin request refused"},
-	ReasonKeysUnavailable:       {http.StatusServiceUnavailable, "", "the token cannot be verified at the moment"},
-	ReasonRevocationUnavailable: {http.StatusServiceUnavailable, "", "the token cannot be checked for revocation at the moment"},
+	ReasonMissing:               {status: http.StatusUnauthorized, text: "this resource needs a token"},
+	ReasonMalformed:             {status: http.StatusUnauthorized, code: codeToken, text: "the token is malformed"},
+	ReasonMultiple:              {status: http.StatusBadRequest, code: codeRequest, text: "the request has more than one token"},
+	ReasonTooLarge:              {status: http.StatusUnauthorized, code: codeToken, text: "the token is too large"},
+	ReasonAlgorithm:             {status: http.StatusUnauthorized, code: codeToken, text: "the algorithm of the token is not accepted"},
+	ReasonType:                  {status: http.StatusUnauthorized, code: codeToken, text: "the type of the token is not accepted"},
+	ReasonIssuer:                {status: http.StatusUnauthorized, code: codeToken, text: "the issuer of the token is not accepted"},
+	ReasonAudience:              {status: http.StatusUnauthorized, code: codeToken, text: "the token is meant for another audience"},
+	ReasonExpired:               {status: http.StatusUnauthorized, code: codeToken, text: "the token has expired"},
+	ReasonNotYetValid:           {status: http.StatusUnauthorized, code: codeToken, text: "the token is not valid yet"},
+	ReasonTooOld:                {status: http.StatusUnauthorized, code: codeToken, text: "the token is too old"},
+	ReasonUnknownKey:            {status: http.StatusUnauthorized, code: codeToken, text: "the key of the token is unknown"},
+	ReasonSignature:             {status: http.StatusUnauthorized, code: codeToken, text: "the signature of the token is invalid"},
+	ReasonClaims:                {status: http.StatusUnauthorized, code: codeToken, text: "the claims of the token are not accepted"},
+	ReasonBinding:               {status: http.StatusUnauthorized, code: codeToken, text: "the token is bound to a key, which is not supported"},
+	ReasonRevoked:               {status: http.StatusUnauthorized, code: codeToken, text: "the token has been revoked"},
+	ReasonScope:                 {status: http.StatusForbidden, code: codeScope, text: "the token lacks a scope that this resource needs"},
+	ReasonForbidden:             {status: http.StatusForbidden, text: "the request is not allowed"},
+	ReasonCrossOrigin:           {status: http.StatusForbidden, text: "cross-origin request refused"},
+	ReasonKeysUnavailable:       {status: http.StatusServiceUnavailable, text: "the token cannot be verified at the moment"},
+	ReasonRevocationUnavailable: {status: http.StatusServiceUnavailable, text: "the token cannot be checked for revocation at the moment"},
+})
+
+// completed fills in what follows from the rest.
+func completed(answers map[Reason]*answer) map[Reason]*answer {
+	for reason, a := range answers {
+		a.reason = reason
+		a.body = (&Error{Status: a.status, Code: a.code, Reason: reason}).makeBody(a.text)
+	}
+	for i, reason := range slices.Sorted(maps.Keys(answers)) {
+		answers[reason].index = i
+	}
+	return answers
 }
 
 // badRequestText is the description of a malformed credential (400), which is
@@ -139,7 +160,7 @@ const defaultRealm = "restricted"
 // refuse returns the Error of a reason, without its challenge.
 func refuse(reason Reason, cause error) *Error {
 	a := answers[reason]
-	return &Error{Status: a.status, Code: a.code, Reason: reason, Err: cause}
+	return &Error{Status: a.status, Code: a.code, Reason: reason, Err: cause, answer: a}
 }
 
 // refuseCredential returns the Error of a credential that breaks the syntax of
@@ -274,11 +295,22 @@ func WriteError(w http.ResponseWriter, e *Error) {
 }
 
 func (e *Error) body() []byte {
+	if e.isPlain() {
+		return e.answer.body
+	}
+	return e.makeBody(e.description())
+}
+
+// isPlain reports whether e still is what its Reason stands for.
+func (e *Error) isPlain() bool {
+	return e.answer != nil && e.Status == e.answer.status && e.Code == e.answer.code && e.Reason == e.answer.reason
+}
+
+func (e *Error) makeBody(text string) []byte {
 	name := e.Code
 	if name == "" {
 		name = string(e.Reason)
 	}
-	text := e.description()
 	if name == "" { // an Error made by hand, or none at all
 		name, text = "error", http.StatusText(e.Status)
 	}

@@ -124,7 +124,7 @@ func afterScheme(value, scheme string) (string, error) {
 			return "", errCredential
 		}
 	}
-	if strings.Contains(rest, ",") && isList(rest, scheme) {
+	if strings.IndexByte(rest, ',') >= 0 && isList(rest, scheme) {
 		return "", ErrMultipleTokens
 	}
 	return rest, nil // whatever is in it: a wrong byte fails as no token68

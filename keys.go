@@ -58,16 +58,25 @@ type KeySet map[string]any
 func (s KeySet) KeyfuncCtx(context.Context) jwt.Keyfunc {
 	return func(t *jwt.Token) (any, error) {
 		kid, _ := t.Header["kid"].(string)
-		return s.find(kid)
+		if key, ok := s[kid]; ok {
+			return key, nil
+		}
+		return nil, errNoKey
 	}
 }
 
-func (s KeySet) find(kid string) (any, error) {
-	key, ok := s[kid]
-	if !ok {
-		return nil, errNoKey
+// setKey is a key of a KeySet, as New has judged it.
+type setKey struct {
+	list []jwt.VerificationKey // of the key alone
+	fits map[string]bool       // by "alg"
+}
+
+func newSetKey(key any, methods map[string]jwt.SigningMethod) setKey {
+	k := setKey{[]jwt.VerificationKey{key}, make(map[string]bool, len(methods))}
+	for alg, method := range methods {
+		k.fits[alg] = fits(method, key) == nil
 	}
-	return key, nil
+	return k
 }
 
 // Format prints the names of the keys, sorted, whatever the verb.

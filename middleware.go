@@ -72,9 +72,9 @@ type Middleware struct {
 	scopes   []scopeRule
 	rules    []func(*http.Request) error
 
-	needed           []string // all scopes that scopes mention, in their order
-	missingChallenge string
-	scopeChallenge   string
+	needed         []string // all scopes that scopes mention, in their order
+	missing        Error    // the refusal of a request without a token
+	scopeChallenge string
 }
 
 // scopeRule asks for all of its scopes, or for any of them.
@@ -99,16 +99,7 @@ func New[T any](opts Options) (*Middleware, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.decode = claimsDecoder[T]()
-	if hasValidate(reflect.TypeFor[T]()) {
-		f.validate = validateClaims[T]
-	}
-	if f.cache != nil {
-		var ok bool
-		f.copyClaims, ok = claimsCopier[T]()
-		f.decodeAgain = !ok
-	}
-	f.claimsKey = claimsKey[T]{}
+	f.claims = newClaimsType[T]()
 	return (&Middleware{family: f}).withChallenges(), nil
 }
 
@@ -122,12 +113,13 @@ func (m *Middleware) withChallenges() *Middleware {
 			}
 		}
 	}
-	build := func(reason Reason) string {
-		e := refuse(reason, nil)
+	build := func(e *Error) string {
 		e.Scopes = m.needed
 		return e.buildChallenge(m.family.realm, m.family.metadataURL)
 	}
-	m.missingChallenge, m.scopeChallenge = build(ReasonMissing), build(ReasonScope)
+	m.scopeChallenge = build(refuse(ReasonScope, nil))
+	m.missing = *refuse(ReasonMissing, ErrNoToken)
+	m.missing.challenge = build(refuse(ReasonMissing, nil))
 	return m
 }
 
@@ -195,12 +187,12 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		panic("jwthttp: Handler of a nil handler")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, e := m.decide(r)
+		r, a, e := m.decide(r)
 		if e != nil {
 			m.answer(w, r, e)
 			return
 		}
-		if a := m.admission(r); a.token != nil && a.token.Source == SourceQuery {
+		if a.token != nil && a.token.Source == SourceQuery {
 			protectQueryToken(w.Header())
 		}
 		next.ServeHTTP(w, r)
@@ -215,28 +207,24 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 // response to a request that a query token admitted should have what Handler
 // would set: Cache-Control private and Referrer-Policy no-referrer.
 func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
-	r, e := m.decide(r)
+	r, _, e := m.decide(r)
 	if e != nil { // not returned as it is: a nil *Error is no nil error
 		return r, e
 	}
 	return r, nil
 }
 
-// admission returns what this family decided about an admitted request.
-func (m *Middleware) admission(r *http.Request) *authentication {
-	a, _ := r.Context().Value(m.family).(*authentication)
-	return a
-}
-
 // decide authenticates r unless a Handler of the family has done so, applies
 // m's requirements, and tells the Observer.
-func (m *Middleware) decide(r *http.Request) (*http.Request, *Error) {
-	now := time.Now()
+func (m *Middleware) decide(r *http.Request) (*http.Request, *authentication, *Error) {
+	var start time.Time
+	if m.family.observer != nil {
+		start = time.Now()
+	}
 	var e *Error
-	a := m.admission(r)
-	nested := a != nil
+	a, nested := r.Context().Value(m.family).(*authentication)
 	if !nested {
-		r, a, e = m.family.authenticate(r, now)
+		r, a, e = m.family.authenticate(r)
 	} else if a.token != nil {
 		e = m.family.guard(r, a.token.Source) // the method may be another by now
 	}
@@ -258,15 +246,15 @@ func (m *Middleware) decide(r *http.Request) (*http.Request, *Error) {
 			Err:       e,
 			Cached:    a.cached && !nested,
 			Unchecked: e == nil && a.unchecked,
-			Took:      time.Since(now),
+			Took:      time.Since(start),
 		})
 	}
-	return admitted, e
+	return admitted, a, e
 }
 
 // authenticate finds and verifies the token of r. It returns r without a query
 // token, and what is known of the token even if it is refused.
-func (f *family) authenticate(r *http.Request, now time.Time) (*http.Request, *authentication, *Error) {
+func (f *family) authenticate(r *http.Request) (*http.Request, *authentication, *Error) {
 	c, err := find(f.extract, r)
 	if errors.Is(err, ErrNoToken) {
 		return r, f.nobody, nil
@@ -281,15 +269,18 @@ func (f *family) authenticate(r *http.Request, now time.Time) (*http.Request, *a
 	if e := f.guard(r, c.Source); e != nil {
 		return r, f.nobody, e
 	}
-	v, cached, e := f.verify(r.Context(), c, now)
+	v, cached, e := f.verify(r.Context(), c)
 	if v == nil {
 		return r, f.nobody, e
 	}
-	a := &authentication{Context: r.Context(), family: f, token: v.token.from(c.Source), shared: v.claims, cached: cached}
+	a := &authentication{
+		Context: r.Context(), family: f, token: v.token.from(c.Source), cached: cached,
+		claims: v.claims, mustCopy: v.shared && f.claims.copy != nil,
+	}
 	if e != nil {
 		return r, a, e
 	}
-	if err := f.checkClaims(a); err != nil {
+	if err := f.checkClaims(a, v); err != nil {
 		return r, a, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
 	}
 	a.unchecked, e = f.checkRevoked(r.Context(), a.token)
@@ -299,14 +290,14 @@ func (f *family) authenticate(r *http.Request, now time.Time) (*http.Request, *a
 // checkClaims asks the claims' Validate, on a copy of the request's own. It
 // decodes claims that cannot be copied; what decodes them may have changed its
 // mind since they were cached.
-func (f *family) checkClaims(a *authentication) (err error) {
-	if f.decodeAgain {
-		if a.shared, err = f.decode(a.token, a.token.payload()); err != nil {
+func (f *family) checkClaims(a *authentication, v *verified) (err error) {
+	if v.shared && f.claims.decodeAgain {
+		if a.claims, err = f.claims.decodeWhole(v.token.payload()); err != nil {
 			return err
 		}
 	}
-	if f.validate != nil {
-		return f.validate(a.ownClaims())
+	if f.claims.validate != nil {
+		return f.claims.validate(a.ownClaims())
 	}
 	return nil
 }
@@ -335,7 +326,8 @@ func (m *Middleware) judge(a *authentication) *Error {
 		if m.optional && len(m.scopes) == 0 && len(m.rules) == 0 {
 			return nil
 		}
-		return refuse(ReasonMissing, ErrNoToken)
+		e := m.missing
+		return &e
 	}
 	for _, rule := range m.scopes {
 		if !rule.admits(a.token.Scopes) {
@@ -366,15 +358,17 @@ func (rule scopeRule) admits(granted []string) bool {
 
 // setChallenge completes a refusal with what this Middleware asks for.
 func (m *Middleware) setChallenge(e *Error) {
+	if e.challenge != "" || !e.challenged() {
+		return // it is complete, or has none
+	}
 	switch {
-	case e.challenge != "" || !e.challenged(): // made by another Middleware, or without one
 	case e.Reason == ReasonMissing && e.Status == http.StatusUnauthorized:
-		e.challenge = m.missingChallenge
+		e.challenge = m.missing.challenge
 	case e.Reason == ReasonScope && e.Scopes == nil:
 		e.Scopes = slices.Clone(m.needed)
 		e.challenge = m.scopeChallenge
-	case e.Reason != ReasonScope && e.Status == answers[e.Reason].status && e.Code == answers[e.Reason].code:
-		e.challenge = m.family.challenges[e.Reason]
+	case e.Reason != ReasonScope && e.isPlain():
+		e.challenge = m.family.challenges[e.answer.index]
 	default:
 		e.challenge = e.buildChallenge(m.family.realm, m.family.metadataURL)
 	}

@@ -172,21 +172,13 @@ type family struct {
 	metadataURL       string
 	errorHandler      func(http.ResponseWriter, *http.Request, *Error)
 	observer          func(*http.Request, Event)
-	challenges        map[Reason]string // of the refusals that are alike for all requests
+	challenges        []string // of the refusals that are alike for all requests, by answer.index
 
-	cache  *cache          // or nil
-	nobody *authentication // of requests without a verified token
+	headers headers         // of tokens verified before
+	cache   *cache          // or nil
+	nobody  *authentication // of requests without a verified token
 
-	// decode makes the claims, a *claims[T], of a verified payload; validate
-	// asks their Validate, and is nil without one. copyClaims makes a copy of
-	// cached ones; it is nil where a plain copy of a T will do, and where
-	// decodeAgain says that each request needs claims decoded for it.
-	// claimsKey is the key under which the context has them.
-	decode      func(t *Token, payload []byte) (any, error)
-	validate    func(claims any) error
-	copyClaims  func(any) any
-	decodeAgain bool
-	claimsKey   any
+	claims *claimsType // what they decode into
 }
 
 type issuer struct {
@@ -196,7 +188,8 @@ type issuer struct {
 	anyAudience bool
 	methods     map[string]jwt.SigningMethod // by "alg"
 	keys        KeySource
-	types       []string // without "application/"; nil: the default
+	set         map[string]setKey // the keys, if they are a KeySet
+	types       []string          // without "application/"; nil: the default
 	maxAge      time.Duration
 	noExpiry    bool
 }
@@ -265,10 +258,10 @@ func (f *family) setDefaults() {
 	if f.realm == "" {
 		f.realm = defaultRealm
 	}
-	f.challenges = make(map[Reason]string)
-	for reason := range answers {
+	f.challenges = make([]string, len(answers))
+	for reason, a := range answers {
 		if e := refuse(reason, nil); e.challenged() {
-			f.challenges[reason] = e.buildChallenge(f.realm, f.metadataURL)
+			f.challenges[a.index] = e.buildChallenge(f.realm, f.metadataURL)
 		}
 	}
 }
@@ -403,9 +396,11 @@ func (iss *issuer) setKeys(p *problems, field string, keys KeySource) {
 			p.add(field, keys, "want at least one key")
 		}
 		set := make(KeySet, len(keys))
+		iss.set = make(map[string]setKey, len(keys))
 		for _, kid := range slices.Sorted(maps.Keys(keys)) {
 			set[kid] = copyKey(keys[kid])
 			iss.checkMember(p, field, kid, set[kid])
+			iss.set[kid] = newSetKey(set[kid], iss.methods)
 		}
 		iss.keys = set
 	case *JWKS:

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 )
@@ -125,13 +124,29 @@ func (t *Token) from(source Source) *Token {
 	return c
 }
 
+// roomyToken has room for a Token's lists, so that most need no allocation of
+// their own.
+type roomyToken struct {
+	Token
+	room [4]string
+}
+
 // clone returns a copy that shares nothing that can be changed.
 func (t *Token) clone() *Token {
 	if t == nil {
 		return nil
 	}
-	c := *t
-	c.Audience = slices.Clone(t.Audience)
-	c.Scopes = slices.Clone(t.Scopes)
-	return &c
+	c := &roomyToken{Token: *t}
+	lists := c.room[:0]
+	if n := len(t.Audience) + len(t.Scopes); n > len(c.room) {
+		lists = make([]string, 0, n)
+	}
+	lists = append(append(lists, t.Audience...), t.Scopes...)
+	if n := len(t.Audience); t.Audience != nil {
+		c.Audience = lists[:n:n]
+	}
+	if n := len(t.Audience); t.Scopes != nil {
+		c.Scopes = lists[n:len(lists):len(lists)]
+	}
+	return &c.Token
 }

@@ -2,18 +2,21 @@ package jwthttp
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/seed450a7203/jwthttp/internal/base64url"
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
 
@@ -48,21 +51,74 @@ const (
 )
 
 var (
-	headerNames = [...]string{"alg", "kid", "typ", "crit", "b64", "enc", "zip"}
+	headerNames = strictjson.NewNames([]string{"alg", "kid", "typ", "crit", "b64", "enc", "zip"}, nil)
 	claimNames  = [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "client_id", "azp", "scope", "scp", "cnf"}
 )
 
+// header is what is read of a token's header.
+type header struct{ algorithm, keyID, typ string }
+
+// headers remembers the headers of tokens that were verified, decoded, by their
+// base64url text: an issuer uses very few. Its zero value is empty.
+type headers struct {
+	mu    sync.Mutex // held to replace known, which never changes
+	known atomic.Pointer[map[string]header]
+}
+
+// Bounds on what is remembered. Beyond them it starts anew: all that is lost is
+// the time for decoding a header again.
+const (
+	maxHeaders    = 32
+	maxHeaderSize = 1 << 10
+)
+
+func (h *headers) get(segment string) (header, bool) {
+	known := h.known.Load()
+	if known == nil {
+		return header{}, false
+	}
+	found, ok := (*known)[segment]
+	return found, ok
+}
+
+// put remembers a header whose token was verified; any other would let a
+// stranger choose what is remembered.
+func (h *headers) put(segment string, decoded header) {
+	if len(segment) > maxHeaderSize {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	next := make(map[string]header)
+	if known := h.known.Load(); known != nil && len(*known) < maxHeaders {
+		maps.Copy(next, *known)
+	}
+	next[strings.Clone(segment)] = decoded // the request's may be part of more
+	h.known.Store(&next)
+}
+
+// verified is what is known of a token whose signature held. It never changes:
+// requests get copies.
+type verified struct {
+	token  roomyToken
+	raw    string // Token.Raw
+	claims any    // a *claims[T], before its Validate
+	issuer *issuer
+	key    jwt.VerificationKey // that verified it
+
+	cacheLinks
+}
+
 // jws is a compact token taken apart. Nothing in it is believed yet.
 type jws struct {
-	raw       string
+	segment   string // the header as sent
 	signed    string // header.payload as sent
-	header    string // JSON
-	claims    string // JSON; what the token's strings are cut from
-	payload   []byte // the same, for T's decoder
+	payload   string // JSON; what the token's strings are cut from
 	signature []byte
 
-	token Token // as the header and the payload have it
-	bound bool  // has a "cnf" claim
+	token *roomyToken // as header and payload have it
+	bound bool        // has a "cnf" claim
+	isNew bool        // its header was not remembered
 }
 
 // verify judges everything about a token that does not depend on the request
@@ -70,57 +126,62 @@ type jws struct {
 // holds, beside an Error too: a verified token may still be refused.
 //
 // The cheap judgements come first, before any key is looked up.
-func (f *family) verify(ctx context.Context, c Credential, now time.Time) (v *verified, cached bool, e *Error) {
+func (f *family) verify(ctx context.Context, c Credential) (v *verified, cached bool, e *Error) {
 	if len(c.Token) > f.maxTokenSize {
 		return nil, false, refuse(ReasonTooLarge, errTooLarge)
 	}
 	if f.cache != nil {
-		if v, e := f.recall(ctx, c.Token, now); v != nil || e != nil {
+		if v, e := f.recall(ctx, c.Token); v != nil || e != nil {
 			return v, v != nil, e
 		}
 	}
-	t := &jws{raw: c.Token}
-	t.token.raw, t.token.Source = &t.raw, c.Source
-	iss, e := f.judge(t, now)
-	if e != nil {
+	v = &verified{raw: c.Token}
+	v.token.raw, v.token.Source = &v.raw, c.Source
+	t := jws{token: &v.token}
+	// The values of the payload's members: kept apart from t, which escapes to
+	// the heap.
+	var few [32]strictjson.Value
+	values := few[:]
+	if n := f.claims.names.Len(); n > len(few) {
+		values = make([]strictjson.Value, n)
+	}
+	if v.issuer, e = f.judge(&t, values); e != nil {
 		return nil, false, e
 	}
-	key, e := iss.verifySignature(ctx, t)
-	if e != nil {
+	if v.key, e = v.issuer.verifySignature(ctx, &t); e != nil {
 		return nil, false, e
 	}
-	v = &verified{token: &t.token, issuer: iss, key: key}
+	if t.isNew {
+		f.headers.put(t.segment, header{v.token.Algorithm, v.token.KeyID, v.token.Type})
+	}
 	if t.bound {
 		// RFC 7800 §3: whoever cannot check the binding must not take a
 		// bound token for a bearer token.
 		return v, false, refuse(ReasonBinding, errBound)
 	}
 	var err error
-	if v.claims, err = f.decode(&t.token, t.payload); err != nil {
+	if v.claims, err = f.claims.decode(&v.token.Token, t.payload, values); err != nil {
 		return v, false, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
 	}
 	if f.cache != nil {
-		v = f.cache.put(v)
+		f.cache.put(v)
 	}
 	return v, false, nil
 }
 
 // judge makes the judgements that need no key, and returns the token's issuer.
-func (f *family) judge(t *jws, now time.Time) (*issuer, *Error) {
-	if err := t.split(); err != nil {
+func (f *family) judge(t *jws, values []strictjson.Value) (*issuer, *Error) {
+	if err := t.split(&f.headers); err != nil {
 		// In a header field, what is no token68 breaks the field's own syntax.
-		if t.token.Source == SourceHeader && !isToken68(t.raw) {
+		if t.token.Source == SourceHeader && !isToken68(t.token.Raw()) {
 			return nil, refuseCredential(errCredential)
 		}
-		return nil, refuse(ReasonMalformed, err)
-	}
-	if err := t.readHeader(); err != nil {
 		return nil, refuse(ReasonMalformed, err)
 	}
 	if !f.algorithms[t.token.Algorithm] {
 		return nil, refuse(ReasonAlgorithm, t.badAlgorithm())
 	}
-	if err := t.readPayload(); err != nil {
+	if err := t.readPayload(f.claims.names, values[:f.claims.names.Len()]); err != nil {
 		return nil, refuse(ReasonMalformed, err)
 	}
 	iss := f.anyIssuer
@@ -130,67 +191,83 @@ func (f *family) judge(t *jws, now time.Time) (*issuer, *Error) {
 	if iss == nil {
 		return nil, refuse(ReasonIssuer, &cause{"no issuer has this name", quoted(t.token.Issuer), []error{jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidClaims}})
 	}
-	return iss, iss.judge(t, f.leeway, now)
+	return iss, iss.judge(t, f.leeway)
 }
 
-// base64url is what RFC 7515 §2 wants: no padding, and no bits left over.
-var base64url = base64.RawURLEncoding.Strict()
-
-// split takes the compact serialisation apart (RFC 7515 §7.1).
-func (t *jws) split() error {
-	header, rest, ok := strings.Cut(t.raw, ".")
+// split takes the compact serialisation apart (RFC 7515 §7.1), and reads the
+// header.
+func (t *jws) split(known *headers) error {
+	var payload, signature string
+	segment, rest, ok := strings.Cut(t.token.Raw(), ".")
 	payload, signature, ok2 := strings.Cut(rest, ".")
 	if !ok || !ok2 || strings.Contains(signature, ".") {
 		return errSegments
 	}
-	t.signed = t.raw[:len(header)+1+len(payload)]
-	buffer := make([]byte, 0, len(t.raw))
-	var headerBytes []byte
-	for _, part := range []struct {
-		segment string
-		decoded *[]byte
-	}{{header, &headerBytes}, {payload, &t.payload}, {signature, &t.signature}} {
-		start := len(buffer)
-		var err error
-		buffer, err = base64url.AppendDecode(buffer, []byte(part.segment))
-		// encoding/base64 passes over line breaks: the length gives them away.
-		if err != nil || len(part.segment)%4 == 1 || len(buffer)-start != base64url.DecodedLen(len(part.segment)) {
+	t.segment, t.signed = segment, t.token.Raw()[:len(segment)+1+len(payload)]
+	if t.payload, ok = decodeSegment(payload); !ok {
+		return errSegments
+	}
+	t.signature = make([]byte, base64url.DecodedLen(len(signature)))
+	if _, ok = base64url.Decode(t.signature, signature); !ok {
+		return errSegments
+	}
+	h, ok := known.get(segment)
+	t.isNew = !ok
+	if t.isNew {
+		text, ok := decodeSegment(segment)
+		if !ok {
 			return errSegments
 		}
-		*part.decoded = buffer[start:len(buffer):len(buffer)]
+		var err error
+		if h, err = readHeader(text); err != nil {
+			return err
+		}
 	}
-	text := string(buffer[:len(headerBytes)+len(t.payload)])
-	t.header, t.claims = text[:len(headerBytes)], text[len(headerBytes):]
+	t.token.Algorithm, t.token.KeyID, t.token.Type = h.algorithm, h.keyID, h.typ
 	return nil
 }
 
-func (t *jws) readHeader() error {
-	var values [len(headerNames)]strictjson.Value
-	if err := strictjson.Parse(t.header, headerNames[:], values[:]); err != nil {
-		return fmt.Errorf("%w: header: %w", jwt.ErrTokenMalformed, err)
+// decodeSegment returns the text that a segment decodes to.
+func decodeSegment(segment string) (string, bool) {
+	var few [1 << 10]byte // stays on the stack
+	buffer := few[:]
+	if n := base64url.DecodedLen(len(segment)); n > len(buffer) {
+		buffer = make([]byte, n)
+	}
+	decoded, ok := base64url.Decode(buffer, segment)
+	if !ok {
+		return "", false
+	}
+	return string(decoded), true
+}
+
+func readHeader(text string) (h header, err error) {
+	var values [7]strictjson.Value
+	if err := strictjson.Parse(text, headerNames, values[:]); err != nil {
+		return h, &cause{text: "header", is: []error{jwt.ErrTokenMalformed, err}}
 	}
 	// RFC 7515 §4.1.11: an extension that is not understood must be refused.
 	// None is understood here, and "b64", "enc" and "zip" would change what
 	// the signature covers.
 	for _, v := range values[headerCrit:] {
 		if v.Kind != strictjson.Absent {
-			return errHeaderMember
+			return h, errHeaderMember
 		}
 	}
 	var ok bool
-	if t.token.Algorithm, ok = values[headerAlg].Unquote(); !ok {
-		return errHeaderAlg
+	if h.algorithm, ok = values[headerAlg].Unquote(); !ok {
+		return h, errHeaderAlg
 	}
-	if t.token.KeyID, ok = optionalString(values[headerKid]); !ok || strings.ContainsFunc(t.token.KeyID, isControl) {
-		return errHeaderType
+	if h.keyID, ok = optionalString(values[headerKid]); !ok || strings.ContainsFunc(h.keyID, isControl) {
+		return h, errHeaderType
 	}
-	if t.token.Type, ok = optionalString(values[headerTyp]); !ok {
-		return errHeaderType
+	if h.typ, ok = optionalString(values[headerTyp]); !ok {
+		return h, errHeaderType
 	}
-	if values[headerTyp].Kind != strictjson.Absent && t.token.Type == "" {
-		return errHeaderType // an empty media type; "" means absent from here on
+	if values[headerTyp].Kind != strictjson.Absent && h.typ == "" {
+		return h, errHeaderType // an empty media type; "" means absent from here on
 	}
-	return nil
+	return h, nil
 }
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
@@ -205,12 +282,11 @@ func optionalString(v strictjson.Value) (string, bool) {
 
 // readPayload reads the claims that a Token has. Each of a wrong JSON type is
 // an error, null included: RFC 7519 §4.1 gives none of them a null.
-func (t *jws) readPayload() error {
-	var values [len(claimNames)]strictjson.Value
-	if err := strictjson.Parse(t.claims, claimNames[:], values[:]); err != nil {
-		return fmt.Errorf("%w: payload: %w", jwt.ErrTokenMalformed, err)
+func (t *jws) readPayload(names *strictjson.Names, values []strictjson.Value) error {
+	if err := strictjson.Parse(t.payload, names, values); err != nil {
+		return &cause{text: "payload", is: []error{jwt.ErrTokenMalformed, err}}
 	}
-	token := &t.token
+	token := t.token
 	var azp string
 	for _, field := range []struct {
 		claim int
@@ -237,10 +313,10 @@ func (t *jws) readPayload() error {
 		}
 	}
 	var ok bool
-	if token.Audience, ok = oneOrMore(values[claimAud]); !ok {
+	if token.Audience, ok = oneOrMore(token.room[:0:1], values[claimAud]); !ok {
 		return wrongClaim(claimAud)
 	}
-	if token.Scopes, ok = scopes(values[claimScope], values[claimScp]); !ok {
+	if token.Scopes, ok = scopes(token.room[1:1], values[claimScope], values[claimScp]); !ok {
 		return &cause{text: `"scope" or "scp" is of the wrong type`, is: []error{jwt.ErrTokenMalformed, jwt.ErrInvalidType}}
 	}
 	t.bound = values[claimCnf].Kind != strictjson.Absent
@@ -272,22 +348,23 @@ func numericDate(v strictjson.Value) (time.Time, bool) {
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), true
 }
 
-// oneOrMore reads a string or an array of strings.
-func oneOrMore(v strictjson.Value) ([]string, bool) {
+// oneOrMore reads a string, into room if that is enough, or an array of strings.
+func oneOrMore(room []string, v strictjson.Value) ([]string, bool) {
 	switch v.Kind {
 	case strictjson.Absent:
 		return nil, true
 	case strictjson.String:
 		s, _ := v.Unquote()
-		return []string{s}, true
+		return append(room, s), true
 	}
 	return v.Strings()
 }
 
-// scopes reads the claim "scope", or "scp" where that is missing.
-func scopes(scope, scp strictjson.Value) ([]string, bool) {
+// scopes reads the claim "scope", or "scp" where that is missing, into room if
+// that is enough.
+func scopes(room []string, scope, scp strictjson.Value) ([]string, bool) {
 	list, ok := optionalString(scope)
-	array, ok2 := oneOrMore(scp)
+	array, ok2 := oneOrMore(nil, scp)
 	switch {
 	case !ok || !ok2:
 		return nil, false
@@ -296,7 +373,10 @@ func scopes(scope, scp strictjson.Value) ([]string, bool) {
 	case scope.Kind == strictjson.Absent && scp.Kind == strictjson.String:
 		list = array[0]
 	}
-	var tokens []string
+	if list == "" {
+		return nil, true
+	}
+	tokens := slices.Grow(room, strings.Count(list, " ")+1)
 	// Spaces only (RFC 6749 §3.3): strings.Fields would split at a tab, and
 	// make two scopes of what the issuer meant as one odd one.
 	for token := range strings.SplitSeq(list, " ") {
@@ -308,8 +388,8 @@ func scopes(scope, scp strictjson.Value) ([]string, bool) {
 }
 
 // judge applies an issuer's rules that need no key.
-func (iss *issuer) judge(t *jws, leeway time.Duration, now time.Time) *Error {
-	token := &t.token
+func (iss *issuer) judge(t *jws, leeway time.Duration) *Error {
+	token := &t.token.Token
 	if iss.methods[token.Algorithm] == nil {
 		return refuse(ReasonAlgorithm, t.badAlgorithm())
 	}
@@ -319,12 +399,13 @@ func (iss *issuer) judge(t *jws, leeway time.Duration, now time.Time) *Error {
 	if !iss.anyAudience && !slices.ContainsFunc(token.Audience, func(aud string) bool { return slices.Contains(iss.audience, aud) }) {
 		return refuse(ReasonAudience, &cause{"\"aud\" has no name of this service", quoted(token.Audience...), []error{jwt.ErrTokenInvalidAudience, jwt.ErrTokenInvalidClaims}})
 	}
-	return iss.judgeTimes(token, leeway, now)
+	return iss.judgeTimes(token, leeway)
 }
 
 // judgeTimes applies RFC 7519 §4.1.4 to §4.1.6: a token ends when "exp" is
 // reached, not after it. MaxAge has no leeway: of the two readings the stricter.
-func (iss *issuer) judgeTimes(token *Token, leeway time.Duration, now time.Time) *Error {
+func (iss *issuer) judgeTimes(token *Token, leeway time.Duration) *Error {
+	now := time.Now()
 	switch latest := now.Add(leeway); {
 	case token.ExpiresAt.IsZero() && !iss.noExpiry:
 		return refuse(ReasonMalformed, errNoExp)
@@ -374,7 +455,7 @@ func cutApplication(typ string) string {
 // returns the key.
 func (iss *issuer) verifySignature(ctx context.Context, t *jws) (jwt.VerificationKey, *Error) {
 	method := iss.methods[t.token.Algorithm]
-	keys, judged, e := iss.findKeys(ctx, &t.token, method)
+	keys, judged, e := iss.findKeys(ctx, &t.token.Token, method)
 	if e != nil {
 		return nil, e
 	}
@@ -418,7 +499,10 @@ func (iss *issuer) findKeys(ctx context.Context, t *Token, method jwt.SigningMet
 			return keys, true, nil
 		}
 	case KeySet:
-		found, err = source.find(t.KeyID)
+		if key, ok := iss.set[t.KeyID]; ok {
+			return key.list, key.fits[t.Algorithm], nil
+		}
+		err = errNoKey
 	default:
 		found, err = iss.askKeyfunc(ctx, t, method)
 	}

@@ -33,10 +33,10 @@ const (
 
 // Value is the value of one member. Its zero value is an absent member.
 type Value struct {
-	Kind Kind
-	Text string // as it stands in the input, quotes and brackets included
-
+	Kind    Kind
 	escaped bool // Text has a backslash
+
+	Text string // as it stands in the input, quotes and brackets included
 }
 
 // Errors that [Parse] returns. None of them quotes the input.
@@ -50,14 +50,97 @@ var (
 	errLeftBehind = errors.New("data after the JSON object")
 )
 
+// Names are the members that [Parse] looks for. They never change.
+type Names struct {
+	strict  int // those of lower index must be spelt as they are
+	size    int // number of members
+	buckets [64][]spelling
+}
+
+// spelling is one way to write a name, and the index of the member.
+type spelling struct {
+	name string
+	i    int
+}
+
+// NewNames returns the Names with the strict ones, in their order, and after
+// them the others. Strict names are lower-case ASCII, and no other spelling of
+// one is accepted; the others are found without case, as encoding/json does,
+// and one that differs from an earlier name by case only is the same member.
+func NewNames(strict, others []string) *Names {
+	n := &Names{strict: len(strict), size: len(strict)}
+	for i, name := range strict {
+		n.add(name, i)
+	}
+	for _, name := range others {
+		i := n.Index(name)
+		if i < 0 {
+			i = n.size
+			n.size++
+			n.add(fold(name), i)
+		}
+		if i >= n.strict && n.lookUp(name) < 0 {
+			n.add(name, i)
+		}
+	}
+	return n
+}
+
+// bucket is a hash that takes next to no time, where a map's takes as long as
+// all else about a name.
+func bucket(name string) int {
+	if name == "" {
+		return 0
+	}
+	return int(name[0]*3+name[len(name)/2]*5+name[len(name)-1]*7+uint8(len(name))) % len(Names{}.buckets)
+}
+
+func (n *Names) add(name string, i int) {
+	b := &n.buckets[bucket(name)]
+	*b = append(*b, spelling{name, i})
+}
+
+// lookUp returns the index of the member that is spelt like that, or -1.
+func (n *Names) lookUp(name string) int {
+	for _, s := range n.buckets[bucket(name)] {
+		if s.name == name {
+			return s.i
+		}
+	}
+	return -1
+}
+
+// Len returns the number of members.
+func (n *Names) Len() int { return n.size }
+
+// Index returns the index of a name, however it is spelt, or -1.
+func (n *Names) Index(name string) int { return n.lookUp(fold(name)) }
+
+// find returns the index of the member called name, or -1 and the name folded:
+// what two names that encoding/json could confuse have in common.
+func (n *Names) find(name string) (i int, folded string, err error) {
+	if i := n.lookUp(name); i >= 0 {
+		return i, name, nil
+	}
+	folded = fold(name)
+	if folded == name {
+		return -1, name, nil
+	}
+	i = n.lookUp(folded)
+	if i >= 0 && i < n.strict {
+		return -1, folded, errCase
+	}
+	return i, folded, nil
+}
+
 // Parse checks that text is one JSON object, whole and unambiguous, and stores
-// the values of the members named in known at the same index of values, which
-// must be as long as known. Known names are lower-case ASCII.
+// the values of the members that names has at their indexes of values, of which
+// there must be names.Len().
 //
-// At the top level no two names, and no name and a known one, may differ by
+// At the top level no two names, and no name and a strict one, may differ by
 // case only: encoding/json matches names without case and would let "Exp"
 // overwrite "exp".
-func Parse(text string, known []string, values []Value) error {
+func Parse(text string, names *Names, values []Value) error {
 	// RFC 8259 §8.1. One check up front: strings need no other then, and
 	// outside of strings every byte above 0x7f is a syntax error.
 	if !utf8.ValidString(text) {
@@ -69,7 +152,7 @@ func Parse(text string, known []string, values []Value) error {
 	if p.peek() != '{' {
 		return errSyntax
 	}
-	if err := p.object(1, known, values); err != nil {
+	if err := p.object(1, names, values); err != nil {
 		return err
 	}
 	p.skipSpace()
@@ -144,8 +227,8 @@ func (p *parser) next(c byte) bool {
 }
 
 // object reads an object whose opening brace is next. Only the outermost one
-// has known names.
-func (p *parser) object(depth int, known []string, values []Value) error {
+// has names to look for.
+func (p *parser) object(depth int, names *Names, values []Value) error {
 	base := p.n
 	p.pos++ // the brace
 	if p.next('}') {
@@ -164,12 +247,20 @@ func (p *parser) object(depth int, known []string, values []Value) error {
 		if err != nil {
 			return err
 		}
-		if depth == 1 {
-			if name, err = match(name, known, values, v); err != nil {
+		i := -1
+		if names != nil {
+			if i, name, err = names.find(name); err != nil {
 				return err
 			}
 		}
-		p.push(name)
+		switch {
+		case i < 0:
+			p.push(name)
+		case values[i].Kind != Absent:
+			return errDuplicate
+		default:
+			values[i] = v
+		}
 		if p.next(',') {
 			continue
 		}
@@ -193,25 +284,6 @@ func (p *parser) name() (string, error) {
 	v := Value{Kind: String, Text: p.text[start:p.pos], escaped: escaped}
 	name, _ := v.Unquote()
 	return name, nil
-}
-
-// match stores v if name is known, and returns the name folded: what two names
-// that encoding/json could confuse have in common.
-func match(name string, known []string, values []Value, v Value) (string, error) {
-	for i, k := range known {
-		if name == k {
-			if values[i].Kind != Absent {
-				return "", errDuplicate
-			}
-			values[i] = v
-			return name, nil
-		}
-	}
-	folded := fold(name)
-	if folded != name && slices.Contains(known, folded) {
-		return "", errCase
-	}
-	return folded, nil
 }
 
 // distinct reports a name that occurs twice. It may reorder names: sorting
@@ -474,6 +546,9 @@ func (v Value) Strings() ([]string, bool) {
 func (v Value) Float() (float64, bool) {
 	if v.Kind != Number {
 		return 0, false
+	}
+	if n, err := strconv.Atoi(v.Text); err == nil && len(v.Text) < 16 { // a float64 holds it
+		return float64(n), true
 	}
 	f, err := strconv.ParseFloat(v.Text, 64)
 	return f, err == nil

@@ -12,7 +12,11 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
 
-var known = []string{"iss", "exp", "client_id"}
+// known are the members that are looked for; the last two without case.
+var (
+	known = []string{"iss", "exp", "client_id", "tenantId", "été"}
+	look  = strictjson.NewNames(known[:3], append(known[3:], "TENANTID", "Exp"))
+)
 
 // texts has inputs and whether Parse accepts them; they seed the fuzz test too.
 var texts = map[string]bool{
@@ -106,6 +110,14 @@ var texts = map[string]bool{
 	`{"ISS":1}`:                        false,
 	`{"i\u017fs":1}`:                   false,
 	`{"Client_ID":1}`:                  false,
+	`{"tenantid":1}`:                   true,
+	`{"tEnAnTiD":1}`:                   true,
+	`{"tenantId":1,"x":2}`:             true,
+	`{"tenantId":1,"TenantID":2}`:      false,
+	`{"tenantId":1,"tenantid":2}`:      false,
+	`{"\u0074enantId":1,"tenantId":2}`: false,
+	`{"ÉTÉ":1}`:                        true,
+	`{"ÉTÉ":1,"été":2}`:                false,
 	`{"É":1,"é":2}`:                    false,
 	`{"K":1,"` + "\u212a" + `":2}`:     false,
 	`{"a":[{"b":{"c":1,"c":1}}]}`:      false,
@@ -125,7 +137,7 @@ func names(n int) string {
 
 func parse(text string) ([]strictjson.Value, error) {
 	values := make([]strictjson.Value, len(known))
-	return values, strictjson.Parse(text, known, values)
+	return values, strictjson.Parse(text, look, values)
 }
 
 func TestParse(t *testing.T) {
@@ -161,8 +173,17 @@ func TestValues(t *testing.T) {
 	if _, ok := values[1].Strings(); ok {
 		t.Error("a number is no array")
 	}
+	for i, text := range []string{`{"tenantId":1}`, `{"TENANTID":1}`, `{"tenantid":1}`, `{"Tenantıd":1}`, `{"\u0074enantId":1}`} {
+		values, err := parse(text)
+		if there := values[3].Kind == strictjson.Number; err != nil || there != (i != 3) { // a dotless i folds to itself alone
+			t.Errorf("%s: %v, %v", text, values[3], err)
+		}
+	}
+	if look.Len() != 5 || look.Index("TenantId") != 3 || look.Index("EXP") != 1 {
+		t.Errorf("%d names, two at %d and %d", look.Len(), look.Index("TenantId"), look.Index("EXP"))
+	}
 	// Values of an earlier call do not shine through.
-	if err := strictjson.Parse(`{}`, known, values); err != nil || values[1].Kind != strictjson.Absent {
+	if err := strictjson.Parse(`{}`, look, values); err != nil || values[1].Kind != strictjson.Absent {
 		t.Errorf("left over: %v, %v", values[1], err)
 	}
 }
@@ -201,29 +222,37 @@ func FuzzParse(f *testing.F) {
 		var fields struct {
 			Iss, Exp any
 			Client   any `json:"client_id"`
+			Tenant   any `json:"tenantId"`
+			Été      any
 		}
 		if err := json.Unmarshal([]byte(text), &fields); err != nil {
 			t.Fatal(err)
 		}
-		for i, field := range []any{fields.Iss, fields.Exp, fields.Client} {
+		for i, field := range []any{fields.Iss, fields.Exp, fields.Client, fields.Tenant, fields.Été} {
+			spelling := known[i]
+			for name := range want {
+				if i >= 3 && strings.EqualFold(name, known[i]) {
+					spelling = name
+				}
+			}
 			var got any
 			if values[i].Kind != strictjson.Absent {
 				if err := json.Unmarshal([]byte(values[i].Text), &got); err != nil {
 					t.Fatalf("value %q: %v", values[i].Text, err)
 				}
 			}
-			_, there := want[known[i]]
-			if there != (values[i].Kind != strictjson.Absent) || !cmp.Equal(got, want[known[i]]) || !cmp.Equal(got, field) {
-				t.Errorf("%q: %s is %v, encoding/json has %v and %v", text, known[i], got, want[known[i]], field)
+			_, there := want[spelling]
+			if there != (values[i].Kind != strictjson.Absent) || !cmp.Equal(got, want[spelling]) || !cmp.Equal(got, field) {
+				t.Errorf("%q: %s is %v, encoding/json has %v and %v", text, known[i], got, want[spelling], field)
 			}
-			if s, ok := values[i].Unquote(); ok && s != want[known[i]] {
-				t.Errorf("%q: string %q, want %q", text, s, want[known[i]])
+			if s, ok := values[i].Unquote(); ok && s != want[spelling] {
+				t.Errorf("%q: string %q, want %q", text, s, want[spelling])
 			}
-			if n, ok := values[i].Float(); ok && n != want[known[i]] {
-				t.Errorf("%q: number %v, want %v", text, n, want[known[i]])
+			if n, ok := values[i].Float(); ok && n != want[spelling] {
+				t.Errorf("%q: number %v, want %v", text, n, want[spelling])
 			}
 			if list, ok := values[i].Strings(); ok {
-				elements := want[known[i]].([]any)
+				elements := want[spelling].([]any)
 				if len(list) != len(elements) {
 					t.Fatalf("%q: strings %q, want %q", text, list, elements)
 				}

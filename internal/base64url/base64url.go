@@ -1,0 +1,63 @@
+// Package base64url decodes the segments of a compact token: the URL-safe
+// alphabet without padding, line breaks and left-over bits (RFC 7515 §2).
+//
+// encoding/base64 passes over line breaks even where it is strict, and is a
+// fifth of the time that a token with an HMAC takes.
+package base64url
+
+import "encoding/binary"
+
+// The tables have the bits of a character at its place in a group of four, or
+// bad for one outside of the alphabet.
+var first, second, third, fourth = table(18), table(12), table(6), table(0)
+
+const bad = 1 << 24
+
+func table(shift int) (t [256]uint32) {
+	for i := range t {
+		t[i] = bad
+	}
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	for i := range len(alphabet) {
+		t[alphabet[i]] = uint32(i) << shift
+	}
+	return t
+}
+
+// DecodedLen returns the length of what n characters decode to.
+func DecodedLen(n int) int { return n/4*3 + n%4*6/8 }
+
+// Decode writes what text decodes to into to, which must be at least
+// DecodedLen(len(text)) long, and returns that part of it. It returns false if
+// text is not the only encoding of something.
+func Decode(to []byte, text string) ([]byte, bool) {
+	to = to[:DecodedLen(len(text))]
+	rest := to
+	seen, left := uint32(0), uint32(0)     // bits of all characters; bits left over
+	for len(text) >= 8 && len(rest) >= 8 { // two groups, of which two bytes are written again
+		a := first[text[0]] | second[text[1]] | third[text[2]] | fourth[text[3]]
+		b := first[text[4]] | second[text[5]] | third[text[6]] | fourth[text[7]]
+		seen |= a | b
+		binary.BigEndian.PutUint64(rest, uint64(a)<<40|uint64(b)<<16)
+		text, rest = text[8:], rest[6:]
+	}
+	for len(text) >= 4 && len(rest) >= 3 {
+		n := first[text[0]] | second[text[1]] | third[text[2]] | fourth[text[3]]
+		seen |= n
+		rest[0], rest[1], rest[2] = byte(n>>16), byte(n>>8), byte(n)
+		text, rest = text[4:], rest[3:]
+	}
+	switch len(text) {
+	case 1:
+		return nil, false
+	case 2:
+		n := first[text[0]] | second[text[1]]
+		seen, left = seen|n, n&0xffff
+		rest[0] = byte(n >> 16)
+	case 3:
+		n := first[text[0]] | second[text[1]] | third[text[2]]
+		seen, left = seen|n, n&0xff
+		rest[0], rest[1] = byte(n>>16), byte(n>>8)
+	}
+	return to, seen < bad && left == 0
+}
