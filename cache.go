@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"hash/maphash"
+	"math/bits"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,25 +18,27 @@ import (
 //
 // It evicts by SIEVE (Zhang et al., NSDI 2024): an entry asked for since the
 // hand last passed is spared, so tokens that are seen once do not push out the
-// busy ones; and a hit moves nothing, so it needs no more than a read lock.
+// busy ones. A hit moves nothing, and takes no lock: processors that share one
+// would wait for each other longer than a hit takes.
 //
 // A full cache takes a token only when it is verified for the second time: most
 // that come once would push out one that comes again.
 type cache struct {
-	maxEntries int
-	maxBytes   int64
-	seed       maphash.Seed
-	once       []atomic.Uint64 // hashes of tokens that found the cache full, each at its place
+	maxEntries, maxBytes int64
+	seed                 maphash.Seed
+	table                []atomic.Pointer[verified] // by hash, the first of a chain; a power of two of them
+	once                 []atomic.Uint64            // by hash, hashes of tokens that found the cache full
 
-	mu             sync.RWMutex
-	entries        map[string]*verified // by the whole token
-	bytes          int64                // of their tokens
+	mu             sync.Mutex   // held to change anything below, and the chains
+	entries, bytes atomic.Int64 // how many there are, and the length of their tokens
 	newest, oldest *verified
 	hand           *verified // where eviction goes on, towards the newest; nil: at the oldest
 }
 
 // cacheLinks is an entry's place in the cache.
 type cacheLinks struct {
+	hash         uint64
+	next         atomic.Pointer[verified] // in its chain
 	newer, older *verified
 	seen         atomic.Bool // asked for since the hand last passed
 	shared       bool        // in a cache, or was: other requests may have it too
@@ -44,33 +47,54 @@ type cacheLinks struct {
 // maxCachedBytes is the mean size of token that a cache full of entries has room for.
 const maxCachedBytes = 2 << 10
 
+// maxSpared bounds the work for one eviction. When so many busy tokens follow
+// each other, one of them has to go anyway.
+const maxSpared = 256
+
 func newCache(size int) *cache {
 	if size == 0 {
 		return nil
 	}
+	n := 1 << bits.Len(uint(size-1))
 	return &cache{
-		maxEntries: size,
+		maxEntries: int64(size),
 		maxBytes:   int64(size) * maxCachedBytes,
 		seed:       maphash.MakeSeed(),
-		once:       make([]atomic.Uint64, size),
-		entries:    make(map[string]*verified),
+		table:      make([]atomic.Pointer[verified], n),
+		once:       make([]atomic.Uint64, n),
 	}
 }
 
-// get returns what is known of a token, or nil.
-func (c *cache) get(raw string) *verified {
-	c.mu.RLock()
-	v := c.entries[raw]
-	c.mu.RUnlock()
-	if v != nil && !v.seen.Load() { // writing each time would take the cache line from other processors
-		v.seen.Store(true)
-	}
-	return v
+// hash is that of a token's end: of its signature, which differs from token to
+// token, and which nobody but the issuer can choose. The whole of it would take
+// a quarter of a hit's time.
+func (c *cache) hash(raw string) uint64 {
+	return maphash.String(c.seed, raw[max(0, len(raw)-64):])
 }
 
-// put remembers v, which must not change from then on.
+// chain returns where the chain of a hash begins.
+func (c *cache) chain(hash uint64) *atomic.Pointer[verified] {
+	return &c.table[hash&uint64(len(c.table)-1)]
+}
+
+// get returns what is known of a token, or nil. It may overlook one whose
+// neighbour is removed meanwhile.
+func (c *cache) get(raw string, hash uint64) *verified {
+	for v := c.chain(hash).Load(); v != nil; v = v.next.Load() {
+		if v.hash == hash && v.raw == raw { // by the whole token: a hash decides nothing
+			if !v.seen.Load() { // writing each time would take the cache line from other processors
+				v.seen.Store(true)
+			}
+			return v
+		}
+	}
+	return nil
+}
+
+// put remembers v, which has its hash and must not change from then on.
 func (c *cache) put(v *verified) {
-	if int64(len(v.raw)) > c.maxBytes || c.isFull(len(v.raw)) && !c.again(v.raw) {
+	n := int64(len(v.raw))
+	if n > c.maxBytes || !c.hasRoom(n) && !c.again(v.hash) {
 		return
 	}
 	v.raw = strings.Clone(v.raw) // the request's may be part of more
@@ -80,95 +104,103 @@ func (c *cache) put(v *verified) {
 	v.shared = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old, ok := c.entries[v.raw]; ok {
-		c.remove(old)
-	}
-	for !c.hasRoom(len(v.raw)) {
+	c.removeToken(v.raw, v.hash)
+	for !c.hasRoom(n) {
 		c.evict()
 	}
-	c.entries[v.raw] = v
-	c.bytes += int64(len(v.raw))
+	c.entries.Add(1)
+	c.bytes.Add(n)
 	if v.older = c.newest; v.older != nil {
 		v.older.newer = v
 	} else {
 		c.oldest = v
 	}
 	c.newest = v
+	first := c.chain(v.hash)
+	v.next.Store(first.Load())
+	first.Store(v)
 }
 
-func (c *cache) hasRoom(n int) bool {
-	return len(c.entries) < c.maxEntries && c.bytes+int64(n) <= c.maxBytes
+func (c *cache) hasRoom(n int64) bool {
+	return c.entries.Load() < c.maxEntries && c.bytes.Load()+n <= c.maxBytes
 }
 
-func (c *cache) isFull(n int) bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return !c.hasRoom(n)
-}
-
-// again reports whether the token was the last one that was asked about at its
-// place. That another one has the same hash does no harm: it is cached too soon.
-func (c *cache) again(raw string) bool {
-	h := maphash.String(c.seed, raw)
-	return c.once[h%uint64(len(c.once))].Swap(h) == h
+// again reports whether a token of this hash was the last one that was asked
+// about at its place. That another one has the same hash does no harm: it is
+// cached too soon.
+func (c *cache) again(hash uint64) bool {
+	return c.once[hash&uint64(len(c.once)-1)].Swap(hash) == hash
 }
 
 // evict removes the first entry at or after the hand that nobody asked for.
 func (c *cache) evict() {
-	e := c.hand
-	for {
-		if e == nil {
-			e = c.oldest
+	v := c.hand
+	for spared := 0; ; spared++ {
+		if v == nil {
+			v = c.oldest
 		}
-		if !e.seen.Load() {
+		if !v.seen.Load() || spared == maxSpared {
 			break
 		}
-		e.seen.Store(false)
-		e = e.newer
+		v.seen.Store(false)
+		v = v.newer
 	}
-	c.hand = e
-	c.remove(e)
+	c.hand = v
+	c.remove(v)
 }
 
-func (c *cache) remove(e *verified) {
-	if c.hand == e {
-		c.hand = e.newer
+func (c *cache) remove(v *verified) {
+	if c.hand == v {
+		c.hand = v.newer
 	}
-	if e.newer != nil {
-		e.newer.older = e.older
+	if v.newer != nil {
+		v.newer.older = v.older
 	} else {
-		c.newest = e.older
+		c.newest = v.older
 	}
-	if e.older != nil {
-		e.older.newer = e.newer
+	if v.older != nil {
+		v.older.newer = v.newer
 	} else {
-		c.oldest = e.newer
+		c.oldest = v.newer
 	}
+	link := c.chain(v.hash)
+	for link.Load() != v {
+		link = &link.Load().next
+	}
+	link.Store(v.next.Load())
 	// A Token that someone holds keeps its entry; that must not keep all others.
-	e.newer, e.older = nil, nil
-	delete(c.entries, e.raw)
-	c.bytes -= int64(len(e.raw))
+	v.newer, v.older = nil, nil
+	v.next.Store(nil)
+	c.entries.Add(-1)
+	c.bytes.Add(-int64(len(v.raw)))
+}
+
+func (c *cache) removeToken(raw string, hash uint64) {
+	for v := c.chain(hash).Load(); v != nil; v = v.next.Load() {
+		if v.raw == raw {
+			c.remove(v)
+			return
+		}
+	}
 }
 
 // forget removes a token that will not be good again.
-func (c *cache) forget(raw string) {
+func (c *cache) forget(v *verified) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.entries[raw]; ok {
-		c.remove(e)
-	}
+	c.removeToken(v.raw, v.hash)
 }
 
 // recall returns what is known of a token if it is still good. Without an Error
 // and with nil the token has to be verified: it is new, or its key is another
 // one by now.
-func (f *family) recall(ctx context.Context, raw string) (*verified, *Error) {
-	v := f.cache.get(raw)
+func (f *family) recall(ctx context.Context, raw string, hash uint64) (*verified, *Error) {
+	v := f.cache.get(raw, hash)
 	if v == nil {
 		return nil, nil
 	}
 	if e := v.issuer.judgeTimes(&v.token.Token, f.leeway); e != nil {
-		f.cache.forget(raw)
+		f.cache.forget(v)
 		return nil, e
 	}
 	method := v.issuer.methods[v.token.Algorithm]

@@ -9,8 +9,10 @@ import (
 )
 
 func put(c *cache, raw string) {
-	c.put(&verified{raw: raw, issuer: &issuer{keys: staticKey{}}})
+	c.put(&verified{raw: raw, issuer: &issuer{keys: staticKey{}}, cacheLinks: cacheLinks{hash: c.hash(raw)}})
 }
+
+func get(c *cache, raw string) *verified { return c.get(raw, c.hash(raw)) }
 
 // checkCache walks the list both ways.
 func checkCache(t *testing.T, c *cache) {
@@ -18,13 +20,28 @@ func checkCache(t *testing.T, c *cache) {
 	n, bytes := 0, int64(0)
 	for e := c.oldest; e != nil; e = e.newer {
 		n, bytes = n+1, bytes+int64(len(e.raw))
-		if c.entries[e.raw] != e || e.newer != nil && e.newer.older != e || e.newer == nil && c.newest != e {
+		if !chained(c, e) || e.newer != nil && e.newer.older != e || e.newer == nil && c.newest != e {
 			t.Fatal("the list is broken")
 		}
 	}
-	if n != len(c.entries) || bytes != c.bytes || n > c.maxEntries || bytes > c.maxBytes {
-		t.Fatalf("%d entries listed, %d mapped; %d bytes, %d counted", n, len(c.entries), bytes, c.bytes)
+	inChains := 0
+	for i := range c.table {
+		for e := c.table[i].Load(); e != nil; e = e.next.Load() {
+			inChains++
+		}
 	}
+	if int64(n) != c.entries.Load() || n != inChains || bytes != c.bytes.Load() || int64(n) > c.maxEntries || bytes > c.maxBytes {
+		t.Fatalf("%d entries listed, %d chained, %d counted; %d bytes, %d counted", n, inChains, c.entries.Load(), bytes, c.bytes.Load())
+	}
+}
+
+func chained(c *cache, v *verified) bool {
+	for e := c.chain(v.hash).Load(); e != nil; e = e.next.Load() {
+		if e == v {
+			return true
+		}
+	}
+	return false
 }
 
 func TestACacheKeepsWithinItsBounds(t *testing.T) {
@@ -33,11 +50,14 @@ func TestACacheKeepsWithinItsBounds(t *testing.T) {
 		c := newCache(size)
 		for range 5000 {
 			raw := strings.Repeat("x", rnd.IntN(5)*700) + fmt.Sprint(rnd.IntN(3*size))
+			if rnd.IntN(8) == 0 { // of which some have one hash
+				raw += strings.Repeat("x", 64)
+			}
 			switch rnd.IntN(4) {
 			case 0:
-				c.forget(raw)
+				c.removeToken(raw, c.hash(raw))
 			case 1:
-				c.get(raw)
+				get(c, raw)
 			default:
 				put(c, raw)
 			}
@@ -56,13 +76,44 @@ func TestACacheSparesWhatIsAskedFor(t *testing.T) {
 	for _, raw := range []string{"a", "b", "c"} {
 		put(c, raw)
 	}
-	c.get("a")
+	get(c, "a")
 	for i := range 100 {
-		put(c, fmt.Sprint("once ", i))
-		if c.get("a") == nil {
-			t.Fatalf("pushed out by %d tokens seen once", i+1)
+		once, twice := fmt.Sprint("once ", i), fmt.Sprint("twice ", i)
+		put(c, once)
+		if get(c, once) != nil {
+			t.Fatalf("a full cache takes token %d at once", i)
+		}
+		put(c, twice)
+		put(c, twice)
+		if get(c, "a") == nil {
+			t.Fatalf("pushed out by %d tokens seen twice", i+1)
 		}
 	}
+	if get(c, "twice 99") == nil {
+		t.Error("a full cache does not take a token that comes again")
+	}
+}
+
+// When all entries are busy, making room for one must not take a look at all
+// of them, with every other request waiting.
+func TestAFullCacheOfBusyTokensMakesRoomQuickly(t *testing.T) {
+	c := newCache(10 * maxSpared)
+	for i := range 10 * maxSpared {
+		put(c, fmt.Sprint(i))
+		get(c, fmt.Sprint(i))
+	}
+	put(c, "new")
+	put(c, "new")
+	spared := 0
+	for e := c.oldest; e != nil; e = e.newer {
+		if !e.seen.Load() && e.raw != "new" {
+			spared++
+		}
+	}
+	if get(c, "new") == nil || spared != maxSpared {
+		t.Errorf("%d entries were looked at", spared)
+	}
+	checkCache(t, c)
 }
 
 // lru is what SIEVE is compared with.
@@ -100,7 +151,7 @@ func TestHitRatioOnAZipfTrace(t *testing.T) {
 			key = 1_000_000 + i
 		}
 		raw := fmt.Sprint(key)
-		if ours.get(raw) != nil {
+		if get(ours, raw) != nil {
 			hits++
 		} else {
 			put(ours, raw)

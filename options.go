@@ -67,9 +67,12 @@ type Options struct {
 	// CacheSize is how many verified tokens are remembered: 0 means none, and
 	// 2^24 is the most. A token seen before costs no signature then; its times,
 	// key, revocation, scopes and rules are judged all the same, and it ends
-	// the moment its key is no longer there. A cache also holds no more than
-	// 2 KiB of token per entry, on the average; the claims that were decoded
-	// come on top, and may be several times as large.
+	// the moment its key is no longer there. A full cache takes a token when it
+	// comes for the second time, in place of one that was not asked for lately.
+	//
+	// A cache also holds no more than 2 KiB of token per entry, on the average;
+	// the claims that were decoded come on top, and may be several times as
+	// large. New takes 16 to 32 bytes for each entry at once.
 	CacheSize int
 
 	// Realm is the realm of a challenge; "" means "restricted".

@@ -115,10 +115,11 @@ type jws struct {
 	signed    string // header.payload as sent
 	payload   string // JSON; what the token's strings are cut from
 	signature []byte
+	header    header
+	isNew     bool // the header was not remembered
 
-	token *roomyToken // as header and payload have it
-	bound bool        // has a "cnf" claim
-	isNew bool        // its header was not remembered
+	*verified      // made as soon as there is something to say; its token is as header and payload have it
+	bound     bool // has a "cnf" claim
 }
 
 // verify judges everything about a token that does not depend on the request
@@ -130,14 +131,14 @@ func (f *family) verify(ctx context.Context, c Credential) (v *verified, cached 
 	if len(c.Token) > f.maxTokenSize {
 		return nil, false, refuse(ReasonTooLarge, errTooLarge)
 	}
+	var hash uint64
 	if f.cache != nil {
-		if v, e := f.recall(ctx, c.Token); v != nil || e != nil {
+		hash = f.cache.hash(c.Token)
+		if v, e := f.recall(ctx, c.Token, hash); v != nil || e != nil {
 			return v, v != nil, e
 		}
 	}
-	v = &verified{raw: c.Token}
-	v.token.raw, v.token.Source = &v.raw, c.Source
-	t := jws{token: &v.token}
+	var t jws
 	// The values of the payload's members: kept apart from t, which escapes to
 	// the heap.
 	var few [32]strictjson.Value
@@ -145,14 +146,16 @@ func (f *family) verify(ctx context.Context, c Credential) (v *verified, cached 
 	if n := f.claims.names.Len(); n > len(few) {
 		values = make([]strictjson.Value, n)
 	}
-	if v.issuer, e = f.judge(&t, values); e != nil {
+	if e := f.judge(&t, c, values); e != nil {
 		return nil, false, e
 	}
+	v = t.verified
+	v.hash = hash
 	if v.key, e = v.issuer.verifySignature(ctx, &t); e != nil {
 		return nil, false, e
 	}
 	if t.isNew {
-		f.headers.put(t.segment, header{v.token.Algorithm, v.token.KeyID, v.token.Type})
+		f.headers.put(t.segment, t.header)
 	}
 	if t.bound {
 		// RFC 7800 §3: whoever cannot check the binding must not take a
@@ -169,41 +172,50 @@ func (f *family) verify(ctx context.Context, c Credential) (v *verified, cached 
 	return v, false, nil
 }
 
-// judge makes the judgements that need no key, and returns the token's issuer.
-func (f *family) judge(t *jws, values []strictjson.Value) (*issuer, *Error) {
-	if err := t.split(&f.headers); err != nil {
+// judge makes the judgements that need no key.
+func (f *family) judge(t *jws, c Credential, values []strictjson.Value) *Error {
+	if err := t.split(c.Token, &f.headers); err != nil {
 		// In a header field, what is no token68 breaks the field's own syntax.
-		if t.token.Source == SourceHeader && !isToken68(t.token.Raw()) {
-			return nil, refuseCredential(errCredential)
+		if c.Source == SourceHeader && !isToken68(c.Token) {
+			return refuseCredential(errCredential)
 		}
-		return nil, refuse(ReasonMalformed, err)
+		return refuse(ReasonMalformed, err)
 	}
-	if !f.algorithms[t.token.Algorithm] {
-		return nil, refuse(ReasonAlgorithm, t.badAlgorithm())
+	if !f.algorithms[t.header.algorithm] {
+		return refuse(ReasonAlgorithm, t.badAlgorithm())
 	}
+	t.begin(c)
 	if err := t.readPayload(f.claims.names, values[:f.claims.names.Len()]); err != nil {
-		return nil, refuse(ReasonMalformed, err)
+		return refuse(ReasonMalformed, err)
 	}
-	iss := f.anyIssuer
-	if iss == nil {
-		iss = f.issuers[t.token.Issuer]
+	t.issuer = f.anyIssuer
+	if t.issuer == nil {
+		t.issuer = f.issuers[t.token.Issuer]
 	}
-	if iss == nil {
-		return nil, refuse(ReasonIssuer, &cause{"no issuer has this name", quoted(t.token.Issuer), []error{jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidClaims}})
+	if t.issuer == nil {
+		return refuse(ReasonIssuer, &cause{"no issuer has this name", quoted(t.token.Issuer), []error{jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidClaims}})
 	}
-	return iss, iss.judge(t, f.leeway)
+	return t.issuer.judge(t, f.leeway)
+}
+
+// begin makes the record of what is found out.
+func (t *jws) begin(c Credential) {
+	t.verified = &verified{raw: c.Token}
+	token := &t.token.Token
+	token.raw, token.Source = &t.raw, c.Source
+	token.Algorithm, token.KeyID, token.Type = t.header.algorithm, t.header.keyID, t.header.typ
 }
 
 // split takes the compact serialisation apart (RFC 7515 §7.1), and reads the
 // header.
-func (t *jws) split(known *headers) error {
+func (t *jws) split(raw string, known *headers) (err error) {
 	var payload, signature string
-	segment, rest, ok := strings.Cut(t.token.Raw(), ".")
+	segment, rest, ok := strings.Cut(raw, ".")
 	payload, signature, ok2 := strings.Cut(rest, ".")
 	if !ok || !ok2 || strings.Contains(signature, ".") {
 		return errSegments
 	}
-	t.segment, t.signed = segment, t.token.Raw()[:len(segment)+1+len(payload)]
+	t.segment, t.signed = segment, raw[:len(segment)+1+len(payload)]
 	if t.payload, ok = decodeSegment(payload); !ok {
 		return errSegments
 	}
@@ -211,20 +223,16 @@ func (t *jws) split(known *headers) error {
 	if _, ok = base64url.Decode(t.signature, signature); !ok {
 		return errSegments
 	}
-	h, ok := known.get(segment)
-	t.isNew = !ok
-	if t.isNew {
-		text, ok := decodeSegment(segment)
-		if !ok {
-			return errSegments
-		}
-		var err error
-		if h, err = readHeader(text); err != nil {
-			return err
-		}
+	if t.header, ok = known.get(segment); ok {
+		return nil
 	}
-	t.token.Algorithm, t.token.KeyID, t.token.Type = h.algorithm, h.keyID, h.typ
-	return nil
+	t.isNew = true
+	text, ok := decodeSegment(segment)
+	if !ok {
+		return errSegments
+	}
+	t.header, err = readHeader(text)
+	return err
 }
 
 // decodeSegment returns the text that a segment decodes to.
@@ -286,7 +294,7 @@ func (t *jws) readPayload(names *strictjson.Names, values []strictjson.Value) er
 	if err := strictjson.Parse(t.payload, names, values); err != nil {
 		return &cause{text: "payload", is: []error{jwt.ErrTokenMalformed, err}}
 	}
-	token := t.token
+	token := &t.token
 	var azp string
 	for _, field := range []struct {
 		claim int
@@ -551,7 +559,7 @@ func jwtDate(t time.Time) *jwt.NumericDate {
 }
 
 func (t *jws) badAlgorithm() error {
-	return &cause{"\"alg\" is not allowed", quoted(t.token.Algorithm), []error{jwt.ErrTokenUnverifiable}}
+	return &cause{"\"alg\" is not allowed", quoted(t.header.algorithm), []error{jwt.ErrTokenUnverifiable}}
 }
 
 // quoted keeps what an error may quote of a token.
