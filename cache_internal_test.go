@@ -4,8 +4,11 @@ import (
 	"container/list"
 	"fmt"
 	"math/rand/v2"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func put(c *cache, raw string) {
@@ -114,6 +117,62 @@ func TestAFullCacheOfBusyTokensMakesRoomQuickly(t *testing.T) {
 		t.Errorf("%d entries were looked at", spared)
 	}
 	checkCache(t, c)
+}
+
+// What is remembered of headers is bounded, whatever issuers write into theirs.
+func TestHeadersAreRememberedWithinBounds(t *testing.T) {
+	var h headers
+	most := 0
+	for i := range 10 * maxHeaders {
+		segment := fmt.Sprint("header ", i)
+		h.put(segment, header{keyID: segment})
+		if got, ok := h.get(segment); !ok || got.keyID != segment {
+			t.Fatalf("header %d is %v, %v", i, got, ok)
+		}
+		most = max(most, len(*h.known.Load()))
+	}
+	if most != maxHeaders {
+		t.Errorf("%d headers were remembered at once", most)
+	}
+	long := strings.Repeat("x", maxHeaderSize+1)
+	h.put(long, header{})
+	if _, ok := h.get(long); ok {
+		t.Error("a long header was remembered")
+	}
+	if _, ok := new(headers).get(""); ok {
+		t.Error("a header out of nothing")
+	}
+}
+
+// A stranger must not choose what is remembered.
+func TestOnlyHeadersOfVerifiedTokensAreRemembered(t *testing.T) {
+	secret := []byte(strings.Repeat("k", 32))
+	m, err := New[struct{}](Options{Issuers: []Issuer{{Name: Any, Audience: []string{Any}, Algorithms: []string{"HS256"}, NoExpiry: true, Keys: StaticKey(secret)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{}).SignedString(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(token string, want bool) {
+		t.Helper()
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		if _, err := m.Authenticate(r); (err == nil) != want {
+			t.Fatalf("error %v", err)
+		}
+	}
+	ask(token[:len(token)-8]+"AAAAAAAA", false)
+	if m.family.headers.known.Load() != nil {
+		t.Error("the header of a forged token is remembered")
+	}
+	ask(token, true)
+	ask(token, true)
+	segment, _, _ := strings.Cut(token, ".")
+	if got, ok := m.family.headers.get(segment); !ok || got.algorithm != "HS256" || got.typ != "JWT" {
+		t.Errorf("header %v, %v", got, ok)
+	}
 }
 
 // lru is what SIEVE is compared with.

@@ -240,6 +240,16 @@ func TestCachedClaimsAreEachRequestsOwn(t *testing.T) {
 	})
 	checkOwnClaims(t, "one that resists", func(c resisting) resisting { c.List[0] = "x"; c.Number.SetInt64(1); return c })
 	checkOwnClaims(t, "one that contains itself", func(c node) node { c.Next.Role = "x"; return c })
+	checkOwnClaims(t, "an array of lists", func(c struct {
+		Role   string
+		Nested [2][]int
+	}) struct {
+		Role   string
+		Nested [2][]int
+	} {
+		c.Nested[1][0] = 9
+		return c
+	})
 	checkOwnClaims(t, "json.RawMessage", func(c json.RawMessage) json.RawMessage { c[len(c)-2] = ' '; c[1] = ' '; c[2] = '"'; return c })
 }
 
@@ -312,6 +322,25 @@ func TestValidateIsAskedForEachRequestOnClaimsOfItsOwn(t *testing.T) {
 			}
 		}
 		checkVerdict(t, m, get(bearer(goodToken(map[string]any{"role": "x"}))), invalid+"claims")
+	})
+}
+
+// A Token's lists have their memory in common; that must not show.
+func TestAppendingToOneListOfATokenLeavesTheOtherAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, scope := range []string{"a b", "a b c d e f"} {
+			inner := serve(mustNew[testClaims](t, options()), get(bearer(goodToken(map[string]any{"scope": scope})))).inner
+			token, ok := jwthttp.TokenFromContext(inner.Context())
+			if !ok {
+				t.Fatal("no token")
+			}
+			_ = append(token.Audience, "x")
+			_ = append(token.Scopes[:1], "x")
+			again, _ := jwthttp.TokenFromContext(inner.Context())
+			if token.Scopes[0] != "a" || strings.Join(again.Scopes, " ") != scope {
+				t.Errorf("scopes %q and %q, want %q", token.Scopes, again.Scopes, scope)
+			}
+		}
 	})
 }
 
@@ -538,7 +567,9 @@ func TestAHeldTokenKeepsNoOthersAlive(t *testing.T) {
 	var held []*jwthttp.Token
 	ask := func(n int) {
 		for range n {
-			r, err := m.Authenticate(get(bearer(issuer.Token(nil))))
+			request := get(bearer(issuer.Token(nil)))
+			_, _ = m.Authenticate(request) // a full cache takes it when it comes again
+			r, err := m.Authenticate(request)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,7 +17,7 @@ func checkDecodes[T any](t *testing.T, name string) {
 		"plain": nil, "one audience in an array": {"aud": []string{audienceName}}, "two": {"aud": []string{"x", audienceName}},
 		"no iat": {"iat": nil}, "nbf": {"nbf": 1}, "fractions": {"nbf": 1.75, "iat": 946684700.25, "exp": 946689999.999999},
 		"escapes": {"sub": json.RawMessage(`"\u00e9\ud83d\ude00"`)}, "own members": richClaims, "role of another case": {"role": nil, "ROLE": "x"},
-		"odd names":         {"Role2": "x", "extra": map[string]any{"iss": "x"}, "registeredclaims": map[string]any{"sub": "x"}},
+		"odd names":         {"Role2": "x", "-": "x", "extra": map[string]any{"iss": "x"}, "registeredclaims": map[string]any{"sub": "x"}},
 		"no subject and id": {"sub": nil, "jti": nil},
 	} {
 		bubble(t, name+", "+payloadName, func(t *testing.T) {

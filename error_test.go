@@ -52,6 +52,10 @@ func TestChallenges(t *testing.T) {
 			_, err := mustNew[testClaims](t, options()).RequireScopes("other").Authenticate(get())
 			return err
 		}), bearer(goodToken(nil)), `Bearer realm="restricted", scope="other"`},
+		{"another Middleware's 403 made a 401", m.Require(changing(func(e *jwthttp.Error) { e.Status, e.Code = 401, "invalid_token" })), bearer(goodToken(nil)), invalid("the request is not allowed")},
+		{"its code alone", m.Require(changing(func(e *jwthttp.Error) { e.Code = "invalid_token" })), bearer(goodToken(nil)), invalid("the request is not allowed")[:len(invalid("the request is not allowed"))-len(metadata)]},
+		{"its status alone", m.Require(changing(func(e *jwthttp.Error) { e.Status = 401 })), bearer(goodToken(nil)), `Bearer realm="our realm"` + metadata},
+		{"its reason too", m.Require(changing(func(e *jwthttp.Error) { e.Status, e.Code, e.Reason = 401, "invalid_token", jwthttp.ReasonRevoked })), bearer(goodToken(nil)), invalid("the token has been revoked")},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			got := serve(tt.m, get(tt.request)).Header()["Www-Authenticate"]
@@ -59,6 +63,52 @@ func TestChallenges(t *testing.T) {
 				t.Errorf("challenge\n%q, want\n%q", got, tt.want)
 			}
 			checkChallengeSyntax(t, tt.want)
+		})
+	}
+}
+
+// changing is a rule that changes the refusal of another Middleware.
+func changing(change func(*jwthttp.Error)) func(*http.Request) error {
+	return func(r *http.Request) error { return changed(r, change) }
+}
+
+func changed(r *http.Request, change func(*jwthttp.Error)) error {
+	m, err := jwthttp.New[testClaims](options())
+	if err != nil {
+		return err
+	}
+	m = m.Require(func(*http.Request) error { return errors.New("no") })
+	_, err = m.Authenticate(r)
+	var e *jwthttp.Error
+	if !errors.As(err, &e) || e.Reason != jwthttp.ReasonForbidden {
+		return err
+	}
+	own := *e
+	change(&own)
+	return &own
+}
+
+func TestTheBodyOfAChangedErrorSaysWhatItSays(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*jwthttp.Error)
+		want   string
+	}{
+		{"unchanged", func(*jwthttp.Error) {}, `{"error":"forbidden","error_description":"the request is not allowed"}`},
+		{"another code", func(e *jwthttp.Error) { e.Code = "invalid_token" }, `{"error":"invalid_token","error_description":"the request is not allowed"}`},
+		{"another reason", func(e *jwthttp.Error) { e.Reason = jwthttp.ReasonRevoked }, `{"error":"revoked","error_description":"the token has been revoked"}`},
+		{"another status", func(e *jwthttp.Error) { e.Status = 404 }, `{"error":"forbidden","error_description":"the request is not allowed"}`},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			var e *jwthttp.Error
+			if !errors.As(changed(get(bearer(goodToken(nil))), tt.change), &e) {
+				t.Fatal("no Error")
+			}
+			w := httptest.NewRecorder()
+			jwthttp.WriteError(w, e)
+			if got := strings.TrimSpace(w.Body.String()); got != tt.want || w.Code != e.Status {
+				t.Errorf("%d %s, want %d %s", w.Code, got, e.Status, tt.want)
+			}
 		})
 	}
 }

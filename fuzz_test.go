@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,103 @@ func FuzzAuthenticate(f *testing.F) {
 			t.Errorf("signature %q was accepted", signature)
 		}
 	})
+}
+
+// kinds has a field of each kind that is decoded in a way of its own.
+type kinds struct {
+	jwt.RegisteredClaims
+	Group
+	S      string            `json:"s"`
+	Named  jwthttp.Reason    `json:"named"`
+	B      bool              `json:"b"`
+	I      int               `json:"i"`
+	I8     int8              `json:"i8"`
+	U      uint16            `json:"u"`
+	F      float32           `json:"f"`
+	N      json.Number       `json:"n"`
+	L      []string          `json:"l"`
+	Bytes  []byte            `json:"bytes"`
+	P      *string           `json:"p"`
+	A      any               `json:"a"`
+	M      map[string]string `json:"m"`
+	Case   string            `json:"tenantId"`
+	Date   *jwt.NumericDate  `json:"auth_time"`
+	Groups jwt.ClaimStrings  `json:"groups"`
+	T      time.Time         `json:"t"`
+	Upper  upper             `json:"upper"`
+	Skip   string            `json:"-"`
+	Dash   string            `json:"-,"`
+}
+
+// upper decodes itself.
+type upper string
+
+func (u *upper) UnmarshalText(text []byte) error {
+	*u = upper(strings.ToUpper(string(text)))
+	return nil
+}
+
+// quotedKinds has an option that only encoding/json knows how to honour.
+type quotedKinds struct {
+	I int    `json:"i,string"`
+	S string `json:"s"`
+}
+
+// registeredKinds takes the registered claims into fields of other types.
+type registeredKinds struct {
+	Issuer    any                `json:"iss"`
+	Subject   *string            `json:"sub"`
+	Audience  jwt.ClaimStrings   `json:"aud"`
+	ExpiresAt int64              `json:"exp"`
+	NotBefore *float64           `json:"nbf"`
+	IssuedAt  *jwt.NumericDate   `json:"iat"`
+	Dates     []*jwt.NumericDate `json:"dates"`
+	ID        json.RawMessage    `json:"jti"`
+}
+
+// FuzzClaims: claims are what encoding/json makes of the payload, whatever
+// members it has, and are refused if encoding/json objects; for the first
+// request with a token as for the ones that a cache answers.
+func FuzzClaims(f *testing.F) {
+	for _, members := range []string{
+		`"s":"x","b":true,"i":-5,"i8":7,"u":3,"f":1.5,"n":12,"l":["a","b"],"bytes":"AAAA","p":"p","a":[1],"m":{"k":"v"},"tenantId":"t"`,
+		`"s":null,"b":null,"i":null,"l":null,"p":null,"a":null,"m":null,"n":null,"named":null,"auth_time":null,"groups":null,"t":null`,
+		`"s":1`, `"b":"true"`, `"b":0`, `"i":1.0`, `"i":1e2`, `"i":-0`, `"i":"5","s":"x"`, `"upper":"x","-":"dash","Skip":"x"`, `"i":9223372036854775808`, `"i":"1"`, `"i8":128`, `"i8":-128`, `"u":-1`, `"f":1e39`,
+		`"n":"12"`, `"n":"x"`, `"l":["a",null]`, `"l":[1]`, `"l":[]`, `"l":"a"`, `"S":"x"`, `"TENANTID":"x"`, `"tenantid":"x"`, `"tenantid":"x","tenantId":"y"`,
+		`"s":"\u00e9\ud83d\ude00"`, `"role":"r","Extra":{"a":1}`, `"extra":1`, `"named":"x"`, `"auth_time":1.5`, `"auth_time":"1"`, `"groups":"a"`, `"groups":["a"]`,
+		`"t":"2026-01-02T03:04:05Z"`, `"t":1`, `"sub":"s","jti":"j","iat":1.25,"nbf":0`, `"dates":[1,2.5]`, `"Registeredclaims":1,"Group":{"role":"x"}`,
+	} {
+		f.Add(members)
+	}
+	opts := options()
+	ofQuoted := mustNew[quotedKinds](f, opts)
+	ofKinds, ofRegistered := mustNew[kinds](f, opts), mustNew[*registeredKinds](f, opts)
+	f.Fuzz(func(t *testing.T, members string) {
+		payload := strings.TrimSuffix(claimsJSON(map[string]any{"iat": nil, "exp": time.Now().Unix() + 3600, "sub": nil, "jti": nil, "role": nil}), "}") + "," + members + "}"
+		request := get(bearer(signHS256(goodHeader, payload)))
+		checkDecoded[kinds](t, ofKinds, request, payload)
+		checkDecoded[quotedKinds](t, ofQuoted, request, payload)
+		checkDecoded[*registeredKinds](t, ofRegistered, request, payload)
+	})
+}
+
+func checkDecoded[T any](t *testing.T, m *jwthttp.Middleware, request *http.Request, payload string) {
+	t.Helper()
+	var want T
+	wantErr := json.Unmarshal([]byte(payload), &want)
+	for range 2 {
+		r, err := m.Authenticate(request)
+		var e *jwthttp.Error
+		if errors.As(err, &e) && e.Reason != jwthttp.ReasonClaims {
+			return // before it came to the claims
+		}
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("%s: error %v, encoding/json says %v", payload, err, wantErr)
+		}
+		if got, _ := jwthttp.ClaimsFromContext[T](r.Context()); err == nil && !reflect.DeepEqual(got, want) {
+			t.Fatalf("%s: claims %+v, encoding/json has %+v", payload, got, want)
+		}
+	}
 }
 
 // FuzzExtract: no bytes in a field, cookie or query make an extractor panic,
