@@ -3,7 +3,12 @@
 MODULES := $(sort $(dir $(shell git ls-files 'go.mod' '*/go.mod')))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
-BENCH ?= .
+BENCHFLAGS ?= -rounds 10 -benchtime 20ms
+LOADFLAGS ?= -rounds 5 -duration 2s
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+# A column each: more would not fit on a screen. The tables have everyone.
+BENCHSTAT_FILTER := /case:admitted .unit:sec/op \
+	/by:(hand OR jwthttp OR jwthttp-Token OR jwthttp-cached OR auth0-v2 OR auth0-v3 OR chi-jwtauth OR echo-jwt)
 
 .PHONY: help test lint cover fuzz faults bench bench-check examples
 
@@ -29,11 +34,13 @@ fuzz: ## run each fuzz test for FUZZTIME
 faults: ## torment a key server for a minute, and print what came of it
 	@go test -count=1 -run Faults -v -faults 1m . | grep -v '^==='
 
-bench: ## run the benchmarks: jwthttp beside a handler written by hand
-	@go test -run '^$$' -bench '$(BENCH)' -benchmem .
+bench: ## all contenders on an idle machine; writes results.md, chart.svg and benchstat.txt in benchmarks
+	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -chart chart.svg -samples samples.out
+	@cd benchmarks && go run $(BENCHSTAT) -col /by -row /alg -filter '$(BENCHSTAT_FILTER)' samples.out >benchstat.txt
+	@go run -C benchmarks ./load $(LOADFLAGS) -append results.md
 
-bench-check: ## compare with the peers and with the limits; writes benchmarks/results.md and chart.svg
-	@go run -C benchmarks ./report -rounds 10 -benchtime 20ms -check
+bench-check: ## compare with the limits; writes files that git ignores, benchmarks/check.*
+	@go run -C benchmarks ./report $(BENCHFLAGS) -table check.md -chart check.svg -samples check.out -check
 
 examples: ## start each example and ask it once
 	@set -e; for e in quickstart login sso; do echo "== examples/$$e"; go test -C examples -count=1 -run 'Program|README' ./$$e; done

@@ -46,7 +46,7 @@ func BenchmarkParallel(b *testing.B) {
 func eachContender(b *testing.B, name string, run func(*testing.B, http.Handler, *Fixture)) {
 	for _, alg := range Algorithms() {
 		f := newFixture(b, alg)
-		for _, c := range Contenders() {
+		for _, c := range Timed(name) {
 			if !c.Knows(alg) {
 				continue
 			}

@@ -1,6 +1,8 @@
 // Load puts a real http.Server under load by wrk, a second process on the same
 // machine, and prints requests a second: for a handler without authentication,
-// and behind some of the contenders. Run it in the folder benchmarks:
+// and behind some of the contenders. With -append and without -check,
+// a missing wrk is something to note in that file, not an error. Run it in the
+// folder benchmarks:
 //
 //	go run ./load -rounds 5 -duration 2s -check
 package main
@@ -36,23 +38,39 @@ type site struct {
 	perSecond []float64
 }
 
+var errNoWrk = errors.New("wrk is not installed (on Debian: apt-get install wrk)")
+
 func main() {
 	rounds := flag.Int("rounds", 5, "`times` that each server is loaded, in turns")
 	duration := flag.Duration("duration", 2*time.Second, "`time` that each turn takes, in whole seconds")
 	connections := flag.Int("connections", 32, "`number` of connections kept open")
 	check := flag.Bool("check", false, "exit with status 1 unless the cache serves 0.90 of no auth and twice hand")
+	file := flag.String("append", "", "`file` of Markdown that gets the table, too")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 || *duration < time.Second || *connections < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	sites, err := run(*rounds, *duration, *connections)
+	var section string
+	switch {
+	case err == nil:
+		section = table(sites, *rounds, *duration, *connections)
+	case errors.Is(err, errNoWrk) && *file != "" && !*check:
+		section, err = "Not measured: "+errNoWrk.Error()+".\n", nil
+	}
+	if err == nil && *file != "" {
+		err = appendSection(*file, section)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
 		os.Exit(2)
 	}
-	printTable(sites)
-	if short := judge(sites); *check && len(short) > 0 {
+	fmt.Print(section)
+	if !*check {
+		return
+	}
+	if short := judge(sites); len(short) > 0 {
 		fmt.Printf("\n%s\n", strings.Join(short, "\n"))
 		os.Exit(1)
 	}
@@ -61,7 +79,7 @@ func main() {
 func run(rounds int, duration time.Duration, connections int) (sites []*site, err error) {
 	wrk, err := exec.LookPath("wrk")
 	if err != nil {
-		return nil, errors.New("wrk is not installed (on Debian: apt-get install wrk)")
+		return nil, errNoWrk
 	}
 	f, err := benchmarks.NewFixture(algorithm)
 	if err != nil {
@@ -144,12 +162,31 @@ func load(wrk, url, header string, duration time.Duration, connections int) (flo
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-func printTable(sites []*site) {
-	fmt.Print("| | requests/s | to no auth | to hand |\n|---|---:|---:|---:|\n")
+func table(sites []*site, rounds int, duration time.Duration, connections int) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "A good %s token, %d connections that stay open; medians of %d interleaved rounds of %v.\n\n",
+		algorithm, connections, rounds, duration)
+	out.WriteString("| | requests/s | to no auth | to hand |\n|---|---:|---:|---:|\n")
 	for _, s := range sites {
-		fmt.Printf("| %s | %.0f | %.2f | %.2f |\n", s.name, median(s.perSecond),
+		fmt.Fprintf(&out, "| %s | %.0f | %.2f | %.2f |\n", s.name, median(s.perSecond),
 			ratio(sites, s.name, noAuth), ratio(sites, s.name, benchmarks.Hand))
 	}
+	return out.String()
+}
+
+// appendSection puts the section below what stands in the file.
+func appendSection(name, section string) (err error) {
+	file, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := file.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	_, err = file.WriteString("\n## A server under load\n\n" + section)
+	return err
 }
 
 // judge holds the cache against its limits.

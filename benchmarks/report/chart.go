@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -20,125 +21,177 @@ import (
 	"github.com/seed450a7203/jwthttp/benchmarks"
 )
 
-// writeChart draws the ratios to hand of the admitted request, shortest bar on
-// top. The picture has a background of its own, for pages in dark mode.
-func writeChart(name string, r results) error {
-	series := []struct {
-		alg    string
-		color  color.Color
-		offset vg.Length
-	}{
-		{"HS256", color.RGBA{R: 0x9e, G: 0xca, B: 0xe1, A: 0xff}, 4.5},
-		{"RS256", color.RGBA{R: 0x08, G: 0x51, B: 0x9c, A: 0xff}, -4.5},
+// In points: 600 are 800 pixels, about the width of a page on GitHub.
+const (
+	chartWidth  = 600
+	rowHeight   = 14
+	barWidth    = 9
+	figureSize  = 8
+	chartMargin = 10
+)
+
+// bar is one contender's time for the admitted request.
+type bar struct {
+	contender    string
+	microseconds float64
+	ratio        float64 // to hand
+}
+
+// side is who a bar stands for. Each has a colour.
+type side struct {
+	name  string
+	color color.Color
+}
+
+var (
+	ourSide   = side{"jwthttp", color.RGBA{R: 0xd9, G: 0x48, B: 0x0f, A: 0xff}}
+	handSide  = side{"hand: a handler over golang-jwt", color.RGBA{R: 0x2f, G: 0x5d, B: 0x8a, A: 0xff}}
+	otherSide = side{"others", color.RGBA{R: 0x9f, G: 0xc0, B: 0xdd, A: 0xff}}
+	floorSide = side{"golang-jwt's Verify alone", color.Gray{Y: 0xb0}}
+)
+
+func sideOf(contender string) side {
+	switch {
+	case contender == benchmarks.SignatureAlone:
+		return floorSide
+	case contender == benchmarks.Hand:
+		return handSide
+	case strings.HasPrefix(contender, benchmarks.Ours):
+		return ourSide
 	}
-	names := chartNames(r)
+	return otherSide
+}
+
+// writeChart draws the times of the admitted request, a panel for each of two
+// algorithms.
+func writeChart(name string, r results) error {
+	var panels [][]*plot.Plot
+	rows := 0
+	for i, alg := range cachedAlgorithms() {
+		bars := barsOf(r, alg)
+		p, err := newPanel(alg, bars, i == 0)
+		if err != nil {
+			return err
+		}
+		panels = append(panels, []*plot.Plot{p})
+		rows += len(bars) + 3 // for the title
+	}
+	return save(panels, chartWidth, vg.Length(rows)*rowHeight, name)
+}
+
+// barsOf returns the slowest first: it is at the bottom.
+func barsOf(r results, alg string) []bar {
+	var bars []bar
+	hand := r.unit(benchmarks.Admitted, alg, benchmarks.Hand)
+	for _, c := range benchmarks.Timed(benchmarks.Admitted) {
+		if u := r.unit(benchmarks.Admitted, alg, c.Name); u != nil {
+			bars = append(bars, bar{c.Name, median(u.ns) / 1000, medianRatio(u.ns, hand.ns)})
+		}
+	}
+	slices.SortStableFunc(bars, func(a, b bar) int { return cmp.Compare(b.microseconds, a.microseconds) })
+	return bars
+}
+
+func newPanel(alg string, bars []bar, legend bool) (*plot.Plot, error) {
 	p := plot.New()
-	p.Title.Text = "Time per request with a good token; a handler over golang-jwt = 1"
-	p.Title.Padding = vg.Points(8)
-	for _, f := range []*font.Font{
-		&p.Title.TextStyle.Font, &p.Legend.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font,
-	} {
+	p.BackgroundColor = color.White
+	p.Title.Text = alg + ", a good token: microseconds a request (and the ratio to hand)"
+	p.Title.Padding = vg.Points(6)
+	for _, f := range []*font.Font{&p.Title.TextStyle.Font, &p.Legend.TextStyle.Font, &p.Y.Tick.Label.Font} {
 		f.Variant = "Sans"
 	}
-	p.BackgroundColor = color.White
+	names := make([]string, len(bars))
+	for i, b := range bars {
+		names[i] = b.contender
+	}
 	p.NominalY(names...)
-	p.X.Min = 0
+	p.HideX() // each bar has its figures
+	for _, s := range []side{ourSide, handSide, otherSide, floorSide} {
+		drawn, err := barsOfSide(bars, s)
+		if err != nil {
+			return nil, err
+		}
+		p.Add(drawn)
+		if legend {
+			p.Legend.Add(s.name, drawn)
+		}
+	}
 	p.Legend.Top, p.Legend.Padding = true, vg.Points(3)
-	one, err := plotter.NewLine(plotter.XYs{{X: 1, Y: -0.5}, {X: 1, Y: float64(len(names)) - 0.5}})
+	figures, err := figuresOf(bars)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	one.Color, one.Dashes = color.Gray{Y: 0xa0}, []vg.Length{vg.Points(3), vg.Points(3)}
-	p.Add(one)
+	p.Add(figures)
+	p.X.Min, p.X.Max = 0, bars[0].microseconds*1.17 // room for the longest bar's figures
+	return p, nil
+}
 
-	most := 1.0
-	for _, s := range series {
-		values := make(plotter.Values, len(names))
-		labels := plotter.XYLabels{XYs: make(plotter.XYs, len(names)), Labels: make([]string, len(names))}
-		for i, contender := range names {
-			labels.XYs[i].Y = float64(i)
-			u := r.unit(benchmarks.Admitted, s.alg, contender)
-			if u == nil {
-				continue
-			}
-			values[i] = medianRatio(u.ns, r.unit(benchmarks.Admitted, s.alg, benchmarks.Hand).ns)
-			labels.XYs[i].X, labels.Labels[i] = values[i], label(values[i])
-			most = max(most, values[i])
+// barsOfSide leaves the places of the other sides empty.
+func barsOfSide(bars []bar, s side) (*plotter.BarChart, error) {
+	values := make(plotter.Values, len(bars))
+	for i, b := range bars {
+		if sideOf(b.contender) == s {
+			values[i] = b.microseconds
 		}
-		bars, err := plotter.NewBarChart(values, vg.Points(8))
-		if err != nil {
-			return err
-		}
-		bars.Horizontal, bars.Color, bars.Offset = true, s.color, s.offset
-		bars.LineStyle.Width = 0
-		figures, err := barLabels(labels, s.offset)
-		if err != nil {
-			return err
-		}
-		p.Add(bars, figures)
-		p.Legend.Add(s.alg, bars)
 	}
-	p.X.Max = most * 1.08
-	p.X.Tick.Marker = wholeNumbers(int(p.X.Max))
-	return save(p, 7.2*vg.Inch, vg.Length(len(names)+3)*vg.Points(23), name)
+	chart, err := plotter.NewBarChart(values, vg.Points(barWidth))
+	if err != nil {
+		return nil, err
+	}
+	chart.Horizontal, chart.Color = true, s.color
+	chart.LineStyle.Width = 0
+	return chart, nil
 }
 
-func wholeNumbers(most int) plot.ConstantTicks {
-	var ticks plot.ConstantTicks
-	for i := range most + 1 {
-		ticks = append(ticks, plot.Tick{Value: float64(i), Label: strconv.Itoa(i)})
+// figuresOf are the times and ratios beside the bars.
+func figuresOf(bars []bar) (*plotter.Labels, error) {
+	labels := plotter.XYLabels{XYs: make(plotter.XYs, len(bars)), Labels: make([]string, len(bars))}
+	for i, b := range bars {
+		labels.XYs[i] = plotter.XY{X: b.microseconds, Y: float64(i)}
+		labels.Labels[i] = fmt.Sprintf("%s (%s)", decimals(b.microseconds, 1), decimals(b.ratio, 2))
 	}
-	return ticks
-}
-
-// save writes p with a margin, which Plot.Save does not leave.
-func save(p *plot.Plot, width, height vg.Length, name string) error {
-	const margin = 10 // points
-	c := vgsvg.New(width, height)
-	all := draw.New(c)
-	all.SetColor(p.BackgroundColor)
-	all.Fill(all.Rectangle.Path())
-	p.Draw(draw.Crop(all, margin, -margin, margin, -margin))
-	var out bytes.Buffer
-	if _, err := c.WriteTo(&out); err != nil {
-		return err
-	}
-	return os.WriteFile(name, out.Bytes(), 0o644)
-}
-
-// chartNames are the contenders by their ratio for RS256, which all know. The
-// first one is at the bottom.
-func chartNames(r results) []string {
-	var names []string
-	for _, c := range benchmarks.Contenders() {
-		names = append(names, c.Name)
-	}
-	slices.SortStableFunc(names, func(a, b string) int {
-		x, y := r.unit(benchmarks.Admitted, "RS256", a), r.unit(benchmarks.Admitted, "RS256", b)
-		return cmp.Compare(median(y.ns), median(x.ns))
-	})
-	return names
-}
-
-func label(v float64) string {
-	if v < 0.1 {
-		return fmt.Sprintf("%.3f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
-}
-
-func barLabels(labels plotter.XYLabels, offset vg.Length) (*plotter.Labels, error) {
 	l, err := plotter.NewLabels(labels)
 	if err != nil {
 		return nil, err
 	}
-	l.Offset = vg.Point{X: vg.Points(3), Y: offset}
+	l.Offset = vg.Point{X: vg.Points(3)}
 	for i := range l.TextStyle {
 		l.TextStyle[i] = draw.TextStyle{
-			Color: color.Gray{Y: 0x40}, Font: font.From(plot.DefaultFont, 7),
+			Color: color.Gray{Y: 0x30}, Font: font.From(plot.DefaultFont, figureSize),
 			YAlign: text.YCenter, Handler: plot.DefaultTextHandler,
 		}
 		l.TextStyle[i].Font.Variant = "Sans"
 	}
 	return l, nil
+}
+
+// decimals writes v with n decimals, and a small one with one more.
+func decimals(v float64, n int) string {
+	if v < 0.1 || n == 1 && v < 1 {
+		n++
+	}
+	return strconv.FormatFloat(v, 'f', n, 64)
+}
+
+// save writes the panels below each other on white, which pages in dark mode
+// do not have, and with a margin, which Plot.Save does not leave.
+func save(panels [][]*plot.Plot, width, height vg.Length, name string) error {
+	c := vgsvg.New(width, height)
+	all := draw.New(c)
+	all.SetColor(color.White)
+	all.Fill(all.Rectangle.Path())
+	inner := draw.Crop(all, chartMargin, -chartMargin, chartMargin, -chartMargin)
+	tiles := draw.Tiles{Rows: len(panels), Cols: 1, PadY: chartMargin}
+	for i, row := range plot.Align(panels, tiles, inner) {
+		panels[i][0].Draw(row[0])
+	}
+	var out bytes.Buffer
+	if _, err := c.WriteTo(&out); err != nil {
+		return err
+	}
+	// Without that font a browser would fall back on its serifs. Arial has the
+	// same metrics.
+	const family = "font-family:Liberation Sans"
+	svg := bytes.ReplaceAll(out.Bytes(), []byte(family), []byte(family+",Arial,Helvetica,sans-serif"))
+	return os.WriteFile(name, svg, 0o644)
 }

@@ -1,6 +1,7 @@
-// Report times all contenders in one process, in interleaved rounds, and
-// writes the medians as a table and a chart. With -check it holds them against
-// the limits that jwthttp has set itself. Run it in the folder benchmarks:
+// Report times all contenders in one process, in interleaved rounds, prints
+// the medians as tables, and writes them and a chart into the files it is
+// given. With -check it holds them against the limits that jwthttp has set
+// itself. Run it in the folder benchmarks:
 //
 //	go run ./report -rounds 10 -benchtime 20ms -check
 package main
@@ -9,7 +10,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -21,8 +21,8 @@ func main() {
 	rounds := flag.Int("rounds", 10, "`times` that each contender is timed, in turns")
 	benchtime := flag.Duration("benchtime", 20*time.Millisecond, "`time` that each turn takes")
 	check := flag.Bool("check", false, "print the limits that are exceeded, and exit with status 1 if there are any")
-	table := flag.String("table", "results.md", "`file` for the Markdown tables")
-	chart := flag.String("chart", "chart.svg", "`file` for the bar chart")
+	table := flag.String("table", "", "`file` for the Markdown tables")
+	chart := flag.String("chart", "", "`file` for the bar chart")
 	samples := flag.String("samples", "", "`file` for every single figure, in the format that benchstat reads")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 || *benchtime <= 0 {
@@ -46,55 +46,73 @@ func main() {
 
 // run measures, writes the files, and returns a line for each exceeded limit.
 func run(rounds int, benchtime time.Duration, table, chart, samples string) ([]string, error) {
-	fixtures := map[string]*benchmarks.Fixture{}
-	for _, alg := range benchmarks.Algorithms() {
-		f, err := benchmarks.NewFixture(alg)
-		if err != nil {
-			return nil, err
-		}
-		fixtures[alg] = f
-	}
-	groups, err := newGroups(fixtures)
+	res, err := measure(rounds, benchtime)
 	if err != nil {
 		return nil, err
 	}
-	floods, err := newFloods(fixtures)
-	if err != nil {
-		return nil, err
-	}
-	timeAll(groups, floods, rounds, benchtime)
-	res := results{groups: groups, floods: floods, entryBytes: map[string]float64{}}
-	for _, alg := range cachedAlgorithms() {
-		if res.entryBytes[alg], err = entryBytes(fixtures[alg]); err != nil {
-			return nil, err
-		}
-	}
-	if res.attackBytes, err = attackBytes(fixtures["HS256"]); err != nil {
-		return nil, err
-	}
-
 	var out bytes.Buffer
 	verdicts := res.judge()
 	writeTables(&out, res, verdicts, rounds, benchtime)
-	if _, err := io.Copy(os.Stdout, bytes.NewReader(out.Bytes())); err != nil {
+	if _, err := os.Stdout.Write(out.Bytes()); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(table, out.Bytes(), 0o644); err != nil {
-		return nil, err
+	if table != "" {
+		if err := os.WriteFile(table, out.Bytes(), 0o644); err != nil {
+			return nil, err
+		}
 	}
-	if err := writeChart(chart, res); err != nil {
-		return nil, err
+	if chart != "" {
+		if err := writeChart(chart, res); err != nil {
+			return nil, err
+		}
 	}
 	if samples != "" {
 		if err := writeSamples(samples, res); err != nil {
 			return nil, err
 		}
 	}
-	var short []string
-	for _, v := range verdicts {
-		if !v.ok {
-			short = append(short, fmt.Sprintf("%s: %s, limit %s", v.what, v.measured, v.atMost))
+	return exceeded(verdicts), nil
+}
+
+func measure(rounds int, benchtime time.Duration) (results, error) {
+	fixtures := map[string]*benchmarks.Fixture{}
+	for _, alg := range benchmarks.Algorithms() {
+		f, err := benchmarks.NewFixture(alg)
+		if err != nil {
+			return results{}, err
+		}
+		fixtures[alg] = f
+	}
+	groups, err := newGroups(fixtures)
+	if err != nil {
+		return results{}, err
+	}
+	floods, err := newFloods(fixtures)
+	if err != nil {
+		return results{}, err
+	}
+	timeAll(groups, floods, rounds, benchtime)
+	res := results{groups: groups, floods: floods, entryBytes: map[string]float64{}}
+	for _, alg := range cachedAlgorithms() {
+		if res.entryBytes[alg], err = entryBytes(fixtures[alg]); err != nil {
+			return results{}, err
 		}
 	}
-	return short, nil
+	res.attackBytes, err = attackBytes(fixtures["HS256"])
+	return res, err
+}
+
+func exceeded(verdicts []verdict) []string {
+	var lines []string
+	for _, v := range verdicts {
+		if v.ok {
+			continue
+		}
+		line := fmt.Sprintf("%s: %s, limit %s", v.what, v.measured, v.atMost)
+		if v.note != "" {
+			line += "; " + v.note
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }

@@ -24,14 +24,16 @@ var titles = []struct{ name, title string }{
 }
 
 func writeTables(w io.Writer, r results, verdicts []verdict, rounds int, d time.Duration) {
-	fmt.Fprintf(w, "# Results\n\nWritten by `go run ./report`: %s, %s/%s, %d cores; medians of %d interleaved rounds of %v.\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), rounds, d)
-	fmt.Fprintf(w, "Nanoseconds a request, and in brackets the ratio to hand (the median of the ratios of each round).\n")
+	fmt.Fprintf(w, "# Results\n\n%s, %s/%s, GOMAXPROCS %d, CPU: %s. Written on %s.\n\n",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cpuModel(), time.Now().UTC().Format(time.DateOnly))
+	fmt.Fprintf(w, "Medians of %d interleaved rounds of %v. Nanoseconds a request, and in brackets the ratio to hand (the median of the\n"+
+		"ratios of each round). %s is golang-jwt's Verify and nothing else: a floor, not a contender.\n",
+		rounds, d, benchmarks.SignatureAlone)
 	algs := benchmarks.Algorithms()
 	for _, t := range titles {
 		fmt.Fprintf(w, "\n## %s\n\n| | %s | allocs (%s) |\n|---|%s---:|\n",
 			t.title, strings.Join(algs, " | "), algs[1], strings.Repeat("---:|", len(algs)))
-		for _, c := range benchmarks.Contenders() {
+		for _, c := range benchmarks.Timed(shown(t.name)) {
 			writeRow(w, r, t.name, c.Name)
 		}
 	}
@@ -79,7 +81,8 @@ func thousands(v float64) string {
 	return s
 }
 
-// writeSamples writes all rounds in the format of go test -bench.
+// writeSamples writes all rounds in the format of go test -bench, where a slash
+// begins the next part of the name.
 func writeSamples(name string, r results) (err error) {
 	file, err := os.Create(name)
 	if err != nil {
@@ -91,12 +94,13 @@ func writeSamples(name string, r results) (err error) {
 		}
 	}()
 	w := bufio.NewWriter(file)
-	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: github.com/seed450a7203/jwthttp/benchmarks\n", runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: github.com/seed450a7203/jwthttp/benchmarks\ncpu: %s\n",
+		runtime.GOOS, runtime.GOARCH, cpuModel())
 	for _, g := range r.groups {
 		for _, u := range g.units {
 			for _, ns := range u.ns {
 				fmt.Fprintf(w, "BenchmarkServe/case=%s/alg=%s/by=%s-%d\t%d\t%.1f ns/op\t%.0f B/op\t%.0f allocs/op\n",
-					g.name, g.alg, u.contender, runtime.GOMAXPROCS(0), u.n, ns, u.bytes, u.allocs)
+					g.name, g.alg, strings.ReplaceAll(u.contender, "/", "-"), runtime.GOMAXPROCS(0), u.n, ns, u.bytes, u.allocs)
 			}
 		}
 	}

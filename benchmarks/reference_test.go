@@ -1,0 +1,41 @@
+package benchmarks
+
+import (
+	"net/http/httptest"
+	"testing"
+)
+
+// A floor that did not verify would make every limit look easy.
+func TestTheSignatureAloneIsReallyVerified(t *testing.T) {
+	for _, alg := range Algorithms() {
+		t.Run(alg, func(t *testing.T) {
+			f := newFixture(t, alg)
+			for _, bad := range []bool{false, true} {
+				if bad {
+					f.tokens[Admitted] = f.tokens[Signature]
+				}
+				h, err := signatureAlone(f, nothing)
+				if err != nil {
+					t.Fatal(err)
+				}
+				func() {
+					defer func() {
+						if panicked := recover() != nil; panicked != bad {
+							t.Errorf("altered: %t, and it panicked: %t", bad, panicked)
+						}
+					}()
+					h.ServeHTTP(httptest.NewRecorder(), f.Request(Admitted))
+				}()
+			}
+		})
+	}
+}
+
+func TestTheSignatureAloneIsTimedOnTheAdmittedRequestOnly(t *testing.T) {
+	for _, name := range append(Cases(), Large) {
+		got := Timed(name)
+		if found := got[len(got)-1].Name == SignatureAlone; found != (name == Admitted) {
+			t.Errorf("%s: the signature alone is timed: %t", name, found)
+		}
+	}
+}
