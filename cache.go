@@ -25,9 +25,8 @@ import (
 // that come once would push out one that comes again.
 type cache struct {
 	maxEntries, maxBytes int64
-	seed                 maphash.Seed
 	table                []atomic.Pointer[verified] // by hash, the first of a chain; a power of two of them
-	once                 []atomic.Uint64            // by hash, hashes of tokens that found the cache full
+	once                 doorkeeper                 // for tokens that find the cache full
 
 	mu             sync.Mutex   // held to change anything below, and the chains
 	entries, bytes atomic.Int64 // how many there are, and the length of their tokens
@@ -59,9 +58,8 @@ func newCache(size int) *cache {
 	return &cache{
 		maxEntries: int64(size),
 		maxBytes:   int64(size) * maxCachedBytes,
-		seed:       maphash.MakeSeed(),
 		table:      make([]atomic.Pointer[verified], n),
-		once:       make([]atomic.Uint64, n),
+		once:       newDoorkeeper(n),
 	}
 }
 
@@ -69,7 +67,7 @@ func newCache(size int) *cache {
 // token, and which nobody but the issuer can choose. The whole of it would take
 // a quarter of a hit's time.
 func (c *cache) hash(raw string) uint64 {
-	return maphash.String(c.seed, raw[max(0, len(raw)-64):])
+	return c.once.hash(raw[max(0, len(raw)-64):])
 }
 
 // chain returns where the chain of a hash begins.
@@ -82,19 +80,24 @@ func (c *cache) chain(hash uint64) *atomic.Pointer[verified] {
 func (c *cache) get(raw string, hash uint64) *verified {
 	for v := c.chain(hash).Load(); v != nil; v = v.next.Load() {
 		if v.hash == hash && v.raw == raw { // by the whole token: a hash decides nothing
-			if !v.seen.Load() { // writing each time would take the cache line from other processors
-				v.seen.Store(true)
-			}
 			return v
 		}
 	}
 	return nil
 }
 
+// markSeen is for a token that is still good: one that was asked for in vain
+// must not pass for busy.
+func (v *verified) markSeen() {
+	if !v.seen.Load() { // writing each time would take the cache line from other processors
+		v.seen.Store(true)
+	}
+}
+
 // put remembers v, which has its hash and must not change from then on.
 func (c *cache) put(v *verified) {
 	n := int64(len(v.raw))
-	if n > c.maxBytes || !c.hasRoom(n) && !c.again(v.hash) {
+	if n > c.maxBytes || !c.hasRoom(n) && c.get(v.raw, v.hash) == nil && !c.once.again(v.hash) {
 		return
 	}
 	v.raw = strings.Clone(v.raw) // the request's may be part of more
@@ -123,13 +126,6 @@ func (c *cache) put(v *verified) {
 
 func (c *cache) hasRoom(n int64) bool {
 	return c.entries.Load() < c.maxEntries && c.bytes.Load()+n <= c.maxBytes
-}
-
-// again reports whether a token of this hash was the last one that was asked
-// about at its place. That another one has the same hash does no harm: it is
-// cached too soon.
-func (c *cache) again(hash uint64) bool {
-	return c.once[hash&uint64(len(c.once)-1)].Swap(hash) == hash
 }
 
 // evict removes the first entry at or after the hand that nobody asked for.
@@ -211,6 +207,7 @@ func (f *family) recall(ctx context.Context, raw string, hash uint64) (*verified
 	tried := 0
 	for _, key := range keys {
 		if sameKey(key, v.key) {
+			v.markSeen()
 			return v, nil
 		}
 		if judged || fits(method, key) == nil {
@@ -220,6 +217,25 @@ func (f *family) recall(ctx context.Context, raw string, hash uint64) (*verified
 		}
 	}
 	return nil, nil
+}
+
+// doorkeeper tells what comes for the first time from what comes again, most of
+// the time. It is safe for concurrent use.
+type doorkeeper struct {
+	seed   maphash.Seed
+	places []atomic.Uint64 // each has the last hash that belongs there; a power of two of them
+}
+
+func newDoorkeeper(places int) doorkeeper {
+	return doorkeeper{maphash.MakeSeed(), make([]atomic.Uint64, places)}
+}
+
+func (d *doorkeeper) hash(s string) uint64 { return maphash.String(d.seed, s) }
+
+// again reports whether a hash was the last one that was asked about at its
+// place. That another text has the same hash does no harm.
+func (d *doorkeeper) again(hash uint64) bool {
+	return d.places[hash&uint64(len(d.places)-1)].Swap(hash) == hash
 }
 
 // sameKey compares keys by value.

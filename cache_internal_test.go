@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -15,13 +16,24 @@ func put(c *cache, raw string) {
 	c.put(&verified{raw: raw, issuer: &issuer{keys: staticKey{}}, cacheLinks: cacheLinks{hash: c.hash(raw)}})
 }
 
-func get(c *cache, raw string) *verified { return c.get(raw, c.hash(raw)) }
+func get(c *cache, raw string) *verified {
+	v := c.get(raw, c.hash(raw))
+	if v != nil {
+		v.markSeen()
+	}
+	return v
+}
 
 // checkCache walks the list both ways.
 func checkCache(t *testing.T, c *cache) {
 	t.Helper()
 	n, bytes := 0, int64(0)
+	seen := map[string]bool{}
 	for e := c.oldest; e != nil; e = e.newer {
+		if seen[e.raw] {
+			t.Fatalf("%q is in it twice", e.raw)
+		}
+		seen[e.raw] = true
 		n, bytes = n+1, bytes+int64(len(e.raw))
 		if !chained(c, e) || e.newer != nil && e.newer.older != e || e.newer == nil && c.newest != e {
 			t.Fatal("the list is broken")
@@ -95,6 +107,61 @@ func TestACacheSparesWhatIsAskedFor(t *testing.T) {
 	if get(c, "twice 99") == nil {
 		t.Error("a full cache does not take a token that comes again")
 	}
+	put(c, "a") // under another key, say
+	put(c, "a")
+	checkCache(t, c)
+}
+
+// The hand goes on from where it was: whoever it spared stays until it has been
+// all the way round.
+func TestTheHandGoesRound(t *testing.T) {
+	c := newCache(4)
+	for _, raw := range []string{"a", "b", "c", "d"} {
+		put(c, raw)
+	}
+	get(c, "a")
+	get(c, "b")
+	for i, gone := range []string{"c", "d", "new 0", "new 1"} {
+		raw := fmt.Sprint("new ", i)
+		put(c, raw)
+		put(c, raw)
+		if c.get(gone, c.hash(gone)) != nil || c.entries.Load() != 4 {
+			t.Fatalf("%q did not go as the %d. of all", gone, i+1)
+		}
+	}
+}
+
+// What a cache keeps is its own: not a part of the request, nor of its
+// neighbours in a chain.
+func TestACacheKeepsNothingElseAlive(t *testing.T) {
+	request := strings.Repeat("x", 100) + "token"
+	c, h := newCache(2), newHeaders()
+	raw := request[100:]
+	put(c, raw)
+	h.put(raw, header{})
+	h.put(raw, header{})
+	if unsafe.StringData(get(c, "token").raw) == unsafe.StringData(raw) {
+		t.Error("a cached token is a part of its request")
+	}
+	for segment := range *h.known.Load() {
+		if unsafe.StringData(segment) == unsafe.StringData(raw) {
+			t.Error("a remembered header is a part of its request")
+		}
+	}
+	end := strings.Repeat("x", 64) // of one hash
+	put(c, "1"+end)
+	first := get(c, "1"+end)
+	c = newCache(2)
+	put(c, "1"+end)
+	put(c, "2"+end)
+	second := get(c, "2"+end)
+	if second.next.Load() == nil {
+		t.Fatal("not in one chain")
+	}
+	c.removeToken("2"+end, c.hash("2"+end))
+	if second.next.Load() != nil || first == nil {
+		t.Error("a removed token keeps its neighbour")
+	}
 }
 
 // When all entries are busy, making room for one must not take a look at all
@@ -121,10 +188,14 @@ func TestAFullCacheOfBusyTokensMakesRoomQuickly(t *testing.T) {
 
 // What is remembered of headers is bounded, whatever issuers write into theirs.
 func TestHeadersAreRememberedWithinBounds(t *testing.T) {
-	var h headers
+	h := newHeaders()
 	most := 0
 	for i := range 10 * maxHeaders {
 		segment := fmt.Sprint("header ", i)
+		h.put(segment, header{keyID: segment})
+		if _, ok := h.get(segment); ok {
+			t.Fatalf("header %d is remembered at once", i)
+		}
 		h.put(segment, header{keyID: segment})
 		if got, ok := h.get(segment); !ok || got.keyID != segment {
 			t.Fatalf("header %d is %v, %v", i, got, ok)
@@ -136,10 +207,11 @@ func TestHeadersAreRememberedWithinBounds(t *testing.T) {
 	}
 	long := strings.Repeat("x", maxHeaderSize+1)
 	h.put(long, header{})
+	h.put(long, header{})
 	if _, ok := h.get(long); ok {
 		t.Error("a long header was remembered")
 	}
-	if _, ok := new(headers).get(""); ok {
+	if _, ok := newHeaders().get(""); ok {
 		t.Error("a header out of nothing")
 	}
 }
@@ -163,6 +235,7 @@ func TestOnlyHeadersOfVerifiedTokensAreRemembered(t *testing.T) {
 			t.Fatalf("error %v", err)
 		}
 	}
+	ask(token[:len(token)-8]+"AAAAAAAA", false)
 	ask(token[:len(token)-8]+"AAAAAAAA", false)
 	if m.family.headers.known.Load() != nil {
 		t.Error("the header of a forged token is remembered")

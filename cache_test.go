@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -339,6 +340,79 @@ func TestAppendingToOneListOfATokenLeavesTheOtherAlone(t *testing.T) {
 			again, _ := jwthttp.TokenFromContext(inner.Context())
 			if token.Scopes[0] != "a" || strings.Join(again.Scopes, " ") != scope {
 				t.Errorf("scopes %q and %q, want %q", token.Scopes, again.Scopes, scope)
+			}
+		}
+	})
+}
+
+// In A inside B inside A, the inner A must not hand out what A's cache has; and
+// the audience of the claims is not that of the Token.
+func TestClaimsFurtherInAreTheRequestsOwnToo(t *testing.T) {
+	for _, size := range []int{0, 10} {
+		checkClaimsFurtherIn(t, size)
+	}
+}
+
+func checkClaimsFurtherIn(t *testing.T, size int) {
+	bubble(t, fmt.Sprint("cache of ", size), func(t *testing.T) {
+		opts := options()
+		opts.CacheSize = size
+		a, b := mustNew[everything](t, opts), mustNew[struct{}](t, opts)
+		h := a.Handler(b.Handler(a.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			c, _ := jwthttp.ClaimsFromContext[everything](r.Context())
+			token, _ := jwthttp.TokenFromContext(r.Context())
+			if c.Map["x"]["y"] != 1 || c.Audience[0] != audienceName || token.Audience[0] != audienceName {
+				t.Errorf("claims %+v of %v", c, token.Audience)
+			}
+			spoilEverything(c)
+			if token, _ = jwthttp.TokenFromContext(r.Context()); token.Audience[0] != audienceName {
+				t.Errorf("audience %q", token.Audience)
+			}
+		}))))
+		for range 3 {
+			w := httptest.NewRecorder()
+			if h.ServeHTTP(w, get(bearer(goodToken(richClaims)))); w.Code != http.StatusOK {
+				t.Fatal(w.Code)
+			}
+		}
+	})
+}
+
+func TestABusyTokenStaysCached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := options()
+		hits := cached(&opts)
+		opts.CacheSize = 2
+		m := mustNew[testClaims](t, opts)
+		busy := get(bearer(goodToken(nil)))
+		checkVerdict(t, m, busy, admitted)
+		_, _ = m.Authenticate(get(bearer(goodToken(map[string]any{"jti": "the cache is full now"}))))
+		for i := range 20 {
+			*hits = 0
+			if _, err := m.Authenticate(busy); err != nil || *hits != 1 {
+				t.Fatalf("pushed out by %d tokens that came twice, %v", i, err)
+			}
+			for range 2 {
+				_, _ = m.Authenticate(get(bearer(goodToken(map[string]any{"jti": fmt.Sprint(i)}))))
+			}
+		}
+	})
+}
+
+func TestEachRefusalIsAnErrorOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := mustNew[testClaims](t, options())
+		for _, request := range []func(*http.Request){nil, bearer(altered(goodToken(nil)))} {
+			ask := func() error {
+				r := get()
+				if request != nil {
+					r = get(request)
+				}
+				_, err := m.Authenticate(r)
+				return err
+			}
+			if a, b := ask(), ask(); a == nil || a == b {
+				t.Errorf("%v twice", a)
 			}
 		}
 	})

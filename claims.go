@@ -136,9 +136,10 @@ func (f *claimField) decode(to reflect.Value, t *Token, values []strictjson.Valu
 }
 
 // structFields appends the fields of a struct that encoding/json decodes into.
-// It returns false unless each takes one member, as everybody would expect. What encoding/json has finer rules for is left to
-// it: names that collide, embedded pointers, types that decode themselves, the
-// option "string", odd characters in a tag.
+// It returns false unless each takes one member, as everybody would expect.
+// What encoding/json has finer rules for is left to it: names that collide,
+// embedded pointers, types that decode themselves, the option "string", odd
+// characters in a tag.
 func structFields(t reflect.Type, fields []claimField, outer []int) ([]claimField, bool) {
 	if t.Kind() != reflect.Struct || decodesItself(t) {
 		return nil, false

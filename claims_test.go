@@ -18,7 +18,7 @@ func checkDecodes[T any](t *testing.T, name string) {
 		"no iat": {"iat": nil}, "nbf": {"nbf": 1}, "fractions": {"nbf": 1.75, "iat": 946684700.25, "exp": 946689999.999999},
 		"escapes": {"sub": json.RawMessage(`"\u00e9\ud83d\ude00"`)}, "own members": richClaims, "role of another case": {"role": nil, "ROLE": "x"},
 		"odd names":         {"Role2": "x", "-": "x", "extra": map[string]any{"iss": "x"}, "registeredclaims": map[string]any{"sub": "x"}},
-		"no subject and id": {"sub": nil, "jti": nil},
+		"no subject and id": {"sub": nil, "jti": nil}, "names of deep ones": {"a4": "a", "c3": "c", "c4": "c2", "d2": "d", "e1": "e", "before": "b", "X": "x", "y": "y", "Z": "z", "F": map[string]any{"list": []string{"l"}}},
 	} {
 		bubble(t, name+", "+payloadName, func(t *testing.T) {
 			payload := claimsJSON(changes)
@@ -50,6 +50,16 @@ type (
 )
 
 func (WithMethod) M() {}
+
+// selfMade has fields, but decodes itself.
+type selfMade struct{ Sub, Role string }
+
+func (s *selfMade) UnmarshalJSON(text []byte) error {
+	var v struct{ Sub string }
+	err := json.Unmarshal(text, &v)
+	s.Role = "role of " + v.Sub
+	return err
+}
 
 func TestClaimsAreWhatEncodingJSONMakesOfThem(t *testing.T) {
 	type plain struct {
@@ -125,6 +135,36 @@ func TestClaimsAreWhatEncodingJSONMakesOfThem(t *testing.T) {
 		Other struct{ Group }
 		jwt.RegisteredClaims
 	}
+	type odd struct {
+		Role string `json:"ro→le"` // which encoding/json ignores
+		Sub  string
+	}
+	type l4 struct {
+		A string `json:"a4"`
+		B string `json:"role"`
+	}
+	type l3 struct {
+		l4
+		C  string `json:"c3"`
+		C2 string `json:"c4"`
+	}
+	type l2 struct {
+		l3
+		D string `json:"d2"`
+	}
+	type l1 struct {
+		Before string `json:"before"`
+		l2
+		E string `json:"e1"`
+		F Group2
+	}
+	type deep struct {
+		l1
+		X, Y, Z string
+	}
+	checkDecodes[odd](t, "a tag that is none")
+	checkDecodes[deep](t, "deep")
+	checkDecodes[selfMade](t, "one that decodes itself")
 	checkDecodes[grouped](t, "grouped")
 	checkDecodes[ambiguous](t, "ambiguous")
 	checkDecodes[colliding](t, "colliding")

@@ -15,7 +15,8 @@ import (
 // without a token. Where Handlers of several families stand inside each other,
 // each T finds the claims of its family, and [TokenFromContext] the innermost
 // token. The claims are the request's own; changing them changes no other
-// request's.
+// request's. Their strings are parts of the token's payload: a strings.Clone of
+// what is kept for long lets the rest go.
 func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 	c, ok := ctx.Value(claimsKey[T]{}).(*claims[T])
 	if !ok {

@@ -67,6 +67,33 @@ func TestChallenges(t *testing.T) {
 	}
 }
 
+// An ErrorHandler may add to a field without touching another one.
+func TestTheFieldsOfARefusalAreApart(t *testing.T) {
+	opts := options()
+	opts.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) {
+		for _, name := range []string{"Cache-Control", "Www-Authenticate"} {
+			w.Header().Add(name, "more")
+		}
+	}
+	h := serve(mustNew[testClaims](t, opts), get()).Header()
+	if got := h["Www-Authenticate"]; len(got) != 2 || !strings.HasPrefix(got[0], "Bearer ") {
+		t.Errorf("header %v", h)
+	}
+}
+
+// What is wrong with a token's JSON is for logs.
+func TestAMalformedTokenSaysWhatIsWrong(t *testing.T) {
+	for _, tt := range []struct{ header, payload, want string }{
+		{goodHeader, `{"a":1,"a":2}`, "payload: duplicate"},
+		{`{"alg":"HS256","ALG":"none"}`, `{}`, "header: member name differs"},
+	} {
+		_, err := mustNew[testClaims](t, options()).Authenticate(get(bearer(signHS256(tt.header, tt.payload))))
+		if !errors.Is(err, jwt.ErrTokenMalformed) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("error %v, want %s", err, tt.want)
+		}
+	}
+}
+
 // changing is a rule that changes the refusal of another Middleware.
 func changing(change func(*jwthttp.Error)) func(*http.Request) error {
 	return func(r *http.Request) error { return changed(r, change) }

@@ -111,7 +111,6 @@ type kinds struct {
 	T      time.Time         `json:"t"`
 	Upper  upper             `json:"upper"`
 	Skip   string            `json:"-"`
-	Dash   string            `json:"-,"`
 }
 
 // upper decodes itself.

@@ -291,7 +291,7 @@ func (f *family) authenticate(r *http.Request) (*http.Request, *authentication, 
 // decodes claims that cannot be copied; what decodes them may have changed its
 // mind since they were cached.
 func (f *family) checkClaims(a *authentication, v *verified) (err error) {
-	if v.shared && f.claims.decodeAgain {
+	if a.cached && f.claims.decodeAgain {
 		if a.claims, err = f.claims.decodeWhole(v.token.payload()); err != nil {
 			return err
 		}
@@ -362,8 +362,6 @@ func (m *Middleware) setChallenge(e *Error) {
 		return // it is complete, or has none
 	}
 	switch {
-	case e.Reason == ReasonMissing && e.Status == http.StatusUnauthorized:
-		e.challenge = m.missing.challenge
 	case e.Reason == ReasonScope && e.Scopes == nil:
 		e.Scopes = slices.Clone(m.needed)
 		e.challenge = m.scopeChallenge

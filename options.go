@@ -177,7 +177,7 @@ type family struct {
 	observer          func(*http.Request, Event)
 	challenges        []string // of the refusals that are alike for all requests, by answer.index
 
-	headers headers         // of tokens verified before
+	headers *headers        // of tokens verified before
 	cache   *cache          // or nil
 	nobody  *authentication // of requests without a verified token
 
@@ -235,6 +235,7 @@ func newFamily(o Options) (*family, error) {
 	}
 	f.setDefaults()
 	f.nobody = &authentication{family: f}
+	f.headers = newHeaders()
 	f.cache = newCache(o.CacheSize)
 	return f, nil
 }

@@ -36,22 +36,74 @@ func (f *family) checkRevoked(ctx context.Context, t *Token) (unchecked bool, e 
 
 // askRevoked calls the hook within its deadline, and makes a panic an error.
 func (f *family) askRevoked(ctx context.Context, t *Token) (revoked bool, err error) {
-	deadline := time.Now().Add(f.revocationTimeout)
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
+	hook := &hookContext{Context: ctx, deadline: time.Now().Add(f.revocationTimeout)}
+	defer hook.release()
 	defer func() {
 		if p := recover(); p != nil {
 			revoked, err = false, fmt.Errorf("revocation check panicked: %v", p)
 		}
 	}()
-	revoked, err = f.revoked(ctx, t.clone())
+	revoked, err = f.revoked(hook, t.clone())
 	if err == nil {
-		err = ctx.Err()
-	}
-	if err == nil && !time.Now().Before(deadline) {
-		err = context.DeadlineExceeded // its timer is only about to fire
+		err = hook.Err()
 	}
 	return revoked, err
+}
+
+// hookContext is the request's context with the hook's deadline. A hook that
+// looks into memory never asks for Done, and a timer that nobody waits for costs
+// more than its look-up: so it is set when somebody does.
+type hookContext struct {
+	context.Context // the request's
+	deadline        time.Time
+
+	mu     sync.Mutex
+	timed  context.Context // with the timer; nil: nobody asked yet
+	cancel context.CancelFunc
+}
+
+// Deadline returns the earlier of the request's deadline and the hook's.
+func (c *hookContext) Deadline() (time.Time, bool) {
+	if d, ok := c.Context.Deadline(); ok && d.Before(c.deadline) {
+		return d, true
+	}
+	return c.deadline, true
+}
+
+// Done sets the timer.
+func (c *hookContext) Done() <-chan struct{} { return c.withTimer().Done() }
+
+// Err looks at the clock, so it does not wait for a timer that is about to fire.
+func (c *hookContext) Err() error {
+	if err := c.Context.Err(); err != nil || time.Now().Before(c.deadline) && !c.hasTimer() {
+		return err
+	}
+	return c.withTimer().Err()
+}
+
+func (c *hookContext) hasTimer() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.timed != nil
+}
+
+func (c *hookContext) withTimer() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timed == nil {
+		c.timed, c.cancel = context.WithDeadline(c.Context, c.deadline)
+	}
+	return c.timed
+}
+
+// release ends c after the hook has answered.
+func (c *hookContext) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timed == nil { // for a hook that kept c
+		c.timed, c.cancel = context.WithCancel(c.Context)
+	}
+	c.cancel()
 }
 
 // Revocation names tokens to refuse. It has exactly one of ID, Fingerprint,

@@ -101,6 +101,78 @@ func TestTheHookRunsOnlyForVerifiedTokensAndHasADeadline(t *testing.T) {
 	})
 }
 
+// The hook's context is set a timer only when somebody asks for Done; it must not
+// show otherwise.
+func TestTheContextOfTheHook(t *testing.T) {
+	ask := func(t *testing.T, request context.Context, hook func(context.Context)) {
+		t.Helper()
+		opts := options()
+		opts.CacheSize = 0
+		opts.Revoked = func(ctx context.Context, _ *jwthttp.Token) (bool, error) {
+			hook(ctx)
+			return false, nil
+		}
+		_, _ = mustNew[testClaims](t, opts).Authenticate(get(bearer(goodToken(nil))).WithContext(request))
+	}
+	type key struct{}
+	bubble(t, "it has the request's values and the earlier deadline", func(t *testing.T) {
+		request, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, "x"), time.Millisecond)
+		defer cancel()
+		ask(t, request, func(ctx context.Context) {
+			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) != time.Millisecond || ctx.Value(key{}) != "x" {
+				t.Errorf("deadline in %v, %v; value %v", time.Until(deadline), ok, ctx.Value(key{}))
+			}
+		})
+	})
+	bubble(t, "it ends at the deadline, for derived contexts too", func(t *testing.T) {
+		ask(t, t.Context(), func(ctx context.Context) {
+			derived, cancel := context.WithCancel(ctx)
+			defer cancel()
+			start := time.Now()
+			<-derived.Done()
+			if took := time.Since(start); took != time.Second || ctx.Err() != context.DeadlineExceeded || derived.Err() != context.DeadlineExceeded {
+				t.Errorf("after %v: %v, %v", took, ctx.Err(), derived.Err())
+			}
+		})
+	})
+	bubble(t, "it has ended when Err says so", func(t *testing.T) {
+		ask(t, t.Context(), func(ctx context.Context) {
+			if err := ctx.Err(); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Second)
+			if ctx.Err() != context.DeadlineExceeded {
+				t.Error(ctx.Err())
+			}
+			<-ctx.Done()
+		})
+	})
+	bubble(t, "it ends with the request", func(t *testing.T) {
+		request, hangUp := context.WithCancel(t.Context())
+		ask(t, request, func(ctx context.Context) {
+			hangUp()
+			<-ctx.Done()
+			if ctx.Err() != context.Canceled {
+				t.Error(ctx.Err())
+			}
+		})
+	})
+	for _, early := range []bool{false, true} {
+		bubble(t, fmt.Sprint("it ends with the hook's answer, asked for Done before: ", early), func(t *testing.T) {
+			var kept context.Context
+			ask(t, t.Context(), func(ctx context.Context) {
+				if kept = ctx; early {
+					_ = ctx.Done()
+				}
+			})
+			<-kept.Done()
+			if kept.Err() != context.Canceled || time.Now().Unix() != bubbleStart {
+				t.Errorf("%v at %v", kept.Err(), time.Now())
+			}
+		})
+	}
+}
+
 // Hanging up makes the hook fail, and must not make FailOpen admit.
 func TestAClientThatHangsUpGainsNothingFromFailOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -59,11 +59,14 @@ var (
 type header struct{ algorithm, keyID, typ string }
 
 // headers remembers the headers of tokens that were verified, decoded, by their
-// base64url text: an issuer uses very few. Its zero value is empty.
+// base64url text: an issuer uses very few.
 type headers struct {
+	once  doorkeeper // for the issuer whose headers differ from token to token
 	mu    sync.Mutex // held to replace known, which never changes
 	known atomic.Pointer[map[string]header]
 }
+
+func newHeaders() *headers { return &headers{once: newDoorkeeper(2 * maxHeaders)} }
 
 // Bounds on what is remembered. Beyond them it starts anew: all that is lost is
 // the time for decoding a header again.
@@ -81,10 +84,10 @@ func (h *headers) get(segment string) (header, bool) {
 	return found, ok
 }
 
-// put remembers a header whose token was verified; any other would let a
-// stranger choose what is remembered.
+// put remembers a header that comes for the second time. Its token must be
+// verified: any other would let a stranger choose what is remembered.
 func (h *headers) put(segment string, decoded header) {
-	if len(segment) > maxHeaderSize {
+	if len(segment) > maxHeaderSize || !h.once.again(h.once.hash(segment)) {
 		return
 	}
 	h.mu.Lock()
@@ -97,8 +100,8 @@ func (h *headers) put(segment string, decoded header) {
 	h.known.Store(&next)
 }
 
-// verified is what is known of a token whose signature held. It never changes:
-// requests get copies.
+// verified is what is known of a token whose signature held. It does not change
+// once a cache has it: requests get copies.
 type verified struct {
 	token  roomyToken
 	raw    string // Token.Raw
@@ -174,7 +177,7 @@ func (f *family) verify(ctx context.Context, c Credential) (v *verified, cached 
 
 // judge makes the judgements that need no key.
 func (f *family) judge(t *jws, c Credential, values []strictjson.Value) *Error {
-	if err := t.split(c.Token, &f.headers); err != nil {
+	if err := t.split(c.Token, f.headers); err != nil {
 		// In a header field, what is no token68 breaks the field's own syntax.
 		if c.Source == SourceHeader && !isToken68(c.Token) {
 			return refuseCredential(errCredential)
@@ -252,7 +255,7 @@ func decodeSegment(segment string) (string, bool) {
 func readHeader(text string) (h header, err error) {
 	var values [7]strictjson.Value
 	if err := strictjson.Parse(text, headerNames, values[:]); err != nil {
-		return h, &cause{text: "header", is: []error{jwt.ErrTokenMalformed, err}}
+		return h, &cause{text: "header: " + err.Error(), is: []error{jwt.ErrTokenMalformed}}
 	}
 	// RFC 7515 §4.1.11: an extension that is not understood must be refused.
 	// None is understood here, and "b64", "enc" and "zip" would change what
@@ -292,7 +295,7 @@ func optionalString(v strictjson.Value) (string, bool) {
 // an error, null included: RFC 7519 §4.1 gives none of them a null.
 func (t *jws) readPayload(names *strictjson.Names, values []strictjson.Value) error {
 	if err := strictjson.Parse(t.payload, names, values); err != nil {
-		return &cause{text: "payload", is: []error{jwt.ErrTokenMalformed, err}}
+		return &cause{text: "payload: " + err.Error(), is: []error{jwt.ErrTokenMalformed}}
 	}
 	token := &t.token
 	var azp string

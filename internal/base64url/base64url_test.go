@@ -34,10 +34,10 @@ func TestDecode(t *testing.T) {
 		check(t, text)
 	}
 	for c := range 256 { // each byte at each place
-		for i := range 4 {
-			for _, text := range []string{"AAAA", "AAAAAA", "AAAAAAA"} {
+		for _, text := range []string{"AAAA", "AAAAAA", "AAAAAAA", "AAAAAAAAAAAAAAAA"} {
+			for i := range text {
 				b := []byte(text)
-				b[len(b)-1-i] = byte(c)
+				b[i] = byte(c)
 				check(t, string(b))
 			}
 		}
