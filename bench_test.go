@@ -1,13 +1,16 @@
 package jwthttp_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -137,3 +140,53 @@ type discard struct {
 func (d *discard) Header() http.Header         { return d.h }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(status int)      { d.status = status }
+
+// BenchmarkRevocation shows what the hook adds to an admitted request whose
+// signature a cache spares: without a hook, with one that does nothing, and with
+// a RevocationList of so many entries of one kind, and of all kinds, none of
+// which is the token's.
+func BenchmarkRevocation(b *testing.B) {
+	until := time.Now().Add(-time.Hour)
+	of := map[string]func(i int) jwthttp.Revocation{
+		"ID": func(i int) jwthttp.Revocation { return jwthttp.Revocation{Issuer: issuerName, ID: strconv.Itoa(i)} },
+		"subject": func(i int) jwthttp.Revocation {
+			return jwthttp.Revocation{Issuer: issuerName, Subject: strconv.Itoa(i), IssuedUntil: until}
+		},
+		"session": func(i int) jwthttp.Revocation {
+			return jwthttp.Revocation{Issuer: issuerName, SessionID: strconv.Itoa(i), IssuedUntil: until}
+		},
+		"client": func(i int) jwthttp.Revocation {
+			return jwthttp.Revocation{Issuer: issuerName, ClientID: strconv.Itoa(i), IssuedUntil: until}
+		},
+	}
+	token := goodToken(map[string]any{"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "sid": "session-4711", "client_id": "app-4711"})
+	run := func(name string, revoked jwthttp.RevokedFunc) {
+		opts := options()
+		opts.Revoked = revoked
+		m := mustNew[struct{}](b, opts)
+		b.Run(name, func(b *testing.B) {
+			r := get(bearer(token))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := m.Authenticate(r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	run("no hook", nil)
+	run("a hook that does nothing", func(context.Context, *jwthttp.Token) (bool, error) { return false, nil })
+	for _, n := range []int{0, 1e4, 1e6} {
+		for _, kinds := range [][]string{{"ID"}, {"ID", "subject"}, {"ID", "subject", "session", "client"}} {
+			var list jwthttp.RevocationList
+			for _, kind := range kinds {
+				for i := range n / len(kinds) {
+					if err := list.Add(of[kind](i)); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			run(fmt.Sprintf("%d entries of %d kinds", n, len(kinds)), list.Revoked)
+		}
+	}
+}

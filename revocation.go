@@ -57,9 +57,10 @@ type hookContext struct {
 	context.Context // the request's
 	deadline        time.Time
 
-	mu     sync.Mutex
-	timed  context.Context // with the timer; nil: nobody asked yet
-	cancel context.CancelFunc
+	mu       sync.Mutex
+	timed    context.Context // with the timer; nil: nobody asked yet
+	cancel   context.CancelFunc
+	answered bool // the hook has
 }
 
 // Deadline returns the earlier of the request's deadline and the hook's.
@@ -75,16 +76,13 @@ func (c *hookContext) Done() <-chan struct{} { return c.withTimer().Done() }
 
 // Err looks at the clock, so it does not wait for a timer that is about to fire.
 func (c *hookContext) Err() error {
-	if err := c.Context.Err(); err != nil || time.Now().Before(c.deadline) && !c.hasTimer() {
+	c.mu.Lock()
+	quiet := c.timed == nil && !c.answered
+	c.mu.Unlock()
+	if err := c.Context.Err(); err != nil || quiet && time.Now().Before(c.deadline) {
 		return err
 	}
 	return c.withTimer().Err()
-}
-
-func (c *hookContext) hasTimer() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.timed != nil
 }
 
 func (c *hookContext) withTimer() context.Context {
@@ -92,6 +90,9 @@ func (c *hookContext) withTimer() context.Context {
 	defer c.mu.Unlock()
 	if c.timed == nil {
 		c.timed, c.cancel = context.WithDeadline(c.Context, c.deadline)
+		if c.answered {
+			c.cancel()
+		}
 	}
 	return c.timed
 }
@@ -100,10 +101,10 @@ func (c *hookContext) withTimer() context.Context {
 func (c *hookContext) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.timed == nil { // for a hook that kept c
-		c.timed, c.cancel = context.WithCancel(c.Context)
+	c.answered = true
+	if c.cancel != nil {
+		c.cancel()
 	}
-	c.cancel()
 }
 
 // Revocation names tokens to refuse. It has exactly one of ID, Fingerprint,

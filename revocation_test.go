@@ -165,6 +165,9 @@ func TestTheContextOfTheHook(t *testing.T) {
 					_ = ctx.Done()
 				}
 			})
+			if kept.Err() != context.Canceled {
+				t.Error(kept.Err())
+			}
 			<-kept.Done()
 			if kept.Err() != context.Canceled || time.Now().Unix() != bubbleStart {
 				t.Errorf("%v at %v", kept.Err(), time.Now())

@@ -1,0 +1,247 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwthttptest"
+)
+
+// FaultTest is a store with several followers, and how to hurt it.
+type FaultTest struct {
+	// Proxies are the ways of the instances to the server, one each.
+	Proxies []*Proxy
+	// Open opens instance i, which goes through Proxies[i].
+	Open func(ctx context.Context, i int, maxStale time.Duration) (jwthttptest.RevocationStore, error)
+	// Kill ends the server with SIGKILL. Restart starts it on its data, and
+	// returns when it takes connections.
+	Kill, Restart func()
+	// Faults is how many there are to be, every eighth of them a Kill.
+	Faults int
+	// Recovery is how long after a fault every instance has heard of the store again.
+	Recovery time.Duration
+}
+
+const (
+	maxStale = 5 * time.Second
+	issuer   = "https://login.example.com/"
+)
+
+// faultRun is a FaultTest while it runs.
+type faultRun struct {
+	FaultTest
+	t      *testing.T
+	rnd    *rand.Rand
+	stores []jwthttptest.RevocationStore
+
+	mu      sync.Mutex
+	acked   map[string]bool // by "jti": revoked last, or removed last
+	unknown map[string]bool // a call about it failed, and may have been carried out, even later
+
+	asked, wronglyRefused, unready atomic.Int64
+	slowest                        time.Duration
+}
+
+// RunFaults writes and asks through all instances while it kills the server and
+// cuts, delays and silences connections, at random moments. Afterwards
+// everything acknowledged must be in force on every instance, nothing refused
+// may be half there, no valid token may have been refused by a copy that was
+// fresh enough, and no goroutine may be left. STORETEST_SEED repeats a run's
+// choices.
+func RunFaults(t *testing.T, f FaultTest) {
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("STORETEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("STORETEST_SEED=%d", seed)
+	goroutines := runtime.NumGoroutine()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r := &faultRun{FaultTest: f, t: t, rnd: rand.New(rand.NewPCG(seed, 1)), acked: map[string]bool{}, unknown: map[string]bool{}}
+	for i := range f.Proxies {
+		s, err := f.Open(ctx, i, maxStale)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.stores = append(r.stores, s)
+	}
+	start := time.Now()
+	kinds := r.torment(ctx, seed)
+	r.check("the instances", r.stores)
+	f.Kill() // what was acknowledged is on the disk
+	f.Restart()
+	later, err := f.Open(ctx, 0, maxStale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.check("a new instance", append([]jwthttptest.RevocationStore{later}, r.stores...))
+	cancel()
+	for _, s := range append(r.stores, later) {
+		s.Wait()
+	}
+	r.checkGoroutines(goroutines)
+	t.Logf("%d faults %v in %v; %d changes acknowledged, %d failed, all in force or wholly absent; %d questions, %d answered 503 while stale, %d wrongly; slowest recovery %v",
+		f.Faults, kinds, time.Since(start).Round(time.Millisecond), len(r.acked), len(r.unknown), r.asked.Load(), r.unready.Load(), r.wronglyRefused.Load(), r.slowest.Round(time.Millisecond))
+}
+
+// torment runs the load and the faults.
+func (r *faultRun) torment(ctx context.Context, seed uint64) map[string]int {
+	ctx, cancel := context.WithCancel(ctx)
+	var load sync.WaitGroup
+	for i := range r.stores {
+		load.Go(func() { r.write(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)+2))) })
+		load.Go(func() { r.ask(ctx, i) })
+	}
+	kinds := map[string]int{}
+	for n := range r.Faults {
+		kinds[r.fault(n)]++
+		if n%10 == 9 || n == r.Faults-1 {
+			r.awaitFresh()
+		}
+		r.pause(20 * time.Millisecond)
+	}
+	cancel()
+	load.Wait()
+	r.awaitFresh()
+	return kinds
+}
+
+func (r *faultRun) pause(most time.Duration) { <-time.After(time.Duration(r.rnd.Int64N(int64(most)))) }
+
+// fault does one thing, waits, and undoes it.
+func (r *faultRun) fault(n int) string {
+	if n%8 == 7 {
+		r.Kill()
+		r.pause(100 * time.Millisecond)
+		r.Restart()
+		return "kill"
+	}
+	p := r.Proxies[r.rnd.IntN(len(r.Proxies))]
+	defer p.Heal()
+	defer r.pause(150 * time.Millisecond)
+	switch r.rnd.IntN(3) {
+	case 0:
+		p.Cut()
+		return "cut"
+	case 1:
+		p.Delay(time.Duration(r.rnd.IntN(40)) * time.Millisecond)
+		return "delay"
+	}
+	p.HalfOpen()
+	return "half open"
+}
+
+// awaitFresh waits until every instance has heard what the store had after now.
+func (r *faultRun) awaitFresh() {
+	r.t.Helper()
+	healed := time.Now()
+	for _, s := range r.stores {
+		for s.Staleness() > time.Since(healed) {
+			if time.Since(healed) > r.Recovery {
+				r.t.Fatalf("not recovered %v after the last fault: %v", r.Recovery, s.Ready(context.Background()))
+			}
+			<-time.After(time.Millisecond)
+		}
+	}
+	r.slowest = max(r.slowest, time.Since(healed))
+}
+
+// write revokes tokens, and takes some back.
+func (r *faultRun) write(ctx context.Context, i int, rnd *rand.Rand) {
+	for n := 0; ctx.Err() == nil; n++ {
+		id := fmt.Sprintf("%d-%d", i, n)
+		remove := n > 0 && rnd.IntN(5) == 0
+		if remove {
+			id = fmt.Sprintf("%d-%d", i, rnd.IntN(n))
+		}
+		call, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		revocation := jwthttp.Revocation{Issuer: issuer, ID: id, Expires: time.Now().Add(time.Hour)}
+		var err error
+		if remove {
+			err = r.stores[i].Remove(call, revocation)
+		} else {
+			err = r.stores[i].Revoke(call, revocation)
+		}
+		cancel()
+		r.mu.Lock()
+		if err != nil {
+			r.unknown[id] = true
+		} else {
+			r.acked[id] = !remove
+		}
+		r.mu.Unlock()
+		if revoked, err2 := r.stores[i].Revoked(ctx, token(id)); err == nil && revoked == remove && err2 == nil {
+			r.t.Errorf("%s: acknowledged, and not in force where it was made", id)
+		}
+		<-time.After(time.Duration(rnd.IntN(2000)) * time.Microsecond)
+	}
+}
+
+// ask asks about a token that nobody revokes.
+func (r *faultRun) ask(ctx context.Context, i int) {
+	s := r.stores[i]
+	for ctx.Err() == nil {
+		before, start := s.Staleness(), time.Now()
+		revoked, err := s.Revoked(ctx, token("valid"))
+		r.asked.Add(1)
+		switch {
+		case revoked, err != nil && before+time.Since(start) < maxStale:
+			r.wronglyRefused.Add(1)
+			r.t.Errorf("a valid token: %v, %v, with a copy %v old", revoked, err, before)
+		case err != nil:
+			r.unready.Add(1)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+func token(id string) *jwthttp.Token {
+	return &jwthttp.Token{Issuer: issuer, ID: id, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+}
+
+// check compares the instances with what was acknowledged, and with each other.
+func (r *faultRun) check(name string, stores []jwthttptest.RevocationStore) {
+	r.t.Helper()
+	ids := maps.Clone(r.acked)
+	maps.Copy(ids, r.unknown)
+	for id := range ids {
+		first, err := stores[0].Revoked(context.Background(), token(id))
+		if err != nil {
+			r.t.Fatalf("%s: %v", name, err)
+		}
+		if want := r.acked[id]; !r.unknown[id] && first != want {
+			r.t.Errorf("%s: %s is revoked: %v, acknowledged was %v", name, id, first, want)
+		}
+		for i, s := range stores[1:] {
+			if other, err := s.Revoked(context.Background(), token(id)); err != nil || other != first {
+				r.t.Errorf("%s: %s is revoked: %v; on instance %d: %v, %v", name, id, first, i, other, err)
+			}
+		}
+	}
+}
+
+func (r *faultRun) checkGoroutines(before int) {
+	r.t.Helper()
+	start := time.Now()
+	for runtime.NumGoroutine() > before {
+		if time.Since(start) > 5*time.Second {
+			stacks := make([]byte, 1<<16)
+			r.t.Errorf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
