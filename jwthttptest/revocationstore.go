@@ -401,7 +401,8 @@ func (s *storeTest) writers() {
 // have all that was acknowledged before, and what comes after.
 func (s *storeTest) overlap() {
 	writer := s.open()
-	stop := make(chan struct{})
+	writes, stop := context.WithCancel(s.ctx)
+	defer stop()
 	acknowledged := make(chan int, 1)
 	acknowledged <- -1
 	token := func(n int) *jwthttp.Token {
@@ -409,12 +410,7 @@ func (s *storeTest) overlap() {
 	}
 	var writing sync.WaitGroup
 	writing.Go(func() {
-		for n := 0; ; n++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for n := 0; writes.Err() == nil; n++ {
 			if err := writer.Revoke(s.ctx, jwthttp.Revocation{Issuer: storeIssuer, ID: token(n).ID}); err != nil {
 				s.Error(err)
 				return
@@ -440,7 +436,7 @@ func (s *storeTest) overlap() {
 		}
 		s.want(store, token(1<<30), false)
 	}
-	close(stop)
+	stop()
 	writing.Wait()
 	n := <-acknowledged
 	if n < 1 {

@@ -1,0 +1,141 @@
+package redisrevocation_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/redisrevocation"
+)
+
+// fill revokes n tokens by several writers at once.
+func fill(b *testing.B, s *opened, n int) {
+	b.Helper()
+	var writers sync.WaitGroup
+	const at = 64
+	for w := range at {
+		writers.Go(func() {
+			for i := w; i < n; i += at {
+				if err := s.Revoke(context.Background(), byID(fmt.Sprint("id-", i))); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+}
+
+// BenchmarkLoad is how long Open takes with so many entries, and what they take
+// in the memory of the program and of Redis.
+func BenchmarkLoad(b *testing.B) {
+	for _, n := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			srv := newServer(b, "--appendonly", "no")
+			fill(b, mustOpen(b, srv.addr, redisrevocation.Options{}), n)
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			var last *opened
+			for b.Loop() {
+				last = mustOpen(b, srv.addr, redisrevocation.Options{})
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			if last.Len() != n {
+				b.Fatalf("%d entries", last.Len())
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/load")
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(b.N)/float64(n), "B/entry")
+			b.ReportMetric(float64(srv.client().MemoryUsage(context.Background(), "{jwthttp}:entries", 0).Val()+
+				srv.client().MemoryUsage(context.Background(), "{jwthttp}:expiry", 0).Val())/float64(n), "redisB/entry")
+		})
+	}
+}
+
+// BenchmarkPropagation is from the call of Revoke on one instance until the last
+// of nine others refuses the token.
+func BenchmarkPropagation(b *testing.B) {
+	for _, fsync := range []string{"everysec", "always"} {
+		b.Run(fsync, func(b *testing.B) {
+			srv := newServer(b, "--appendfsync", fsync)
+			instances := make([]*opened, 10)
+			for i := range instances {
+				instances[i] = mustOpen(b, srv.addr, redisrevocation.Options{})
+			}
+			var took, done []time.Duration
+			for n := 0; b.Loop(); n++ {
+				id := fmt.Sprint("id-", n)
+				start := time.Now()
+				instances[0].revoke(id)
+				done = append(done, time.Since(start))
+				for _, s := range instances[1:] {
+					for s.says(id) != "revoked" {
+						runtime.Gosched()
+					}
+				}
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			slices.Sort(done)
+			b.ReportMetric(ms(took[len(took)/2]), "median-ms")
+			b.ReportMetric(ms(took[len(took)*99/100]), "p99-ms")
+			b.ReportMetric(ms(took[len(took)-1]), "worst-ms")
+			b.ReportMetric(ms(done[len(done)/2]), "acknowledged-ms")
+		})
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// BenchmarkLookup asks about a token that is not revoked: in memory with so many
+// entries, and in Redis with as many, one EXISTS for each kind of revocation in one
+// round trip, or for the "jti" only.
+func BenchmarkLookup(b *testing.B) {
+	token := &jwthttp.Token{Issuer: issuer, ID: "not revoked", Subject: "alice", SessionID: "s", ClientID: "c", IssuedAt: time.Now()}
+	ctx := context.Background()
+	for _, n := range []int{0, 10_000, 1_000_000} {
+		srv := newServer(b, "--appendonly", "no")
+		s := mustOpen(b, srv.addr, redisrevocation.Options{})
+		fill(b, s, n)
+		b.Run(fmt.Sprintf("memory/%d", n), func(b *testing.B) {
+			for b.Loop() {
+				if revoked, err := s.Revoked(ctx, token); revoked || err != nil {
+					b.Fatal(revoked, err)
+				}
+			}
+		})
+		client := srv.client()
+		pipe := client.Pipeline()
+		for i := range n {
+			pipe.Set(ctx, fmt.Sprintf("revoked:%s:id-%d", issuer, i), 1, time.Hour)
+			if pipe.Len() == 1000 || i == n-1 {
+				if _, err := pipe.Exec(ctx); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		b.Run(fmt.Sprintf("EXISTS/%d", n), func(b *testing.B) { exists(b, client, token.ID) })
+		b.Run(fmt.Sprintf("EXISTS_of_four/%d", n), func(b *testing.B) {
+			exists(b, client, token.ID, token.Subject, token.SessionID, token.ClientID)
+		})
+	}
+}
+
+func exists(b *testing.B, client *redis.Client, names ...string) {
+	for b.Loop() {
+		keys := make([]string, len(names))
+		for i, name := range names {
+			keys[i] = "revoked:" + issuer + ":" + name
+		}
+		if n, err := client.Exists(context.Background(), keys...).Result(); n != 0 || err != nil {
+			b.Fatal(n, err)
+		}
+	}
+}

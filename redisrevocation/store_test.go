@@ -1,0 +1,597 @@
+package redisrevocation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/storetest"
+	"github.com/seed450a7203/jwthttp/jwthttptest"
+	"github.com/seed450a7203/jwthttp/redisrevocation"
+)
+
+// instance is a Store with a client of its own, which ends with it.
+type instance struct {
+	*redisrevocation.Store
+	client *redis.Client
+	end    context.CancelFunc
+}
+
+func open(ctx context.Context, addr string, opts redisrevocation.Options, change ...func(*redis.Options)) (*instance, error) {
+	options := &redis.Options{Addr: addr}
+	for _, f := range change {
+		f(options)
+	}
+	client := redis.NewClient(options)
+	ctx, cancel := context.WithCancel(ctx)
+	store, err := redisrevocation.Open(ctx, client, opts)
+	if err != nil {
+		cancel()
+		_ = client.Close()
+		return nil, err
+	}
+	return &instance{store, client, cancel}, nil
+}
+
+func (i *instance) Wait() {
+	i.Store.Wait()
+	i.end()
+	_ = i.client.Close()
+}
+
+func TestConformance(t *testing.T) {
+	srv := newServer(t)
+	var prefixes atomic.Int64
+	jwthttptest.TestRevocationStore(t, func(t *testing.T) jwthttptest.RevocationBackend {
+		proxy := storetest.NewProxy(t, srv.addr)
+		prefix := fmt.Sprint("test", prefixes.Add(1))
+		return jwthttptest.RevocationBackend{
+			Open: func(ctx context.Context, maxStale time.Duration) (jwthttptest.RevocationStore, error) {
+				s, err := open(ctx, proxy.Addr(), redisrevocation.Options{Prefix: prefix, MaxStale: maxStale})
+				if err != nil {
+					return nil, err // a nil *instance would not be a nil store
+				}
+				return s, nil
+			},
+			Stop:  proxy.Cut,
+			Start: proxy.Heal,
+			Delay: time.Second,
+		}
+	})
+}
+
+// opened is an instance that ends with the test, and what it told OnError.
+type opened struct {
+	*instance
+	t    testing.TB
+	mu   sync.Mutex
+	told []string
+}
+
+func mustOpen(t testing.TB, addr string, opts redisrevocation.Options, change ...func(*redis.Options)) *opened {
+	t.Helper()
+	o := &opened{t: t}
+	opts.OnError = func(err error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.told = append(o.told, err.Error())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var err error
+	if o.instance, err = open(ctx, addr, opts, change...); err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		o.Wait()
+	})
+	return o
+}
+
+// heard reports whether OnError was told something with this text.
+func (o *opened) heard(text string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(o.told, func(s string) bool { return strings.Contains(s, text) })
+}
+
+const issuer = "https://login.example.com/"
+
+func byID(id string) jwthttp.Revocation {
+	return jwthttp.Revocation{Issuer: issuer, ID: id, Expires: time.Now().Add(time.Hour)}
+}
+
+func (o *opened) revoke(ids ...string) {
+	o.t.Helper()
+	for _, id := range ids {
+		if err := o.Revoke(context.Background(), byID(id)); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+}
+
+func (o *opened) remove(id string) {
+	o.t.Helper()
+	if err := o.Remove(context.Background(), byID(id)); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// says is what o says of a token: revoked, or not; or an error.
+func (o *opened) says(id string) string {
+	revoked, err := o.Revoked(context.Background(), &jwthttp.Token{Issuer: issuer, ID: id})
+	switch {
+	case err != nil:
+		return "error"
+	case revoked:
+		return "revoked"
+	}
+	return "valid"
+}
+
+// want checks what o says now of each token.
+func (o *opened) want(says string, ids ...string) {
+	o.t.Helper()
+	for _, id := range ids {
+		if got := o.says(id); got != says {
+			o.t.Errorf("%s is %s, want %s", id, got, says)
+		}
+	}
+}
+
+// soon waits until o says so of a token.
+func (o *opened) soon(says, id string) {
+	o.t.Helper()
+	eventually(o.t, id+" "+says, 10*time.Second, func() bool { return o.says(id) == says })
+}
+
+func ids(from, to int) (list []string) {
+	for n := from; n < to; n++ {
+		list = append(list, fmt.Sprint("id-", n))
+	}
+	return list
+}
+
+func TestOptionsAreRefusedAllAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := redisrevocation.Open(context.Background(), nil, redisrevocation.Options{
+		Prefix: "a{b}", MaxStale: time.Millisecond, Replicas: -1, ReplicasTimeout: time.Hour, LogLength: -1,
+	})
+	if err == nil {
+		t.Fatal("opened")
+	}
+	for _, name := range []string{"Prefix: \"a{b}\"", "MaxStale: 1ms", "Replicas: -1", "ReplicasTimeout: 1h", "LogLength: -1", "client: <nil>"} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%q does not name %s", err, name)
+		}
+	}
+	var none *redis.Client
+	ring := closing(t, redis.NewRing(&redis.RingOptions{}))
+	small := closing(t, redis.NewClient(&redis.Options{PoolSize: 1}))
+	for _, client := range []redis.UniversalClient{none, ring, small} {
+		if _, err := redisrevocation.Open(context.Background(), client, redisrevocation.Options{}); err == nil || !strings.Contains(err.Error(), "client") {
+			t.Errorf("%T: %v", client, err)
+		}
+	}
+}
+
+// A Lua number has 53 bits and a sorted set's score too: neither may touch a time.
+func TestTimesAreKeptToTheNanosecond(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	a := mustOpen(t, srv.addr, redisrevocation.Options{})
+	until := time.Unix(1700000000, 123456789)
+	r := jwthttp.Revocation{Issuer: issuer, Subject: "alice", IssuedUntil: until, Expires: time.Now().Add(time.Hour)}
+	for _, change := range []time.Duration{0, 1, -1} {
+		r.IssuedUntil = until.Add(change)
+		if err := a.Revoke(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := mustOpen(t, srv.addr, redisrevocation.Options{})
+	for _, o := range []*opened{a, b} {
+		for later, want := range map[time.Duration]bool{0: true, 1: true, 2: false} {
+			got, err := o.Revoked(context.Background(), &jwthttp.Token{Issuer: issuer, Subject: "alice", IssuedAt: until.Add(later)})
+			if err != nil || got != want {
+				t.Errorf("%v later: %v, %v", later, got, err)
+			}
+		}
+	}
+	states := srv.client().HVals(context.Background(), "{jwthttp}:entries").Val()
+	if len(states) != 1 || !strings.HasPrefix(states[0], "01700000000123456790") {
+		t.Errorf("kept %q", states)
+	}
+}
+
+// More than a page of entries, all with the same expiry, and some that stay.
+func TestSnapshotOfManyPages(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendfsync", "no")
+	a := mustOpen(t, srv.addr, redisrevocation.Options{})
+	for i, id := range ids(0, 2500) {
+		r := jwthttp.Revocation{Issuer: issuer, ID: id, Expires: time.Unix(4000000000, 0)}
+		if i%3 == 0 {
+			r.Expires = time.Time{}
+		}
+		if err := a.Revoke(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) { o.Protocol = 2 })
+	if n := b.Len(); n != 2500 {
+		t.Errorf("%d entries", n)
+	}
+	changesBetweenPages(t, srv)
+	a.remove("id-1")
+	b.soon("valid", "id-1")
+}
+
+// changesBetweenPages moves, and takes away, the entry that the second page begins after.
+func changesBetweenPages(t *testing.T, srv *server) {
+	t.Helper()
+	client := srv.client()
+	for name, change := range map[string]func(redis.Pipeliner, string){
+		"moved": func(p redis.Pipeliner, key string) {
+			p.ZAdd(context.Background(), "{jwthttp}:expiry", redis.Z{Score: 5e9, Member: key})
+		},
+		"gone": func(p redis.Pipeliner, key string) {
+			p.HDel(context.Background(), "{jwthttp}:entries", key)
+			p.ZRem(context.Background(), "{jwthttp}:expiry", key)
+			p.HIncrBy(context.Background(), "{jwthttp}:meta", "count", -1)
+		},
+	} {
+		left := int(client.HLen(context.Background(), "{jwthttp}:entries").Val())
+		boundary := client.ZRange(context.Background(), "{jwthttp}:expiry", 999, 999).Val()[0]
+		fired := false
+		c := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) {
+			o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+				return &afterPage{Conn: conn, do: func() {
+					fired = true
+					_, err := client.TxPipelined(context.Background(), func(p redis.Pipeliner) error { change(p, boundary); return nil })
+					if err != nil {
+						t.Error(err)
+					}
+				}}, err
+			}
+		})
+		if !fired {
+			t.Fatal("there was no page")
+		}
+		if n := c.Len(); n != left {
+			t.Errorf("when the last of a page has %s: %d entries of %d", name, n, left)
+		}
+	}
+}
+
+// afterPage does something while the first page of a snapshot arrives, which is
+// when its script has ended, and that of the second has not begun.
+type afterPage struct {
+	net.Conn
+	read int
+	do   func()
+}
+
+func (a *afterPage) Read(p []byte) (int, error) {
+	n, err := a.Conn.Read(p)
+	before := a.read
+	if a.read += n; before < 50_000 && a.read >= 50_000 {
+		a.do()
+	}
+	return n, err
+}
+
+func TestAFollowerThatFellBehindTheLogLoadsAgain(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendfsync", "no")
+	proxy := storetest.NewProxy(t, srv.addr)
+	opts := redisrevocation.Options{LogLength: 1}
+	a, b := mustOpen(t, srv.addr, opts), mustOpen(t, proxy.Addr(), opts)
+	a.revoke("taken back", "first")
+	b.soon("revoked", "first")
+	proxy.Cut()
+	a.revoke(ids(0, 300)...) // Redis drops a hundred or so at a time
+	a.remove("taken back")
+	b.want("valid", ids(0, 300)...)
+	proxy.Heal()
+	b.soon("revoked", "id-299")
+	b.want("revoked", ids(0, 300)...)
+	b.want("revoked", "first")
+	b.want("valid", "taken back") // so nothing was taken for lost
+	if !b.heard("changes are missing") || b.heard("lost") {
+		t.Errorf("OnError was told %q", b.told)
+	}
+}
+
+// The log alone may go: then nothing comes though the number has grown.
+func TestALogThatIsGoneIsAGap(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	proxy := storetest.NewProxy(t, srv.addr)
+	a, b := mustOpen(t, srv.addr, redisrevocation.Options{}), mustOpen(t, proxy.Addr(), redisrevocation.Options{})
+	proxy.Cut()
+	a.revoke("x")
+	srv.client().Del(context.Background(), "{jwthttp}:log")
+	proxy.Heal()
+	b.soon("revoked", "x")
+	a.revoke("y")
+	b.soon("revoked", "y")
+}
+
+func TestWhatRedisLosesStaysInForceWhereItWas(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(context.Context, *redis.Client) error{
+		"everything": func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() },
+		"entries":    func(ctx context.Context, c *redis.Client) error { return c.Del(ctx, "{jwthttp}:entries").Err() },
+		"entries and order": func(ctx context.Context, c *redis.Client) error {
+			return c.Del(ctx, "{jwthttp}:entries", "{jwthttp}:expiry").Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := newServer(t)
+			a, b := mustOpen(t, srv.addr, redisrevocation.Options{}), mustOpen(t, srv.addr, redisrevocation.Options{})
+			a.revoke(ids(0, 5)...)
+			b.soon("revoked", "id-4")
+			if err := lose(context.Background(), srv.client()); err != nil {
+				t.Fatal(err)
+			}
+			a.revoke("after") // its number may be one that the copies have
+			a.want("revoked", "after")
+			b.soon("revoked", "after")
+			for _, o := range []*opened{a, b} {
+				eventually(t, "OnError is told", 10*time.Second, func() bool { return o.heard("lost") })
+				o.want("revoked", ids(0, 5)...)
+				o.want("valid", "other")
+			}
+			c := mustOpen(t, srv.addr, redisrevocation.Options{})
+			c.want("valid", "id-4")
+			c.want("revoked", "after")
+		})
+	}
+}
+
+// Only the order of expiry is gone, which a snapshot is read by: it is made anew.
+func TestTheOrderOfExpiryIsRepaired(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	a := mustOpen(t, srv.addr, redisrevocation.Options{})
+	a.revoke(ids(0, 5)...)
+	srv.client().Del(context.Background(), "{jwthttp}:expiry")
+	b := mustOpen(t, srv.addr, redisrevocation.Options{})
+	b.want("revoked", ids(0, 5)...)
+}
+
+// After an old copy was restored, the numbers grow again. That they are equal to,
+// or beyond, those of an instance that was away must not deceive it.
+func TestARestoredCopyIsNoticedWhateverTheNumbers(t *testing.T) {
+	t.Parallel()
+	for name, changes := range map[string]int{"smaller": 0, "smaller, and written": 2, "equal": 5, "greater": 8} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := newServer(t)
+			proxy := storetest.NewProxy(t, srv.addr)
+			a := mustOpen(t, proxy.Addr(), redisrevocation.Options{})
+			a.revoke(ids(0, 5)...)
+			backup := filepath.Join(t.TempDir(), "backup")
+			srv.kill()
+			if err := os.CopyFS(backup, os.DirFS(filepath.Join(srv.dir, "appendonlydir"))); err != nil {
+				t.Fatal(err)
+			}
+			srv.start()
+			a.revoke(ids(5, 10)...)
+			eventually(t, "followed", 10*time.Second, func() bool { return a.Staleness() < time.Second })
+			proxy.Cut()
+			srv.kill()
+			if err := errors.Join(os.RemoveAll(filepath.Join(srv.dir, "appendonlydir")), os.CopyFS(filepath.Join(srv.dir, "appendonlydir"), os.DirFS(backup))); err != nil {
+				t.Fatal(err)
+			}
+			srv.start()
+			b := mustOpen(t, srv.addr, redisrevocation.Options{})
+			b.want("valid", "id-9")
+			b.revoke(ids(100, 100+changes)...)
+			proxy.Heal()
+			eventually(t, "OnError is told", 10*time.Second, func() bool { return a.heard("lost") })
+			eventually(t, "loaded", 10*time.Second, func() bool { return a.Staleness() < 100*time.Millisecond })
+			a.want("revoked", ids(0, 10)...)
+			a.want("revoked", ids(100, 100+changes)...)
+			b.revoke("later")
+			a.soon("revoked", "later")
+		})
+	}
+}
+
+// A replica takes over that lacks the last changes. The same instance writes on.
+func TestFailoverToAReplicaThatLags(t *testing.T) {
+	t.Parallel()
+	master := newServer(t)
+	replica := newServer(t, "--replicaof", "127.0.0.1 "+port(master.addr))
+	addr := master.addr
+	var mu sync.Mutex
+	a := mustOpen(t, master.addr, redisrevocation.Options{}, func(o *redis.Options) {
+		o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+	})
+	a.revoke(ids(0, 3)...)
+	client := replica.client()
+	eventually(t, "replicated", 10*time.Second, func() bool { return client.HLen(context.Background(), "{jwthttp}:entries").Val() == 3 })
+	if _, err := redisrevocation.Open(context.Background(), client, redisrevocation.Options{}); err == nil || !strings.Contains(err.Error(), "replica") {
+		t.Errorf("opened a replica: %v", err)
+	}
+	if err := client.ReplicaOf(context.Background(), "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	a.revoke(ids(3, 6)...)
+	mu.Lock()
+	addr = replica.addr
+	mu.Unlock()
+	master.kill()
+	a.revoke("after")
+	a.want("revoked", ids(0, 6)...)
+	a.want("revoked", "after")
+	eventually(t, "OnError is told", 10*time.Second, func() bool { return a.heard("lost") })
+	mustOpen(t, replica.addr, redisrevocation.Options{}).want("revoked", "after", "id-2")
+}
+
+// A line that is dead without anyone having told: the read ends all the same.
+func TestADeadLineIsNoticed(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	proxy := storetest.NewProxy(t, srv.addr)
+	a := mustOpen(t, proxy.Addr(), redisrevocation.Options{MaxStale: time.Second})
+	start := time.Now()
+	proxy.HalfOpen()
+	eventually(t, "stale", 3*time.Second, func() bool { return a.Ready(context.Background()) != nil })
+	a.want("error", "x")
+	eventually(t, "OnError is told", 4*time.Second, func() bool { return a.heard("following") })
+	if took := time.Since(start); took > 4*time.Second { // 250 ms for the read, 2 s beyond it
+		t.Errorf("noticed after %v", took)
+	}
+	proxy.Heal()
+	eventually(t, "fresh", 5*time.Second, func() bool { return a.Ready(context.Background()) == nil })
+}
+
+// A copy is as old as the question, not as its answer.
+func TestStalenessCountsTheWayOfTheAnswer(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	proxy := storetest.NewProxy(t, srv.addr)
+	a := mustOpen(t, proxy.Addr(), redisrevocation.Options{MaxStale: time.Second})
+	const delay = 200 * time.Millisecond
+	proxy.Delay(delay)
+	start := time.Now()
+	eventually(t, "answers under way are in", 10*time.Second, func() bool { return time.Since(start) > 4*delay })
+	eventually(t, "some more answers", 10*time.Second, func() bool {
+		if age := a.Staleness(); age < delay {
+			t.Fatalf("%v old, with answers that take longer", age)
+		}
+		return time.Since(start) > 12*delay
+	})
+}
+
+func TestOpenTellsWhatTheSettingsDoNotKeep(t *testing.T) {
+	t.Parallel()
+	for want, settings := range map[string][]string{
+		"":                                {},
+		"appendonly is no":                {"--appendonly", "no"},
+		"appendfsync is everysec":         {"--appendfsync", "everysec"},
+		"appendfsync is no":               {"--appendfsync", "no"},
+		"no-appendfsync-on-rewrite":       {"--no-appendfsync-on-rewrite", "yes"},
+		"maxmemory-policy is allkeys-lru": {"--maxmemory-policy", "allkeys-lru"},
+		"cannot see":                      {"--rename-command", "CONFIG", ""},
+	} {
+		a := mustOpen(t, newServer(t, settings...).addr, redisrevocation.Options{})
+		if want == "" && len(a.told) != 0 || !a.heard(want) && want != "" || len(a.told) > 1 {
+			t.Errorf("%q: OnError was told %q", settings, a.told)
+		}
+	}
+}
+
+// The README names these rights, and no others are needed.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	admin := srv.client()
+	args := []any{"ACL", "SETUSER", "app", "on", ">secret"}
+	for _, rule := range strings.Fields(rights(t)) {
+		args = append(args, rule)
+	}
+	if err := admin.Do(context.Background(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	a := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })
+	a.revoke("x", "y")
+	a.remove("y")
+	admin.Del(context.Background(), "{jwthttp}:expiry")
+	b := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })
+	b.want("revoked", "x")
+	b.want("valid", "y")
+	eventually(t, "fresh", 5*time.Second, func() bool { return a.Staleness() < 50*time.Millisecond })
+	if !a.heard("cannot see") {
+		t.Errorf("OnError was told %q", a.told)
+	}
+}
+
+// rights finds the line of the README that grants them.
+func rights(t *testing.T) string {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "ACL SETUSER app on >PASSWORD ")
+	if !ok {
+		t.Fatal("the README grants no rights")
+	}
+	rules, _, _ := strings.Cut(strings.ReplaceAll(rest, "\\\n", " "), "\n")
+	return rules
+}
+
+func TestReplicasToWaitFor(t *testing.T) {
+	t.Parallel()
+	master := newServer(t)
+	replica := newServer(t, "--replicaof", "127.0.0.1 "+port(master.addr))
+	client := replica.client()
+	eventually(t, "linked", 10*time.Second, func() bool {
+		return strings.Contains(client.Info(context.Background(), "replication").Val(), "master_link_status:up")
+	})
+	opts := redisrevocation.Options{Replicas: 1, ReplicasTimeout: 300 * time.Millisecond}
+	a := mustOpen(t, master.addr, opts)
+	a.revoke("x")
+	if n := client.HLen(context.Background(), "{jwthttp}:entries").Val(); n != 1 {
+		t.Errorf("the replica has %d entries after Revoke", n)
+	}
+	master.client().ScriptFlush(context.Background())
+	a.revoke("y")
+	replica.kill()
+	err := a.Revoke(context.Background(), byID("z"))
+	if err == nil || !strings.Contains(err.Error(), "0 of 1 replicas") {
+		t.Errorf("without a replica: %v", err)
+	}
+	a.want("revoked", "z") // the master has it
+	if b := mustOpen(t, master.addr, opts); !b.heard("0 replicas are connected") {
+		t.Errorf("OnError was told %q", b.told)
+	}
+}
+
+// Expired entries leave Redis with writes and without.
+func TestExpiredEntriesLeaveRedis(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	ctx, client := context.Background(), srv.client()
+	a := mustOpen(t, srv.addr, redisrevocation.Options{})
+	old := byID("old")
+	old.Expires = time.Now().Add(-14 * time.Minute)
+	if err := a.Revoke(ctx, old); err != nil {
+		t.Fatal(err)
+	}
+	if n := client.HLen(ctx, "{jwthttp}:entries").Val(); n != 1 {
+		t.Errorf("%d entries before 15 minutes are over", n)
+	}
+	keys := client.HKeys(ctx, "{jwthttp}:entries").Val()
+	client.ZAdd(ctx, "{jwthttp}:expiry", redis.Z{Score: float64(time.Now().Add(-16 * time.Minute).Unix()), Member: keys[0]})
+	a.revoke("new")
+	if left := client.HKeys(ctx, "{jwthttp}:entries").Val(); len(left) != 1 || left[0] == keys[0] {
+		t.Errorf("left after a write: %q", left)
+	}
+	keys = client.HKeys(ctx, "{jwthttp}:entries").Val()
+	client.ZAdd(ctx, "{jwthttp}:expiry", redis.Z{Score: 1, Member: keys[0]})
+	mustOpen(t, srv.addr, redisrevocation.Options{MaxStale: time.Second}) // it looks now and then, and first of all at once
+	eventually(t, "all gone", 5*time.Second, func() bool {
+		return client.Exists(ctx, "{jwthttp}:entries", "{jwthttp}:expiry").Val() == 0
+	})
+}

@@ -1,0 +1,177 @@
+package redisrevocation
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/seed450a7203/jwthttp/internal/replica"
+)
+
+// write makes one change in Redis, and then here.
+func (s *Store) write(ctx context.Context, e replica.Entry, removed bool) error {
+	s.mu.Lock()
+	known := []any{rand.Text(), s.epoch, s.copy.Seq(), ""} // "": the follower looks whether the last line is ours
+	s.mu.Unlock()
+	reply, err := s.runWrite(ctx, append(known,
+		e.Key, digits(e.Until), digits(e.Expires), e.Identity, bit(removed), mark(), s.opts.LogLength, seconds(replica.KeptLonger))...)
+	if len(reply) == 3 {
+		// Redis has it, even if not as many replicas as were wanted.
+		if err := s.make(ctx, reply, e.Key, removed); err != nil {
+			return fmt.Errorf("redisrevocation: %w", err)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("redisrevocation: writing: %w", err)
+	}
+	return nil
+}
+
+// make puts a change that Redis has in force here.
+func (s *Store) make(ctx context.Context, reply []string, key string, removed bool) error {
+	seq, err := strconv.ParseUint(reply[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	change := replica.Change{Seq: seq, Removed: removed}
+	if change.Entry, err = parseState(key, reply[2]); err != nil {
+		return err
+	}
+	// If Redis has lost changes, the numbers began anew, and the copy would take
+	// this one for an old one: it has to be loaded first. A load that was under
+	// way may still be of the old data, the next one is not.
+	for range 3 {
+		s.mu.Lock()
+		if s.epoch == reply[0] {
+			defer s.mu.Unlock()
+			return s.copy.Made(change)
+		}
+		installed := s.installed
+		s.mu.Unlock()
+		select {
+		case <-installed:
+		case <-s.done:
+			return errors.New("redis has lost changes, and nothing follows it any more")
+		case <-ctx.Done():
+			return fmt.Errorf("redis has lost changes and is being loaded: %w", context.Cause(ctx))
+		}
+	}
+	return errors.New("redis has lost the change again")
+}
+
+// runWrite runs writeScript and waits for the replicas. The reply is not empty if
+// the master has made the change.
+func (s *Store) runWrite(ctx context.Context, args ...any) ([]string, error) {
+	if s.opts.Replicas == 0 {
+		return writeScript.Run(ctx, s.client, s.keys, args...).StringSlice()
+	}
+	for try := 0; ; try++ {
+		reply, err := s.runAndWait(ctx, args)
+		moved := redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
+		if !moved || try == 5 {
+			return reply, err
+		}
+		s.reload(ctx)
+		if err := pause(ctx, 10*time.Millisecond<<try); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// runAndWait sends the script and WAIT in one pipeline, because WAIT is about what
+// its own connection has written. For the same reason both go to one node.
+func (s *Store) runAndWait(ctx context.Context, args []any) ([]string, error) {
+	node, err := s.master(ctx)
+	if err != nil {
+		return nil, err
+	}
+	node = node.WithTimeout(max(0, node.Options().ReadTimeout) + s.opts.ReplicasTimeout)
+	send := func(eval func(redis.Pipeliner) *redis.Cmd) (cmd, wait *redis.Cmd) {
+		pipe := node.Pipeline()
+		cmd, wait = eval(pipe), pipe.Do(ctx, "WAIT", s.opts.Replicas, s.opts.ReplicasTimeout.Milliseconds())
+		_, _ = pipe.Exec(ctx) // both have their errors
+		return cmd, wait
+	}
+	cmd, wait := send(func(p redis.Pipeliner) *redis.Cmd { return writeScript.EvalSha(ctx, p, s.keys, args...) })
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		cmd, wait = send(func(p redis.Pipeliner) *redis.Cmd { return writeScript.Eval(ctx, p, s.keys, args...) })
+	}
+	reply, err := cmd.StringSlice()
+	if err != nil {
+		return nil, err
+	}
+	n, err := wait.Int64()
+	if err != nil {
+		return reply, fmt.Errorf("waiting for replicas: %w", err)
+	}
+	if n < int64(s.opts.Replicas) {
+		return reply, fmt.Errorf("%d of %d replicas have the change after %v", n, s.opts.Replicas, s.opts.ReplicasTimeout)
+	}
+	return reply, nil
+}
+
+// master returns the client of the server that has the keys.
+func (s *Store) master(ctx context.Context) (*redis.Client, error) {
+	if c, ok := s.client.(*redis.ClusterClient); ok {
+		return c.MasterForKey(ctx, s.keys[0])
+	}
+	return s.client.(*redis.Client), nil
+}
+
+// reload lets a cluster's client look again which server has what.
+func (s *Store) reload(ctx context.Context) {
+	if c, ok := s.client.(*redis.ClusterClient); ok {
+		c.ReloadState(ctx)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// digits is n so that numbers compare as texts do.
+func digits(n int64) string { return fmt.Sprintf("%020d", n) }
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+func bit(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// mark is a random number that fits the second half of a stream's id.
+func mark() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return strconv.FormatUint(binary.BigEndian.Uint64(b[:]), 10)
+}
+
+// parseState is the entry of a state that writeScript has made.
+func parseState(key, state string) (replica.Entry, error) {
+	e := replica.Entry{Key: key}
+	if len(state) < 42 {
+		return e, fmt.Errorf("entry %.50q is not one of this package", key)
+	}
+	var err1, err2 error
+	e.Until, err1 = strconv.ParseInt(state[:20], 10, 64)
+	e.Expires, err2 = strconv.ParseInt(state[20:40], 10, 64)
+	if err1 != nil || err2 != nil {
+		return e, fmt.Errorf("entry %.50q has no times", key)
+	}
+	e.Identity = state[40:]
+	return e, nil
+}
