@@ -1,0 +1,150 @@
+package sqlrevocation_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/sqlrevocation"
+)
+
+// eachDatabase runs a benchmark with each kind of database.
+func eachDatabase(b *testing.B, run func(*testing.B, database)) {
+	b.Run("db=SQLite", func(b *testing.B) { run(b, sqliteDatabase(b)) })
+	b.Run("db=PostgreSQL", func(b *testing.B) { run(b, postgresDatabase(b)) })
+}
+
+// fill puts n entries into the tables, faster than Revoke would.
+func (d database) fill(b *testing.B, n int) {
+	b.Helper()
+	d.open(b) // makes the tables
+	tx, err := connect(b, d.driver, d.address).Begin()
+	if err != nil {
+		b.Fatal(err)
+	}
+	insert, err := tx.Prepare("INSERT INTO " + d.table("") + " (key, identity, until, expires) VALUES ($1, $2, 0, $3)")
+	if err != nil {
+		b.Fatal(err)
+	}
+	expires := time.Now().Add(time.Hour).Unix()
+	for i := range n {
+		sum := sha256.Sum256(fmt.Append(nil, i))
+		identity := fmt.Sprintf(`{"iss":%q,"jti":"token-%d"}`, issuer, i)
+		if _, err := insert.Exec(base64.RawURLEncoding.EncodeToString(sum[:]), identity, expires); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	eachDatabase(b, func(b *testing.B, d database) {
+		n := 1_000_000
+		if d.opts.Dialect == sqlrevocation.PostgreSQL {
+			n = 100_000
+		}
+		d.fill(b, n)
+		for b.Loop() {
+			db, err := sql.Open(d.driver, d.address)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			s, err := sqlrevocation.Open(ctx, db, d.opts)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if s.Len() != n {
+				b.Fatalf("%d entries", s.Len())
+			}
+			cancel()
+			s.Wait()
+			_ = db.Close()
+		}
+		b.ReportMetric(float64(n), "entries")
+		b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/float64(n), "ns/entry")
+	})
+}
+
+func BenchmarkRevoke(b *testing.B) {
+	eachDatabase(b, func(b *testing.B, d database) {
+		s, n := d.open(b), 0
+		for b.Loop() {
+			n++
+			if err := s.Revoke(b.Context(), jwthttp.Revocation{Issuer: issuer, ID: fmt.Sprint(n), Expires: time.Now().Add(time.Hour)}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkLookUp is what a request pays whose token is not revoked.
+func BenchmarkLookUp(b *testing.B) {
+	for _, n := range []int{0, 10_000, 1_000_000} {
+		b.Run(fmt.Sprint("entries=", n), func(b *testing.B) {
+			d := sqliteDatabase(b)
+			d.fill(b, n)
+			s := d.open(b)
+			token := &jwthttp.Token{Issuer: issuer, ID: "another", Subject: "alice", IssuedAt: time.Now()}
+			b.ReportAllocs()
+			for b.Loop() {
+				if revoked, err := s.Revoked(b.Context(), token); revoked || err != nil {
+					b.Fatal(revoked, err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkAskEachTime is what it would cost to ask the database on each request.
+func BenchmarkAskEachTime(b *testing.B) {
+	eachDatabase(b, func(b *testing.B, d database) {
+		d.fill(b, 10_000)
+		ask, err := connect(b, d.driver, d.address).Prepare("SELECT count(*) FROM " + d.table("") + " WHERE key = $1")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			var n int
+			if err := ask.QueryRowContext(b.Context(), "another").Scan(&n); err != nil || n != 0 {
+				b.Fatal(n, err)
+			}
+		}
+	})
+}
+
+// BenchmarkPropagation is the time from the call of Revoke on one instance until it
+// is in force on the last of nine others.
+func BenchmarkPropagation(b *testing.B) {
+	eachDatabase(b, func(b *testing.B, d database) {
+		writer := d.open(b)
+		var others []*sqlrevocation.Store
+		for range 9 {
+			others = append(others, d.open(b))
+		}
+		var took []time.Duration
+		for b.Loop() {
+			id, start := fmt.Sprint(len(took)), time.Now()
+			if err := writer.Revoke(b.Context(), byID(id)); err != nil {
+				b.Fatal(err)
+			}
+			for _, s := range others {
+				for !revoked(s, id) {
+					<-time.After(100 * time.Microsecond)
+				}
+			}
+			took = append(took, time.Since(start))
+		}
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
+		b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "worst-ms")
+	})
+}

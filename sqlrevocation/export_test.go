@@ -1,0 +1,7 @@
+package sqlrevocation
+
+// What tests cannot wait for, or hold in the midst.
+var (
+	Begin = (*Store).begin
+	Clean = (*Store).clean
+)

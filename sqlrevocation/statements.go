@@ -1,0 +1,193 @@
+package sqlrevocation
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The statements, in the words that SQLite and PostgreSQL share. sqlText puts in
+// what they do not: {t} is the table's name, {now} the database's clock in Unix
+// seconds, {standby} whether it is a standby.
+const (
+	// The tables, in an order such that the row of _meta says that all are there.
+	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL)`
+	createIndex   = `CREATE INDEX IF NOT EXISTS "{t}_expires" ON "{t}" (expires)`
+	createLog     = `CREATE TABLE IF NOT EXISTS "{t}_log" (seq bigint PRIMARY KEY, mark bigint NOT NULL, at bigint NOT NULL, ` +
+		`key text NOT NULL, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL, removed bigint NOT NULL)`
+	createMeta    = `CREATE TABLE IF NOT EXISTS "{t}_meta" (id bigint PRIMARY KEY CHECK (id = 1), epoch text NOT NULL, seq bigint NOT NULL, mark bigint NOT NULL)`
+	createMetaRow = `INSERT INTO "{t}_meta" (id, epoch, seq, mark) VALUES (1, $1, 0, 0) ON CONFLICT DO NOTHING`
+
+	// One row: where the history is.
+	selectMeta = `SELECT epoch, seq, mark, {standby} FROM "{t}_meta" WHERE id = 1`
+
+	selectEntries = `SELECT key, identity, until, expires FROM "{t}"`
+
+	// Where the history is, beside the changes from $1 on: all of one state, for
+	// it is one statement. No change: one row of NULLs.
+	selectChanges = `SELECT m.epoch, m.seq, m.mark, {standby}, l.seq, l.mark, l.key, l.identity, l.until, l.expires, l.removed ` +
+		`FROM "{t}_meta" m LEFT JOIN (SELECT * FROM "{t}_log" WHERE seq >= $1 ORDER BY seq LIMIT $2) l ON 1 = 1 ` +
+		`WHERE m.id = 1 ORDER BY l.seq`
+
+	updateMeta = `UPDATE "{t}_meta" SET seq = seq + 1, mark = $1 WHERE id = 1 RETURNING seq, epoch, {guard}`
+	lockMeta   = `UPDATE "{t}_meta" SET seq = seq WHERE id = 1 RETURNING seq, {guard}`
+
+	upsertEntry = `INSERT INTO "{t}" (key, identity, until, expires) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET ` +
+		`until = CASE WHEN excluded.until > "{t}".until THEN excluded.until ELSE "{t}".until END, ` +
+		`expires = CASE WHEN excluded.expires > "{t}".expires THEN excluded.expires ELSE "{t}".expires END ` +
+		`RETURNING until, expires`
+	deleteEntry = `DELETE FROM "{t}" WHERE key = $1`
+	insertLog   = `INSERT INTO "{t}_log" (seq, mark, at, key, identity, until, expires, removed) VALUES ($1, $2, {now}, $3, $4, $5, $6, $7)`
+
+	// Looks at the oldest rows only, so that it never searches. The newest row
+	// stays: followers recognise the history by it.
+	trimLog = `DELETE FROM "{t}_log" WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM "{t}_log" ORDER BY seq LIMIT $4) oldest ` +
+		`WHERE (seq <= $1 OR at < {now} - $3) AND seq < $2)`
+	trimEntries = `DELETE FROM "{t}" WHERE key IN (SELECT key FROM "{t}" WHERE expires < {now} - $1 ORDER BY expires LIMIT $2)`
+)
+
+// advisoryLock is the number under which creators of tables take turns on
+// PostgreSQL, where CREATE TABLE IF NOT EXISTS fails when another session
+// creates the same table at that moment. It is "jwthttp" in ASCII.
+const advisoryLock = 0x6a777468747470
+
+// sqlText is a statement for a dialect. The table's name has been checked; it is quoted
+// all the same, since it may be a word of SQL.
+func sqlText(template string, opts Options) string {
+	words := []string{"{t}", opts.Table}
+	if opts.Dialect == SQLite {
+		words = append(words, "$", "?", "{standby}", "0", "{guard}", "''",
+			"{now}", "CAST(strftime('%s', 'now') AS INTEGER)")
+	} else {
+		// The guard: a client that goes silent in its transaction, in which it has
+		// the lock, must not stop all others until its connection is found dead.
+		words = append(words, "{standby}", "pg_is_in_recovery()::int",
+			"{guard}", "set_config('idle_in_transaction_session_timeout', '5000', true)",
+			"{now}", "extract(epoch FROM clock_timestamp())::bigint")
+	}
+	return strings.NewReplacer(words...).Replace(template)
+}
+
+// statements are prepared once, on every connection of the pool when it is first
+// used there.
+type statements struct {
+	meta, entries, changes *sql.Stmt
+	next, lock             *sql.Stmt
+	put, remove, log       *sql.Stmt
+	trimLog, trimEntries   *sql.Stmt
+}
+
+func (st *statements) prepare(ctx context.Context, db *sql.DB, opts Options) error {
+	for _, s := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&st.meta, selectMeta}, {&st.entries, selectEntries}, {&st.changes, selectChanges},
+		{&st.next, updateMeta}, {&st.lock, lockMeta},
+		{&st.put, upsertEntry}, {&st.remove, deleteEntry}, {&st.log, insertLog},
+		{&st.trimLog, trimLog}, {&st.trimEntries, trimEntries},
+	} {
+		var err error
+		if *s.stmt, err = db.PrepareContext(ctx, sqlText(s.text, opts)); err != nil {
+			return fmt.Errorf("preparing: %w", err)
+		}
+	}
+	return nil
+}
+
+func (st *statements) close() {
+	for _, stmt := range []*sql.Stmt{st.meta, st.entries, st.changes, st.next, st.lock, st.put, st.remove, st.log, st.trimLog, st.trimEntries} {
+		if stmt != nil {
+			_ = stmt.Close()
+		}
+	}
+}
+
+// create makes the tables that are missing. If all are there it needs no right to.
+//
+// Only Open does this. A follower whose tables have gone keeps asking for them:
+// it could make them anew, but then a backup that is just being restored would
+// find them in its way.
+func (s *Store) create(ctx context.Context) error {
+	err := s.tablesAreThere(ctx)
+	for pause := 5 * time.Millisecond; err != nil && pause < time.Second; pause *= 2 {
+		if err = s.createTables(ctx); err == nil || s.opts.Dialect != SQLite {
+			break
+		}
+		// SQLite: somebody else may be creating them.
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+	return err
+}
+
+func (s *Store) tablesAreThere(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	var at position
+	var standby int
+	return s.db.QueryRowContext(ctx, sqlText(selectMeta, s.opts)).Scan(&at.epoch, &at.seq, &at.mark, &standby)
+}
+
+func (s *Store) createTables(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writePatience)
+	defer cancel()
+	if s.opts.Dialect == SQLite {
+		// Without a transaction: one that reads the schema first could not wait
+		// for a writer any more.
+		return s.createWith(ctx, s.db)
+	}
+	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.writing())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	var standby bool
+	if err := tx.QueryRowContext(ctx, `SELECT pg_is_in_recovery()`).Scan(&standby); err != nil {
+		return err
+	}
+	if standby {
+		return errStandby
+	}
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(advisoryLock)); err != nil {
+		return err
+	}
+	// Somebody else may have been faster, and may be writing already: to create
+	// what is there could wait for his lock, and he for ours.
+	var there bool
+	if err := tx.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, `"`+s.opts.Table+`_meta"`).Scan(&there); err != nil {
+		return err
+	}
+	if there {
+		err := tx.QueryRowContext(ctx, sqlText(`SELECT count(*) > 0 FROM "{t}_meta"`, s.opts)).Scan(&there)
+		if err != nil || there {
+			return err
+		}
+	}
+	if err := s.createWith(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (s *Store) createWith(ctx context.Context, db interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}) error {
+	for _, text := range []string{createEntries, createIndex, createLog, createMeta} {
+		if _, err := db.ExecContext(ctx, sqlText(text, s.opts)); err != nil {
+			return err
+		}
+	}
+	_, err := db.ExecContext(ctx, sqlText(createMetaRow, s.opts), newEpoch())
+	return err
+}
+
+// errStandby: what a standby says is old, and it does not say how old; a copy
+// that follows one would call itself fresh.
+var errStandby = errors.New("the server is a standby; its primary is needed")
