@@ -43,4 +43,4 @@ bench-check: ## compare with the limits; writes files that git ignores, benchmar
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table check.md -chart check.svg -samples check.out -check
 
 examples: ## start each example and ask it once
-	@set -e; for e in quickstart login sso; do echo "== examples/$$e"; go test -C examples -count=1 -run 'Program|README' ./$$e; done
+	@set -e; for e in quickstart login sso fleet; do echo "== examples/$$e"; go test -C examples -count=1 -run 'Program|README' ./$$e; done

@@ -33,7 +33,8 @@
 //     [Revocation].IssuedUntil.
 //   - A token from a cookie is guarded against cross-site requests, and a
 //     WebSocket upgrade counts as one that changes things.
-//   - A [RevocationList] is empty again after a restart.
+//   - A [RevocationList] is empty again after a restart; the modules
+//     redisrevocation and sqlrevocation keep what it would lose.
 //
 // Where two readings of a standard are possible, the stricter one holds: a
 // claim is never null, names that differ by case only do not stand beside each

@@ -153,7 +153,8 @@ const maxAhead = 5 * time.Minute
 // IT FORGETS EVERYTHING WHEN THE PROGRAM ENDS, AND NO OTHER PROGRAM SEES IT.
 // After a restart, and on a second machine, all tokens that it ended are valid
 // again until they expire. Use it alone only where that is acceptable; with
-// short-lived tokens it often is.
+// short-lived tokens it often is. The modules redisrevocation and sqlrevocation
+// keep revocations where neither happens, behind the same methods.
 type RevocationList struct {
 	mu      sync.RWMutex
 	seeds   [2]maphash.Seed // made with the first entry

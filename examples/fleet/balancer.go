@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// balancer sends each request to the next instance that takes connections.
+type balancer struct {
+	mu    sync.Mutex
+	addrs []string // empty: not running
+	next  int
+}
+
+func (b *balancer) set(i int, addr string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.addrs[i] = addr
+}
+
+// pick returns the next running instance, or "".
+func (b *balancer) pick() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for range b.addrs {
+		b.next = (b.next + 1) % len(b.addrs)
+		if addr := b.addrs[b.next]; addr != "" {
+			return addr
+		}
+	}
+	return ""
+}
+
+// direct makes a connection for each request: one kept open from before may be
+// to an instance that has died, which shows only after the request was sent.
+var direct = &http.Transport{DisableKeepAlives: true}
+
+// RoundTrip asks another instance when one takes no connection: then it has seen
+// nothing of the request. Any other error may come after it was carried out.
+func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	err := errors.New("no instance is running")
+	for range len(b.addrs) {
+		addr := b.pick()
+		if addr == "" {
+			break
+		}
+		r = r.Clone(r.Context())
+		r.URL.Host = addr
+		var resp *http.Response
+		if resp, err = direct.RoundTrip(r); err == nil {
+			return resp, nil
+		}
+		var op *net.OpError
+		if !errors.As(err, &op) || op.Op != "dial" {
+			break
+		}
+	}
+	return nil, err
+}

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// program is a fleet that runs.
+type program struct {
+	cmd    *exec.Cmd
+	url    string
+	script string // what it prints to paste
+	log    bytes.Buffer
+}
+
+var build = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "fleet")
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(folder, "fleet")
+	out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, out)
+	}
+	return binary, err
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binary, err := build(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(binary))
+	}
+	os.Exit(code)
+}
+
+// start starts a fleet; the test's end kills it if it still runs.
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("no SIGTERM here")
+	}
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &program{cmd: exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...)}
+	p.cmd.Stderr = &p.log
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p.cmd.ProcessState == nil {
+			_ = p.cmd.Process.Kill()
+			_ = p.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Log(p.log.String())
+		}
+	})
+	lines := bufio.NewScanner(stdout)
+	for blank := 0; blank < 2 && lines.Scan(); {
+		if lines.Text() == "" {
+			blank++
+		} else if blank == 1 {
+			p.script += lines.Text() + "\n"
+		} else {
+			p.url = regexp.MustCompile(`http://127\.0\.0\.1:[1-9]\d*`).FindString(lines.Text())
+		}
+	}
+	if p.url == "" || p.script == "" {
+		t.Fatalf("no greeting; log:\n%s", p.log.String())
+	}
+	return p
+}
+
+// end ends it in order.
+func (p *program) end(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the program did not end in order: %v", err)
+	}
+	if log := p.log.String(); !strings.Contains(log, "shutting down") || strings.Contains(log, "eyJ") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+// ask sends a request, and returns status, body and the number of the instance.
+func (p *program) ask(t *testing.T, method, path, token string, body any) (status int, text, instance string) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(body); err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequest(method, p.url+path, &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	all, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(all), resp.Header.Get("Instance")
+}
+
+func (p *program) login(t *testing.T) string {
+	t.Helper()
+	status, text, _ := p.ask(t, "POST", "/login", "", map[string]string{"username": alice, "password": "down-the-rabbit-hole"})
+	var answer struct{ Token string }
+	if err := json.Unmarshal([]byte(text), &answer); status != 200 || err != nil || answer.Token == "" {
+		t.Fatalf("login: %d %s", status, text)
+	}
+	return answer.Token
+}
+
+// everywhere waits until each instance has answered with status. During that,
+// requests fail only with 502, when an instance was killed under them.
+func (p *program) everywhere(t *testing.T, token string, status int) {
+	t.Helper()
+	seen := map[string]bool{}
+	for start := time.Now(); len(seen) < instances; {
+		if time.Since(start) > 10*time.Second {
+			t.Fatalf("%d from instances %v only", status, seen)
+		}
+		if got, _, instance := p.ask(t, "GET", "/me", token, nil); got == status && instance != "" {
+			seen[instance] = true
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+func TestWhoSignsOutAtOneInstanceIsSignedOutAtAll(t *testing.T) {
+	for _, backend := range []string{"SQLite", "Redis"} {
+		t.Run(backend, func(t *testing.T) {
+			args := []string{"-data", t.TempDir()}
+			if backend == "Redis" {
+				args = append(args, "-redis", startRedis(t))
+			}
+			p := start(t, args...)
+			kept, one, all := p.login(t), p.login(t), ""
+			p.everywhere(t, one, 200)
+			if status, text, _ := p.ask(t, "POST", "/logout", one, nil); status != 204 {
+				t.Fatalf("logout: %d %s", status, text)
+			}
+			p.everywhere(t, one, 401)
+			p.everywhere(t, kept, 200)
+
+			// An instance that is killed knows it when it comes back.
+			_, text, killed := p.ask(t, "GET", "/ready", "", nil)
+			pid, err := strconv.Atoi(regexp.MustCompile(`pid (\d+)`).FindStringSubmatch(text)[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			all = p.login(t)
+			if status, _, _ := p.ask(t, "POST", "/logout/everywhere", all, nil); status != 204 {
+				t.Fatalf("logout everywhere while instance %s is dead: %d", killed, status)
+			}
+			p.everywhere(t, all, 401)
+			p.everywhere(t, kept, 401)
+			p.everywhere(t, one, 401)
+			p.end(t)
+
+			// And so does the whole fleet.
+			p = start(t, args...)
+			for _, token := range []string{one, kept, all} {
+				p.everywhere(t, token, 401)
+			}
+			p.end(t)
+		})
+	}
+}
+
+func startRedis(t *testing.T) string {
+	t.Helper()
+	server, err := exec.LookPath("redis-server")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no redis-server found")
+		}
+		t.Skip("no redis-server found")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	_ = l.Close()
+	cmd := exec.Command(server, "--port", strconv.Itoa(addr.Port), "--bind", "127.0.0.1", "--dir", t.TempDir(),
+		"--appendonly", "yes", "--appendfsync", "always", "--save", "")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for start := time.Now(); ; {
+		if c, err := net.Dial("tcp", addr.String()); err == nil {
+			_ = c.Close()
+			return addr.String()
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("redis-server does not start")
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func TestTheProgramDoesWhatItPrints(t *testing.T) {
+	for _, tool := range []string{"bash", "curl", "sed"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("no %s found: the printed lines are not run", tool)
+		}
+	}
+	p := start(t, "-data", t.TempDir())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "bash")
+	shell.Stdin = strings.NewReader(p.script)
+	out, err := shell.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	results := regexp.MustCompile(`(?m)(\d+), expected (\d+): .*$`).FindAllStringSubmatch(string(out), -1)
+	if want := strings.Count(p.script, "expected"); len(results) != want || want == 0 {
+		t.Errorf("%d answers to %d lines", len(results), want)
+	}
+	for _, r := range results {
+		if r[1] != r[2] {
+			t.Error(r[0])
+		}
+	}
+	p.end(t)
+}
+
+func TestWrongPasswordsAndBadTokensAreRefused(t *testing.T) {
+	p := start(t, "-data", t.TempDir())
+	for _, form := range []any{nil, "x", map[string]string{"username": alice}, map[string]string{"username": "bob", "password": "down-the-rabbit-hole"}} {
+		if status, text, _ := p.ask(t, "POST", "/login", "", form); status != 400 && status != 401 {
+			t.Errorf("login with %v: %d %s", form, status, text)
+		}
+	}
+	for _, token := range []string{"", "x", p.login(t) + "A"} {
+		for _, path := range []string{"/logout", "/logout/everywhere"} {
+			if status, _, _ := p.ask(t, "POST", path, token, nil); status != 401 {
+				t.Errorf("%s with %.10q: %d", path, token, status)
+			}
+		}
+	}
+	p.end(t)
+}
+
+func TestBadFlagsAreRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-data", file}, "-data"},
+		{[]string{"-data", t.TempDir(), "-addr", "127.0.0.1:no-such-port"}, "listen"},
+		{[]string{"-no-such-flag"}, "not defined"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if err := run(t.Context(), test.args, strings.NewReader(""), &stdout, &stderr); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%q: %v, want it to say %q", test.args, err, test.want)
+		}
+	}
+}

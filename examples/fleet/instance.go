@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/crypto/bcrypt"
+	_ "modernc.org/sqlite" // the driver
+
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/redisrevocation"
+	"github.com/seed450a7203/jwthttp/sqlrevocation"
+)
+
+const (
+	issuerName = "https://fleet.example"
+	lifetime   = time.Hour
+
+	// maxStale is how long an instance goes on without word from the store. It
+	// answers 503 then: it would not know who has signed out.
+	maxStale = 10 * time.Second
+)
+
+// alice is the only user, and this the bcrypt hash of down-the-rabbit-hole.
+const (
+	alice     = "alice"
+	aliceHash = "$2a$12$tgd2LzgXLZXjBbr4FJm6IOodex9E/EFrANJQP0xbJ3j/nFYyUGLVi"
+)
+
+// store is what both kinds of store have in common.
+type store interface {
+	Revoke(context.Context, jwthttp.Revocation) error
+	RevokeToken(context.Context, *jwthttp.Token) error
+	Revoked(context.Context, *jwthttp.Token) (bool, error)
+	Ready(context.Context) error
+	Staleness() time.Duration
+	Wait()
+}
+
+// openStore opens the SQLite file or, with an address, Redis. The store ends
+// with ctx; close is for what it was built on, after its Wait.
+func openStore(ctx context.Context, data, redisAddr string, log *slog.Logger) (s store, closeStore func() error, err error) {
+	warn := func(err error) { log.Warn("revocations", "err", err) }
+	if redisAddr != "" {
+		client := redis.NewClient(&redis.Options{Addr: redisAddr})
+		s, err = redisrevocation.Open(ctx, client, redisrevocation.Options{Prefix: "jwthttp-fleet", MaxStale: maxStale, OnError: warn})
+		return s, client.Close, err
+	}
+	// A commit is on the disk when it returns, and writers wait for each other.
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(data, "revocations.db")+
+		"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_txlock=immediate")
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err = sqlrevocation.Open(ctx, db, sqlrevocation.Options{
+		Dialect: sqlrevocation.SQLite, Poll: 100 * time.Millisecond, MaxStale: maxStale, OnError: warn,
+	})
+	return s, db.Close, err
+}
+
+// runInstance serves until ctx ends. Its address is the first line of stdout.
+func runInstance(ctx context.Context, number int, secret []byte, data, redisAddr string, stdout io.Writer, log *slog.Logger) error {
+	s, closeStore, err := openStore(ctx, data, redisAddr, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		s.Wait()
+		_ = closeStore()
+	}()
+	handler, err := newAPI(secret, s, log)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Instance", fmt.Sprint(number))
+			handler.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      10 * time.Second,
+	}
+	context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		_ = server.Shutdown(grace)
+	})
+	fmt.Fprintln(stdout, listener.Addr())
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// newAPI is what an application would have, on one machine or on many: that
+// there are others shows in nothing but the store.
+func newAPI(secret []byte, s store, log *slog.Logger) (http.Handler, error) {
+	auth, err := jwthttp.New[jwt.RegisteredClaims](jwthttp.Options{
+		Issuers: []jwthttp.Issuer{{
+			Name: issuerName, Audience: []string{issuerName}, Algorithms: []string{"HS256"}, Keys: jwthttp.StaticKey(secret),
+		}},
+		Revoked:   s.Revoked,
+		CacheSize: 10_000,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) { login(w, r, secret) })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) { ready(w, r, s) })
+	mux.Handle("GET /me", auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, _ := jwthttp.ClaimsFromContext[jwt.RegisteredClaims](r.Context())
+		fmt.Fprintln(w, claims.Subject)
+	})))
+	// done answers 204 only after the store has it: a sign-out that may be
+	// lost must not look like one.
+	done := func(w http.ResponseWriter, err error) {
+		if err != nil {
+			log.Error("revoke", "err", err)
+			http.Error(w, "signing out is not possible at the moment, try again", http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
+	mux.Handle("POST /logout", auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := jwthttp.TokenFromContext(r.Context())
+		done(w, s.RevokeToken(r.Context(), token))
+	})))
+	mux.Handle("POST /logout/everywhere", auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := jwthttp.TokenFromContext(r.Context())
+		now := time.Now()
+		done(w, s.Revoke(r.Context(), jwthttp.Revocation{
+			Issuer: token.Issuer, Subject: token.Subject, IssuedUntil: now, Expires: now.Add(lifetime),
+		}))
+	})))
+	return mux, nil
+}
+
+// ready is for whoever decides where requests go.
+func ready(w http.ResponseWriter, r *http.Request, s store) {
+	if err := s.Ready(r.Context()); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintf(w, "ready: pid %d, revocations as of %v ago\n", os.Getpid(), s.Staleness().Round(time.Millisecond))
+}
+
+func login(w http.ResponseWriter, r *http.Request, secret []byte) {
+	var form struct{ Username, Password string }
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&form); err != nil {
+		http.Error(w, "want a JSON object with username and password", http.StatusBadRequest)
+		return
+	}
+	if err := bcrypt.CompareHashAndPassword([]byte(aliceHash), []byte(form.Password)); err != nil || form.Username != alice {
+		http.Error(w, "wrong name or password", http.StatusUnauthorized)
+		return
+	}
+	now := time.Now()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		Issuer: issuerName, Audience: jwt.ClaimStrings{issuerName}, Subject: alice, ID: rand.Text(),
+		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
+	}).SignedString(secret)
+	if err != nil {
+		http.Error(w, "no token at the moment", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{"token": token})
+}
