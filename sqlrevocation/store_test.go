@@ -893,7 +893,7 @@ func TestKilledWriters(t *testing.T) {
 		timer.Stop()
 		checkAfterKill(t, d, next)
 	}
-	t.Logf("%d kills, %d revocations acknowledged, all there", kills, next)
+	storetest.Figures(t, fmt.Sprintf("%d kills, %d revocations acknowledged, all there", kills, next))
 }
 
 // checkAfterKill: at most one more was committed than acknowledged, and all tables agree.

@@ -93,8 +93,29 @@ func RunFaults(t *testing.T, f FaultTest) {
 		s.Wait()
 	}
 	r.checkGoroutines(goroutines)
-	t.Logf("%d faults %v in %v; %d changes acknowledged, %d failed, all in force or wholly absent; %d questions, %d answered 503 while stale, %d wrongly; slowest recovery %v",
-		f.Faults, kinds, time.Since(start).Round(time.Millisecond), len(r.acked), len(r.unknown), r.asked.Load(), r.unready.Load(), r.wronglyRefused.Load(), r.slowest.Round(time.Millisecond))
+	Figures(t, fmt.Sprintf("seed %d: %d faults %v in %v; %d changes acknowledged, %d failed, all in force or wholly absent; %d questions, %d answered 503 while stale, %d wrongly; slowest recovery %v",
+		seed, f.Faults, kinds, time.Since(start).Round(time.Millisecond), len(r.acked), len(r.unknown), r.asked.Load(), r.unready.Load(), r.wronglyRefused.Load(), r.slowest.Round(time.Millisecond)))
+}
+
+// Figures logs what a test has counted, and appends it to the file that
+// STORETEST_FIGURES names: a test that passes shows its log to nobody.
+func Figures(t *testing.T, text string) {
+	t.Helper()
+	t.Log(text)
+	name := os.Getenv("STORETEST_FIGURES")
+	if name == "" {
+		return
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(f, "%s: %s\n", t.Name(), text); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // torment runs the load and the faults.
