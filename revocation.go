@@ -79,7 +79,10 @@ func (c *hookContext) Err() error {
 	c.mu.Lock()
 	quiet := c.timed == nil && !c.answered
 	c.mu.Unlock()
-	if err := c.Context.Err(); err != nil || quiet && time.Now().Before(c.deadline) {
+	if !quiet {
+		return c.withTimer().Err() // which never changes once it is there
+	}
+	if err := c.Context.Err(); err != nil || time.Now().Before(c.deadline) {
 		return err
 	}
 	return c.withTimer().Err()

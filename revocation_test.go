@@ -147,6 +147,16 @@ func TestTheContextOfTheHook(t *testing.T) {
 			<-ctx.Done()
 		})
 	})
+	bubble(t, "it keeps the reason for its end", func(t *testing.T) {
+		request, hangUp := context.WithCancel(t.Context())
+		ask(t, request, func(ctx context.Context) {
+			<-ctx.Done()
+			hangUp()
+			if ctx.Err() != context.DeadlineExceeded {
+				t.Error(ctx.Err())
+			}
+		})
+	})
 	bubble(t, "it ends with the request", func(t *testing.T) {
 		request, hangUp := context.WithCancel(t.Context())
 		ask(t, request, func(ctx context.Context) {

@@ -21,6 +21,7 @@ type follower struct {
 
 	last   string // id of the log's line that the copy has got to
 	broken bool   // everything has to be loaded
+	lost   bool   // Redis has lost changes, and is not loaded since
 	asked  time.Time
 	newest uint64 // the number of the last change at asked
 	purged time.Time
@@ -50,7 +51,9 @@ func (f *follower) run(ctx context.Context) {
 			return
 		}
 		f.opts.OnError(fmt.Errorf("redisrevocation: following: %w", err))
-		if errors.Is(err, replica.ErrGap) || errors.Is(err, errLost) {
+		gone := errors.Is(err, errLost) || errors.Is(err, replica.ErrLost)
+		f.lost = f.lost || gone // whatever the epoch says
+		if gone || errors.Is(err, replica.ErrGap) {
 			f.broken = true
 			if failures == 0 {
 				failures++
@@ -96,12 +99,12 @@ func (f *follower) step(ctx context.Context) error {
 
 // ask asks Redis how far it is.
 func (f *follower) ask(ctx context.Context) error {
-	asked := time.Now()
+	asked, known := time.Now(), f.copy.Known()
 	epoch, seq, last, err := f.state(ctx)
 	switch {
 	case err != nil:
 		return err
-	case epoch != f.epoch:
+	case epoch != f.epoch || seq < known:
 		return errLost
 	case last == f.last:
 		f.copy.Heard(asked)
@@ -158,7 +161,7 @@ func (f *follower) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lost := f.epoch != "" && epoch != f.epoch
+	lost := f.lost || f.epoch != "" && epoch != f.epoch
 	var snapshot replica.Snapshot
 	var score, key string
 	for {
@@ -188,7 +191,7 @@ func (f *follower) load(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.copy.Install(&snapshot, seq, asked, lost)
-	f.epoch, f.last, f.broken, f.asked, f.newest = epoch, last, false, time.Time{}, 0
+	f.epoch, f.last, f.broken, f.lost, f.asked, f.newest = epoch, last, false, false, time.Time{}, 0
 	close(f.installed)
 	f.installed = make(chan struct{})
 	return nil

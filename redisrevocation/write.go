@@ -16,13 +16,14 @@ import (
 // write makes one change in Redis, and then here.
 func (s *Store) write(ctx context.Context, e replica.Entry, removed bool) error {
 	s.mu.Lock()
-	known := []any{rand.Text(), s.epoch, s.copy.Seq(), ""} // "": the follower looks whether the last line is ours
+	epoch := s.epoch
+	known := []any{rand.Text(), epoch, s.copy.Known(), ""} // "": the follower looks whether the last line is ours
 	s.mu.Unlock()
 	reply, err := s.runWrite(ctx, append(known,
 		e.Key, digits(e.Until), digits(e.Expires), e.Identity, bit(removed), mark(), s.opts.LogLength, seconds(replica.KeptLonger))...)
 	if len(reply) == 3 {
 		// Redis has it, even if not as many replicas as were wanted.
-		if err := s.make(ctx, reply, e.Key, removed); err != nil {
+		if err := s.make(ctx, epoch, reply, e.Key, removed); err != nil {
 			return fmt.Errorf("redisrevocation: %w", err)
 		}
 	}
@@ -32,8 +33,9 @@ func (s *Store) write(ctx context.Context, e replica.Entry, removed bool) error 
 	return nil
 }
 
-// make puts a change that Redis has in force here.
-func (s *Store) make(ctx context.Context, reply []string, key string, removed bool) error {
+// make puts a change that Redis has in force here. epoch is that of the copy
+// before the change.
+func (s *Store) make(ctx context.Context, epoch string, reply []string, key string, removed bool) error {
 	seq, err := strconv.ParseUint(reply[1], 10, 64)
 	if err != nil {
 		return err
@@ -51,12 +53,17 @@ func (s *Store) make(ctx context.Context, reply []string, key string, removed bo
 			defer s.mu.Unlock()
 			return s.copy.Made(change)
 		}
-		installed := s.installed
+		installed, replaced := s.installed, s.epoch != epoch
 		s.mu.Unlock()
+		if replaced && reply[0] == epoch {
+			return errors.New("redis has lost changes meanwhile, and perhaps this one")
+		}
 		select {
 		case <-installed:
 		case <-s.done:
 			return errors.New("redis has lost changes, and nothing follows it any more")
+		case <-time.After(loadFor):
+			return errors.New("redis has lost changes, and they are not loaded yet")
 		case <-ctx.Done():
 			return fmt.Errorf("redis has lost changes and is being loaded: %w", context.Cause(ctx))
 		}

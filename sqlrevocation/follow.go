@@ -88,7 +88,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 			err = s.make(changes)
 		}
 		switch {
-		case errors.Is(err, errLost):
+		case errors.Is(err, errLost) || errors.Is(err, replica.ErrLost):
 			s.mu.Lock()
 			s.lossy = true // also if loading fails the first time
 			s.mu.Unlock()

@@ -197,6 +197,7 @@ func (s *Store) write(ctx context.Context, verb string, change replica.Change) e
 	}
 	s.mu.Lock()
 	before := s.at
+	before.seq = max(before.seq, s.newestMade())
 	s.mu.Unlock()
 	after, err := s.transact(ctx, &change)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -40,13 +41,16 @@ var direct = &http.Transport{DisableKeepAlives: true}
 // RoundTrip asks another instance when one takes no connection: then it has seen
 // nothing of the request. Any other error may come after it was carried out.
 func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context()) // a RoundTripper leaves the request as it is
 	err := errors.New("no instance is running")
+	if r.Body != nil {
+		r.Body = io.NopCloser(r.Body) // a failed dial would close it for the next one
+	}
 	for range len(b.addrs) {
 		addr := b.pick()
 		if addr == "" {
 			break
 		}
-		r = r.Clone(r.Context())
 		r.URL.Host = addr
 		var resp *http.Response
 		if resp, err = direct.RoundTrip(r); err == nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -73,11 +72,15 @@ func openStore(ctx context.Context, data, redisAddr string, log *slog.Logger) (s
 
 // runInstance serves until ctx ends. Its address is the first line of stdout.
 func runInstance(ctx context.Context, number int, secret []byte, data, redisAddr string, stdout io.Writer, log *slog.Logger) error {
-	s, closeStore, err := openStore(ctx, data, redisAddr, log)
+	// Whoever signs out while we end must still be heard.
+	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStore()
+	s, closeStore, err := openStore(storeCtx, data, redisAddr, log)
 	if err != nil {
 		return err
 	}
 	defer func() {
+		stopStore()
 		s.Wait()
 		_ = closeStore()
 	}()
@@ -98,16 +101,8 @@ func runInstance(ctx context.Context, number int, secret []byte, data, redisAddr
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
 	}
-	context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		defer cancel()
-		_ = server.Shutdown(grace)
-	})
 	fmt.Fprintln(stdout, listener.Addr())
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return serveUntil(ctx, server, listener)
 }
 
 // newAPI is what an application would have, on one machine or on many: that

@@ -92,7 +92,11 @@ func openSecret(folder string) ([]byte, error) {
 	name := filepath.Join(folder, "secret")
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return os.ReadFile(name)
+		secret, err := os.ReadFile(name)
+		if err == nil && len(secret) != 32 {
+			err = fmt.Errorf("%s is broken: want 32 bytes; remove it", name)
+		}
+		return secret, err
 	}
 	if err != nil {
 		return nil, err
@@ -145,15 +149,24 @@ func serve(ctx context.Context, listener net.Listener, b *balancer, stdout io.Wr
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
 	}
+	err := serveUntil(ctx, server, listener)
+	log.Info("shutting down")
+	return err
+}
+
+// serveUntil answers requests until ctx ends, and then those under way.
+func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
+	answered := make(chan struct{})
 	context.AfterFunc(ctx, func() {
-		log.Info("shutting down")
-		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer close(answered)
+		grace, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		_ = server.Shutdown(grace)
 	})
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
+	<-answered
 	return nil
 }
 

@@ -157,6 +157,9 @@ type Change struct {
 var (
 	// ErrGap says that changes are missing, so that everything has to be loaded.
 	ErrGap = errors.New("changes are missing")
+	// ErrLost says that the store has other changes than those made here, under
+	// the same numbers: it has lost some.
+	ErrLost = errors.New("the store has lost changes")
 	// ErrStale says that a copy has not heard from its store for too long.
 	ErrStale = errors.New("no word from the revocation store")
 )
@@ -186,12 +189,13 @@ func NewCopy(maxStale time.Duration) *Copy {
 // Revoked is a jwthttp.RevokedFunc. What the copy knows to be revoked is, however
 // old it is; of all else a stale copy says nothing.
 func (c *Copy) Revoked(ctx context.Context, t *jwthttp.Token) (bool, error) {
+	ahead := c.ahead.Load() // before the lists: what leaves it is in a list by then
 	for _, list := range *c.lists.Load() {
 		if revoked, err := list.Revoked(ctx, t); revoked || err != nil {
 			return revoked, err
 		}
 	}
-	if ahead := c.ahead.Load(); ahead != nil && endedAhead(*ahead, t) {
+	if ahead != nil && endedAhead(*ahead, t) {
 		return true, nil
 	}
 	return false, c.Ready()
@@ -247,6 +251,18 @@ func (c *Copy) Seq() uint64 {
 	return c.seq
 }
 
+// Known is the number of the last change that is in force here, one's own
+// included. A store whose last number is smaller has lost changes.
+func (c *Copy) Known() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.seq
+	for _, own := range c.own {
+		known = max(known, own.Seq)
+	}
+	return known
+}
+
 // Heard says that the copy has everything the store had at a time: when the
 // question was sent, not when the answer came.
 func (c *Copy) Heard(asOf time.Time) {
@@ -289,6 +305,9 @@ func add(list *jwthttp.RevocationList, ahead *map[string]Entry, e Entry) error {
 	if err != nil {
 		return err
 	}
+	if r.ID != "" || r.Fingerprint != "" {
+		r.IssuedUntil = time.Time{} // these end their token whatever it says
+	}
 	if time.Until(r.IssuedUntil) <= maxAhead {
 		return list.Add(r)
 	}
@@ -329,30 +348,34 @@ func (c *Copy) Install(s *Snapshot, seq uint64, asOf time.Time, lossy bool) {
 	} else {
 		lists = append(lists, old[1:]...)
 	}
-	c.setAhead(ahead)
 	for key, change := range c.own {
 		if lossy || change.Seq <= seq {
 			delete(c.own, key)
 			continue
 		}
-		_ = c.apply(lists, change)
+		_ = apply(lists, &ahead, change)
 	}
 	c.seq = seq
 	c.lists.Store(&lists)
+	c.setAhead(ahead) // after the lists, see Revoked
 	c.mu.Unlock()
 	c.Heard(asOf)
 }
 
 // apply makes one change in the lists.
-func (c *Copy) apply(lists []*jwthttp.RevocationList, change Change) error {
+func (c *Copy) apply(change Change) error {
+	return c.changeAhead(func(ahead *map[string]Entry) error { return apply(*c.lists.Load(), ahead, change) })
+}
+
+func apply(lists []*jwthttp.RevocationList, ahead *map[string]Entry, change Change) error {
 	if !change.Removed {
-		return c.changeAhead(func(ahead *map[string]Entry) error { return add(lists[0], ahead, change.Entry) })
+		return add(lists[0], ahead, change.Entry)
 	}
 	r, err := change.Entry.Revocation()
 	if err != nil {
 		return err
 	}
-	_ = c.changeAhead(func(ahead *map[string]Entry) error { delete(*ahead, change.Entry.Key); return nil })
+	delete(*ahead, change.Entry.Key)
 	for _, list := range lists {
 		list.Remove(r)
 	}
@@ -371,9 +394,12 @@ func (c *Copy) Follow(changes ...Change) error {
 		case change.Seq != c.seq+1:
 			return fmt.Errorf("%w: after %d comes %d", ErrGap, c.seq, change.Seq)
 		}
+		if c.contradicts(change) {
+			return fmt.Errorf("%w: number %d is another one than ours", ErrLost, change.Seq)
+		}
 		own, ok := c.own[change.Entry.Key]
 		if !ok || own.Seq < change.Seq { // or a later one of ours is in force here already
-			if err := c.apply(*c.lists.Load(), change); err != nil {
+			if err := c.apply(change); err != nil {
 				return err
 			}
 		}
@@ -385,6 +411,16 @@ func (c *Copy) Follow(changes ...Change) error {
 	return nil
 }
 
+// contradicts reports whether a change of one's own had the number of another one.
+func (c *Copy) contradicts(change Change) bool {
+	for _, own := range c.own {
+		if own.Seq == change.Seq && own != change {
+			return true
+		}
+	}
+	return false
+}
+
 // Made puts a change of one's own in force here once the store has it, before
 // it comes back with the others.
 func (c *Copy) Made(change Change) error {
@@ -394,5 +430,5 @@ func (c *Copy) Made(change Change) error {
 		return nil // it has come back already
 	}
 	c.own[change.Entry.Key] = change
-	return c.apply(*c.lists.Load(), change)
+	return c.apply(change)
 }

@@ -293,6 +293,25 @@ func TestChangesOfOnesOwn(t *testing.T) {
 	want(t, c, "c", false)
 }
 
+// A number of ours that another change has shows that ours was lost.
+func TestANumberThatIsTakenByAnother(t *testing.T) {
+	removed := replica.Change{Seq: 3, Entry: entry(t, "a"), Removed: true}
+	for name, other := range map[string]replica.Change{
+		"of another token": {Seq: 3, Entry: entry(t, "b")}, "the opposite": {Seq: 3, Entry: entry(t, "a")},
+	} {
+		c := fresh(t, 2, "a")
+		if err := c.Made(removed); err != nil || c.Known() != 3 || c.Seq() != 2 {
+			t.Fatalf("%v, known %d at %d", err, c.Known(), c.Seq())
+		}
+		if err := c.Follow(other); !errors.Is(err, replica.ErrLost) || c.Seq() != 2 {
+			t.Errorf("%s: %v at %d", name, err, c.Seq())
+		}
+		if err := c.Follow(removed); err != nil || c.Known() != 3 {
+			t.Errorf("our own: %v, known %d", err, c.Known())
+		}
+	}
+}
+
 // What a store has lost stays in force where it was known, until it is removed.
 func TestAStoreThatLosesChanges(t *testing.T) {
 	c := fresh(t, 9, "a", "b")
@@ -353,7 +372,14 @@ func TestStaleness(t *testing.T) {
 // was allowed to revoke.
 func TestAClockBehindTheWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		one := entry(t, "one token, whose IssuedUntil does not matter")
+		one.Until = time.Now().Add(10 * time.Minute).UnixNano()
 		c := fresh(t, 0)
+		if err := c.Follow(replica.Change{Seq: 1, Entry: one}); err != nil {
+			t.Fatal(err)
+		}
+		want(t, c, "one token, whose IssuedUntil does not matter", true)
+		c = fresh(t, 0)
 		until := time.Now().Add(7 * time.Minute)
 		e, err := replica.NewEntry(jwthttp.Revocation{Issuer: "i", Subject: "s", IssuedUntil: time.Now()})
 		if err != nil {
