@@ -131,12 +131,13 @@ return purge(ARGV[5], 500)
 `)
 
 	// pageScript returns epoch, score and key of the page's last entry (two empty
-	// texts: there are no more), and then keys and states in turns. Further arguments: score and key of the last entry of the
-	// page before, or two empty texts, and how many entries to return. HSCAN would
-	// not do: its cursor means something else after a restart or on another
-	// server, and entries would be passed over in silence. The order of expiry
-	// holds everywhere, and an entry that moves in it moves to its end, or is a
-	// change with a later number.
+	// texts: there are no more), and then keys and states in turns. Further
+	// arguments: score and key of the last entry of the page before, or two
+	// empty texts, and how many entries to return. HSCAN would not do: its
+	// cursor means something else after a restart or on another server, and
+	// entries would be passed over in silence. The order of expiry holds
+	// everywhere, and an entry that moves in it moves to its end, or is a change
+	// with a later number.
 	pageScript = redis.NewScript(prelude + `
 local from = 0
 if ARGV[6] ~= '' then
@@ -145,13 +146,11 @@ if ARGV[6] ~= '' then
 		from = redis.call('ZRANK', expiry, ARGV[6]) + 1
 	else -- it has moved or gone: put it back for a moment
 		redis.call('ZADD', expiry, ARGV[5], ARGV[6])
-		from = redis.call('ZRANK', expiry, ARGV[6]) + 1
+		from = redis.call('ZRANK', expiry, ARGV[6]) -- where the one after it will be
 		if at then
 			redis.call('ZADD', expiry, at, ARGV[6])
-			from = from - 1
 		else
 			redis.call('ZREM', expiry, ARGV[6])
-			from = from - 1
 		end
 	end
 end
