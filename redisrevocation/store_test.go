@@ -549,7 +549,7 @@ func TestReplicasToWaitFor(t *testing.T) {
 	eventually(t, "linked", 10*time.Second, func() bool {
 		return strings.Contains(client.Info(context.Background(), "replication").Val(), "master_link_status:up")
 	})
-	opts := redisrevocation.Options{Replicas: 1, ReplicasTimeout: 300 * time.Millisecond}
+	opts := redisrevocation.Options{Replicas: 1, ReplicasTimeout: 3 * time.Second}
 	a := mustOpen(t, master.addr, opts)
 	a.revoke("x")
 	if n := client.HLen(context.Background(), "{jwthttp}:entries").Val(); n != 1 {

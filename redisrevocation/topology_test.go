@@ -154,7 +154,7 @@ func TestSentinelFailsOver(t *testing.T) {
 	open := func() *redisrevocation.Store {
 		return openClient(t, redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: "revocations", SentinelAddrs: []string{sentinel.addr}, ContextTimeoutEnabled: true,
-		}), redisrevocation.Options{Replicas: 1, ReplicasTimeout: time.Second})
+		}), redisrevocation.Options{Replicas: 1, ReplicasTimeout: 2 * time.Second})
 	}
 	a, b := open(), open()
 	revokeAndRemove(t, a, b)
