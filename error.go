@@ -6,7 +6,9 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -34,6 +36,7 @@ const (
 	ReasonClaims                Reason = "claims"                 // do not decode into T, or its Validate objects
 	ReasonBinding               Reason = "binding"                // bound to a key ("cnf") that nothing here can check
 	ReasonRevoked               Reason = "revoked"                // taken back
+	ReasonAuthentication        Reason = "authentication"         // user authenticated too weakly, or too long ago
 	ReasonScope                 Reason = "scope"                  // lacks a scope
 	ReasonForbidden             Reason = "forbidden"              // a Require rule objects
 	ReasonCrossOrigin           Reason = "cross_origin"           // cookie token on an unsafe cross-origin request
@@ -62,12 +65,17 @@ type Error struct {
 	// Status is the HTTP status. Anything outside 400 to 599 is answered as
 	// 403 when a rule returns it, and as 500 by [WriteError].
 	Status int
-	// Code is the error code of RFC 6750 §3.1, or empty where that has none.
+	// Code is the error code of RFC 6750 §3.1 or RFC 9470 §3, or empty where
+	// they have none.
 	Code string
 	// Reason is never empty in an Error of this package.
 	Reason Reason
-	// Scopes are those the request needed, for Code insufficient_scope.
+	// Scopes are those the request needed, for Code insufficient_scope, and
+	// for insufficient_user_authentication if some of them are missing too.
 	Scopes []string
+	// Authentication is what the request needed, for Code
+	// insufficient_user_authentication.
+	Authentication AuthenticationLevel
 	// Err is the cause, for logs. It never holds the token. What this package
 	// quotes of an unverified token is escaped and cut; errors of a KeySource,
 	// an Extractor or a rule stand as they are.
@@ -88,11 +96,12 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Error codes of RFC 6750 §3.1.
+// Error codes of RFC 6750 §3.1 and RFC 9470 §3.
 const (
-	codeRequest = "invalid_request"
-	codeToken   = "invalid_token"
-	codeScope   = "insufficient_scope"
+	codeRequest        = "invalid_request"
+	codeToken          = "invalid_token"
+	codeScope          = "insufficient_scope"
+	codeAuthentication = "insufficient_user_authentication"
 )
 
 // answer is all that a client learns about a refusal: one fixed text for each
@@ -126,6 +135,7 @@ var answers = completed(map[Reason]*answer{
 	ReasonClaims:                {status: http.StatusUnauthorized, code: codeToken, text: "the claims of the token are not accepted"},
 	ReasonBinding:               {status: http.StatusUnauthorized, code: codeToken, text: "the token is bound to a key, which is not supported"},
 	ReasonRevoked:               {status: http.StatusUnauthorized, code: codeToken, text: "the token has been revoked"},
+	ReasonAuthentication:        {status: http.StatusUnauthorized, code: codeAuthentication, text: "this resource needs another authentication of the user"},
 	ReasonScope:                 {status: http.StatusForbidden, code: codeScope, text: "the token lacks a scope that this resource needs"},
 	ReasonForbidden:             {status: http.StatusForbidden, text: "the request is not allowed"},
 	ReasonCrossOrigin:           {status: http.StatusForbidden, text: "cross-origin request refused"},
@@ -221,7 +231,13 @@ func (e *Error) buildChallenge(realm, metadataURL string) string {
 	if e.Code != "" {
 		param("error_description", e.description())
 	}
-	if e.Code == codeScope || e.Reason == ReasonMissing {
+	if e.Code == codeAuthentication {
+		param("acr_values", strings.Join(slices.DeleteFunc(slices.Clone(e.Authentication.ACR), notScopeToken), " "))
+		if e.Authentication.MaxAge > 0 {
+			param("max_age", strconv.FormatInt(int64(e.Authentication.MaxAge/time.Second), 10))
+		}
+	}
+	if e.Code == codeScope || e.Code == codeAuthentication || e.Reason == ReasonMissing {
 		param("scope", strings.Join(slices.DeleteFunc(slices.Clone(e.Scopes), notScopeToken), " "))
 	}
 	if e.Status == http.StatusUnauthorized || e.Code == codeScope {

@@ -9,16 +9,34 @@
 //	extract -> verify -> revocation -> rules -> context -> next
 //	Extractor  Issuer    Revoked       Require  ClaimsFromContext
 //
-// An [Extractor] says where the token is. An [Issuer] says which tokens are
-// believed: exact issuer, audience, algorithms and keys, none of which has a
-// default; keys may come over HTTP from a [JWKS]. [Options].Revoked may end a token early, and a [RevocationList] is
-// the simplest such hook. RequireScopes, RequireAnyScope and Require derive
-// stricter middlewares for groups and routes, Optional a milder one for pages
-// that visitors may see. A refused request gets a status, a challenge and a
-// JSON body that say no more than they must; [Event] and [Error] say the rest
-// to logs and metrics.
+// # Where the token is, and who signed it
 //
-// What may surprise:
+// An [Extractor] says where the token is: a header field, a cookie, a query
+// parameter, a WebSocket subprotocol or a place of your own. An [Issuer] says
+// which tokens are believed: exact issuer, audience, algorithms and keys, none
+// of which has a default. Keys are static, a [KeySet], a [JWKS] over HTTP, or
+// whatever a [KeySource] finds.
+//
+// # What a route asks for
+//
+// RequireScopes, RequireAnyScope, RequireAuthentication and Require derive
+// stricter middlewares for groups and routes, Optional a milder one for pages
+// that visitors may see. A Handler inside another one of the same [New] does
+// not verify again.
+//
+// # What a refused client gets
+//
+// A status, a challenge and a JSON body that say no more than they must;
+// [Event] and [Error] say the rest to logs and metrics, by a closed set of
+// [Reason]s. [ResourceMetadata] tells clients who issues tokens for the resource.
+//
+// # Taking a token back
+//
+// Options.Revoked may end a token early, and a [RevocationList] is the simplest
+// such hook. The modules redisrevocation and sqlrevocation keep what it would
+// lose at a restart. Middleware.Watch ends a stream with its token.
+//
+// # What may surprise
 //
 //   - The cheap judgements come before the signature, so a refusal as expired
 //     (or for its issuer, audience, type) says nothing about who signed.
@@ -33,8 +51,8 @@
 //     [Revocation].IssuedUntil.
 //   - A token from a cookie is guarded against cross-site requests, and a
 //     WebSocket upgrade counts as one that changes things.
-//   - A [RevocationList] is empty again after a restart; the modules
-//     redisrevocation and sqlrevocation keep what it would lose.
+//   - Handlers that stream outlive the token, unless they go by the context
+//     that [Middleware.Watch] returns.
 //
 // Where two readings of a standard are possible, the stricter one holds: a
 // claim is never null, names that differ by case only do not stand beside each
@@ -44,6 +62,7 @@ package jwthttp
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -71,6 +90,7 @@ type Middleware struct {
 	family   *family
 	optional bool
 	scopes   []scopeRule
+	level    AuthenticationLevel
 	rules    []func(*http.Request) error
 
 	needed         []string // all scopes that scopes mention, in their order
@@ -270,22 +290,29 @@ func (f *family) authenticate(r *http.Request) (*http.Request, *authentication, 
 	if e := f.guard(r, c.Source); e != nil {
 		return r, f.nobody, e
 	}
-	v, cached, e := f.verify(r.Context(), c)
+	a, e := f.admit(r.Context(), c)
+	return r, a, e
+}
+
+// admit judges a token by all that does not depend on the request. It returns
+// what is known of it, refused or not.
+func (f *family) admit(ctx context.Context, c Credential) (*authentication, *Error) {
+	v, cached, e := f.verify(ctx, c)
 	if v == nil {
-		return r, f.nobody, e
+		return f.nobody, e
 	}
 	a := &authentication{
-		Context: r.Context(), family: f, token: v.token.from(c.Source), cached: cached,
+		Context: ctx, family: f, token: v.token.from(c.Source), cached: cached,
 		claims: v.claims, mustCopy: v.shared && f.claims.copy != nil,
 	}
 	if e != nil {
-		return r, a, e
+		return a, e
 	}
 	if err := f.checkClaims(a, v); err != nil {
-		return r, a, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
+		return a, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
 	}
-	a.unchecked, e = f.checkRevoked(r.Context(), a.token)
-	return r, a, e
+	a.unchecked, e = f.checkRevoked(ctx, a.token)
+	return a, e
 }
 
 // checkClaims asks the claims' Validate, on a copy of the request's own. It
@@ -324,18 +351,34 @@ func (f *family) guard(r *http.Request, source Source) *Error {
 // judge applies m's own requirements to what its family has authenticated.
 func (m *Middleware) judge(a *authentication) *Error {
 	if a.token == nil {
-		if m.optional && len(m.scopes) == 0 && len(m.rules) == 0 {
+		if m.optional && len(m.scopes) == 0 && len(m.rules) == 0 && m.level.isZero() {
 			return nil
 		}
 		e := m.missing
 		return &e
 	}
-	for _, rule := range m.scopes {
-		if !rule.admits(a.token.Scopes) {
-			return refuse(ReasonScope, fmt.Errorf("token has scopes %.200q, want %q", a.token.Scopes, m.needed))
+	if err := m.level.judge(a.token, m.family.leeway); err != nil {
+		e := refuse(ReasonAuthentication, err)
+		e.Authentication = m.level.clone()
+		// RFC 9470 §3: so that one new token may do for both.
+		if !m.hasScopes(a.token) {
+			e.Scopes = slices.Clone(m.needed)
 		}
+		return e
+	}
+	if !m.hasScopes(a.token) {
+		return refuse(ReasonScope, fmt.Errorf("token has scopes %.200q, want %q", a.token.Scopes, m.needed))
 	}
 	return nil
+}
+
+func (m *Middleware) hasScopes(t *Token) bool {
+	for _, rule := range m.scopes {
+		if !rule.admits(t.Scopes) {
+			return false
+		}
+	}
+	return true
 }
 
 // askRules applies m's Require rules to an otherwise admitted request.
@@ -366,7 +409,7 @@ func (m *Middleware) setChallenge(e *Error) {
 	case e.Reason == ReasonScope && e.Scopes == nil:
 		e.Scopes = slices.Clone(m.needed)
 		e.challenge = m.scopeChallenge
-	case e.Reason != ReasonScope && e.isPlain():
+	case e.Reason != ReasonScope && e.Reason != ReasonAuthentication && e.isPlain():
 		e.challenge = m.family.challenges[e.answer.index]
 	default:
 		e.challenge = e.buildChallenge(m.family.realm, m.family.metadataURL)

@@ -227,7 +227,9 @@ func newFamily(o Options) (*family, error) {
 		p.add("Realm", o.Realm, "want printable ASCII without double quote and backslash")
 	}
 	if o.ResourceMetadataURL != "" {
-		p.checkMetadataURL(o.ResourceMetadataURL)
+		if _, err := parsePublicURL(o.ResourceMetadataURL); err != nil {
+			p = append(p, fmt.Errorf("jwthttp: ResourceMetadataURL: %w", err))
+		}
 	}
 	f.addIssuers(&p, o.Issuers)
 	if len(p) > 0 {
@@ -270,16 +272,19 @@ func (f *family) setDefaults() {
 	}
 }
 
-func (p *problems) checkMetadataURL(text string) {
+// parsePublicURL reads a URL that is going to be shown to clients. It must be
+// in its normal form: clients compare resource identifiers as text.
+func parsePublicURL(text string) (*url.URL, error) {
 	const want = "want an absolute https URL without user, fragment and odd characters"
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil || strings.Contains(text, "#") ||
-		strings.Contains(text, " ") || !fitsQuotedString(text):
-		p.add("ResourceMetadataURL", "(not shown)", want)
-	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
-		p.add("ResourceMetadataURL", text, want)
+	case err != nil || u.User != nil: // which may hold a password
+		return nil, errors.New(want)
+	case u.Hostname() == "" || strings.ContainsAny(text, "# ") || !fitsQuotedString(text) || u.String() != text,
+		u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+		return nil, fmt.Errorf("%.200q: %s", text, want)
 	}
+	return u, nil
 }
 
 // isLoopback reports whether a URL's host is this machine.

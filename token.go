@@ -35,6 +35,12 @@ type Token struct {
 	// or an array.
 	Scopes []string
 
+	// How and when the user was authenticated (OpenID Connect Core §2, RFC
+	// 9068 §2.2.1): see [Middleware.RequireAuthentication].
+	ACR      string    // acr
+	AMR      []string  // amr
+	AuthTime time.Time // auth_time, in UTC
+
 	Algorithm string // alg
 	KeyID     string // kid
 	Type      string // typ, as the token spells it
@@ -138,15 +144,16 @@ func (t *Token) clone() *Token {
 	}
 	c := &roomyToken{Token: *t}
 	lists := c.room[:0]
-	if n := len(t.Audience) + len(t.Scopes); n > len(c.room) {
+	if n := len(t.Audience) + len(t.Scopes) + len(t.AMR); n > len(c.room) {
 		lists = make([]string, 0, n)
 	}
-	lists = append(append(lists, t.Audience...), t.Scopes...)
-	if n := len(t.Audience); t.Audience != nil {
-		c.Audience = lists[:n:n]
-	}
-	if n := len(t.Audience); t.Scopes != nil {
-		c.Scopes = lists[n:len(lists):len(lists)]
+	for _, list := range []*[]string{&c.Audience, &c.Scopes, &c.AMR} {
+		if *list == nil {
+			continue
+		}
+		start := len(lists)
+		lists = append(lists, *list...)
+		*list = lists[start:len(lists):len(lists)]
 	}
 	return &c.Token
 }

@@ -48,11 +48,14 @@ const (
 	claimScope
 	claimScp
 	claimCnf
+	claimAcr
+	claimAmr
+	claimAuthTime
 )
 
 var (
 	headerNames = strictjson.NewNames([]string{"alg", "kid", "typ", "crit", "b64", "enc", "zip"}, nil)
-	claimNames  = [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "client_id", "azp", "scope", "scp", "cnf"}
+	claimNames  = [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "client_id", "azp", "scope", "scp", "cnf", "acr", "amr", "auth_time"}
 )
 
 // header is what is read of a token's header.
@@ -304,7 +307,7 @@ func (t *jws) readPayload(names *strictjson.Names, values []strictjson.Value) er
 		to    *string
 	}{
 		{claimIss, &token.Issuer}, {claimSub, &token.Subject}, {claimJti, &token.ID},
-		{claimSid, &token.SessionID}, {claimClientID, &token.ClientID}, {claimAzp, &azp},
+		{claimSid, &token.SessionID}, {claimClientID, &token.ClientID}, {claimAzp, &azp}, {claimAcr, &token.ACR},
 	} {
 		var ok bool
 		if *field.to, ok = optionalString(values[field.claim]); !ok {
@@ -317,7 +320,7 @@ func (t *jws) readPayload(names *strictjson.Names, values []strictjson.Value) er
 	for _, field := range []struct {
 		claim int
 		to    *time.Time
-	}{{claimExp, &token.ExpiresAt}, {claimNbf, &token.NotBefore}, {claimIat, &token.IssuedAt}} {
+	}{{claimExp, &token.ExpiresAt}, {claimNbf, &token.NotBefore}, {claimIat, &token.IssuedAt}, {claimAuthTime, &token.AuthTime}} {
 		var ok bool
 		if *field.to, ok = numericDate(values[field.claim]); !ok {
 			return wrongClaim(field.claim)
@@ -329,6 +332,11 @@ func (t *jws) readPayload(names *strictjson.Names, values []strictjson.Value) er
 	}
 	if token.Scopes, ok = scopes(token.room[1:1], values[claimScope], values[claimScp]); !ok {
 		return &cause{text: `"scope" or "scp" is of the wrong type`, is: []error{jwt.ErrTokenMalformed, jwt.ErrInvalidType}}
+	}
+	if amr := values[claimAmr]; amr.Kind != strictjson.Absent {
+		if token.AMR, ok = amr.Strings(); !ok {
+			return wrongClaim(claimAmr)
+		}
 	}
 	t.bound = values[claimCnf].Kind != strictjson.Absent
 	return nil

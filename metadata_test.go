@@ -1,0 +1,198 @@
+package jwthttp_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed450a7203/jwthttp"
+)
+
+type metadata = jwthttp.ResourceMetadata
+
+// RFC 9728 §3.1.
+func TestWhereTheMetadataIs(t *testing.T) {
+	for _, tt := range []struct{ resource, path, url string }{
+		{"https://api.example", "/.well-known/oauth-protected-resource", "https://api.example/.well-known/oauth-protected-resource"},
+		{"https://api.example/", "/.well-known/oauth-protected-resource", "https://api.example/.well-known/oauth-protected-resource"},
+		{"https://api.example/mcp", "/.well-known/oauth-protected-resource/mcp", "https://api.example/.well-known/oauth-protected-resource/mcp"},
+		{"https://api.example:8443/a/b", "/.well-known/oauth-protected-resource/a/b", "https://api.example:8443/.well-known/oauth-protected-resource/a/b"},
+		{"https://api.example/a/", "/.well-known/oauth-protected-resource/a/", "https://api.example/.well-known/oauth-protected-resource/a/"},
+		{"https://api.example/a%2Fb", "/.well-known/oauth-protected-resource/a%2Fb", "https://api.example/.well-known/oauth-protected-resource/a%2Fb"},
+		{"https://API.example/A", "/.well-known/oauth-protected-resource/A", "https://API.example/.well-known/oauth-protected-resource/A"},
+		{"https://api.example/a?b=c&d", "/.well-known/oauth-protected-resource/a", "https://api.example/.well-known/oauth-protected-resource/a?b=c&d"},
+		{"https://api.example?b=c", "/.well-known/oauth-protected-resource", "https://api.example/.well-known/oauth-protected-resource?b=c"},
+		{"https://api.example/?b=/c", "/.well-known/oauth-protected-resource", "https://api.example/.well-known/oauth-protected-resource?b=/c"},
+		{"http://127.0.0.1:8080/mcp", "/.well-known/oauth-protected-resource/mcp", "http://127.0.0.1:8080/.well-known/oauth-protected-resource/mcp"},
+		{"http://[::1]:8080/mcp", "/.well-known/oauth-protected-resource/mcp", "http://[::1]:8080/.well-known/oauth-protected-resource/mcp"},
+	} {
+		t.Run(tt.resource, func(t *testing.T) {
+			m := metadata{Resource: tt.resource}
+			if m.Path() != tt.path || m.URL() != tt.url {
+				t.Errorf("path %q, URL %q; want %q, %q", m.Path(), m.URL(), tt.path, tt.url)
+			}
+			// Options takes what URL says, and a router what Path says.
+			opts := options()
+			opts.ResourceMetadataURL = m.URL()
+			mustNew[testClaims](t, opts)
+			mux := http.NewServeMux()
+			mux.Handle(m.Path(), m.Handler())
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, m.URL(), nil))
+			var document struct{ Resource string }
+			if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil || document.Resource != tt.resource || w.Code != 200 {
+				t.Errorf("%d %q (%v)", w.Code, w.Body, err)
+			}
+		})
+	}
+}
+
+// RFC 9728 §2, §3.2.
+func TestTheMetadataDocument(t *testing.T) {
+	all := metadata{
+		Resource:                           "https://api.example/a?b=1&c=2",
+		AuthorizationServers:               []string{"https://login.example", "https://login.example/tenant"},
+		JWKSURI:                            "https://api.example/keys",
+		ScopesSupported:                    []string{"orders:read", "orders:write"},
+		BearerMethodsSupported:             []string{"header", "body", "query"},
+		ResourceSigningAlgValuesSupported:  []string{"ES256"},
+		ResourceName:                       "Aufträge <1>",
+		ResourceDocumentation:              "https://api.example/docs",
+		ResourcePolicyURI:                  "https://api.example/policy",
+		ResourceTOSURI:                     "https://api.example/terms",
+		AuthorizationDetailsTypesSupported: []string{"payment"},
+	}
+	for _, tt := range []struct {
+		name string
+		m    metadata
+		want string
+	}{
+		{"every member", all, `{"resource":"https://api.example/a?b=1&c=2","authorization_servers":["https://login.example","https://login.example/tenant"],` +
+			`"jwks_uri":"https://api.example/keys","scopes_supported":["orders:read","orders:write"],"bearer_methods_supported":["header","body","query"],` +
+			`"resource_signing_alg_values_supported":["ES256"],"resource_name":"Aufträge <1>","resource_documentation":"https://api.example/docs",` +
+			`"resource_policy_uri":"https://api.example/policy","resource_tos_uri":"https://api.example/terms","authorization_details_types_supported":["payment"]}` + "\n"},
+		{"the least", metadata{Resource: "https://api.example"}, `{"resource":"https://api.example"}` + "\n"},
+		{"empty lists are left out", metadata{Resource: "https://api.example", ScopesSupported: []string{}, AuthorizationServers: []string{}, BearerMethodsSupported: []string{}},
+			`{"resource":"https://api.example"}` + "\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			tt.m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/anywhere", nil))
+			if diff := cmp.Diff(tt.want, w.Body.String()); diff != "" {
+				t.Errorf("document (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("made once", func(t *testing.T) {
+		m := metadata{Resource: "https://api.example", ScopesSupported: []string{"a"}}
+		h := m.Handler()
+		m.ScopesSupported[0] = "changed"
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		if !strings.Contains(w.Body.String(), `["a"]`) {
+			t.Errorf("document %q", w.Body)
+		}
+	})
+}
+
+func TestTheMetadataHandler(t *testing.T) {
+	server := httptest.NewServer(metadata{Resource: "https://api.example"}.Handler())
+	defer server.Close()
+	for _, tt := range []struct {
+		method string
+		status int
+		header map[string]string // "" means absent
+	}{
+		{"GET", 200, map[string]string{"Content-Type": "application/json", "Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff", "Access-Control-Allow-Credentials": ""}},
+		{"HEAD", 200, map[string]string{"Content-Type": "application/json", "Cache-Control": "public, max-age=3600", "Content-Length": "35"}},
+		{"OPTIONS", 204, map[string]string{"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Allow-Headers": "*", "Access-Control-Max-Age": "3600", "Cache-Control": ""}},
+		{"POST", 405, map[string]string{"Allow": "GET, HEAD, OPTIONS", "Cache-Control": ""}},
+		{"DELETE", 405, map[string]string{"Allow": "GET, HEAD, OPTIONS"}},
+	} {
+		t.Run(tt.method, func(t *testing.T) {
+			r, err := http.NewRequest(tt.method, server.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := server.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != tt.status {
+				t.Errorf("status %d, want %d", resp.StatusCode, tt.status)
+			}
+			for name, want := range tt.header {
+				if got := resp.Header.Get(name); got != want {
+					t.Errorf("%s: %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestMetadataPanicsForWhatIsNone(t *testing.T) {
+	api := func(change func(*metadata)) metadata {
+		m := metadata{Resource: "https://api.example"}
+		change(&m)
+		return m
+	}
+	for name, tt := range map[string]struct {
+		m    metadata
+		want string
+	}{
+		"no resource":                        {metadata{}, "Resource"},
+		"a relative resource":                {metadata{Resource: "/mcp"}, "Resource"},
+		"plain http":                         {metadata{Resource: "http://api.example"}, "Resource"},
+		"a fragment":                         {metadata{Resource: "https://api.example/#x"}, "Resource"},
+		"an empty fragment":                  {metadata{Resource: "https://api.example/#"}, "Resource"},
+		"a scheme in upper case":             {metadata{Resource: "HTTPS://api.example"}, "Resource"},
+		"a path that is not encoded":         {metadata{Resource: "https://api.example/{a}"}, "Resource"},
+		"a resource in other letters":        {metadata{Resource: "https://api.example/ä"}, "Resource"},
+		"a password":                         {metadata{Resource: "https://u:hunter2@api.example"}, "Resource"},
+		"an authorization server without":    {api(func(m *metadata) { m.AuthorizationServers = []string{""} }), "AuthorizationServers"},
+		"an authorization server's query":    {api(func(m *metadata) { m.AuthorizationServers = []string{"https://a.example?b"} }), "AuthorizationServers"},
+		"an authorization server's fragment": {api(func(m *metadata) { m.AuthorizationServers = []string{"https://a.example#b"} }), "AuthorizationServers"},
+		"a JWKS without host":                {api(func(m *metadata) { m.JWKSURI = "https:///x" }), "JWKSURI"},
+		"a script for documentation":         {api(func(m *metadata) { m.ResourceDocumentation = "javascript:alert(1)" }), "ResourceDocumentation"},
+		"a policy that is a path":            {api(func(m *metadata) { m.ResourcePolicyURI = "/policy" }), "ResourcePolicyURI"},
+		"terms that do not parse":            {api(func(m *metadata) { m.ResourceTOSURI = "https://a%zz" }), "ResourceTOSURI"},
+		"two scopes in one":                  {api(func(m *metadata) { m.ScopesSupported = []string{"a b"} }), "ScopesSupported"},
+		"an unknown bearer method":           {api(func(m *metadata) { m.BearerMethodsSupported = []string{"cookie"} }), "BearerMethodsSupported"},
+		"the algorithm none":                 {api(func(m *metadata) { m.ResourceSigningAlgValuesSupported = []string{"None"} }), "ResourceSigningAlgValuesSupported"},
+		"an empty type":                      {api(func(m *metadata) { m.AuthorizationDetailsTypesSupported = []string{""} }), "AuthorizationDetailsTypesSupported"},
+		"a name that is not UTF-8":           {api(func(m *metadata) { m.ResourceName = "\xff" }), "ResourceName"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, f := range []func(){func() { tt.m.Handler() }, func() { _ = tt.m.URL() }, func() { _ = tt.m.Path() }} {
+				got := panicOf(f)
+				if tt.want == "Resource" || got != "" {
+					if !strings.HasPrefix(got, "jwthttp: ResourceMetadata: "+tt.want+": ") || strings.Contains(got, "hunter2") {
+						t.Errorf("panic %q", got)
+					}
+				}
+			}
+			if panicOf(func() { tt.m.Handler() }) == "" {
+				t.Error("a Handler was made")
+			}
+		})
+	}
+	t.Run("all problems at once", func(t *testing.T) {
+		got := panicOf(func() { metadata{JWKSURI: "x", ScopesSupported: []string{""}}.Handler() })
+		for _, want := range []string{"Resource: ", "JWKSURI: ", "ScopesSupported: "} {
+			if !strings.Contains(got, want) {
+				t.Errorf("panic %q lacks %q", got, want)
+			}
+		}
+	})
+}
+
+func panicOf(f func()) (text string) {
+	defer func() { text, _ = recover().(string) }()
+	f()
+	return ""
+}
