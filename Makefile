@@ -16,7 +16,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## run all tests of all modules
-	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && go test -race -shuffle=on ./...); done
+	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && SCREENSHOTS="$(CURDIR)/screenshots" go test -race -shuffle=on ./...); done
 
 lint: ## gofmt, go vet, staticcheck, go mod tidy -diff
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
@@ -43,4 +43,5 @@ bench-check: ## compare with the limits; writes files that git ignores, benchmar
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table check.md -chart check.svg -samples check.out -check
 
 examples: ## start each example and ask it once
-	@set -e; for e in quickstart login sso fleet; do echo "== examples/$$e"; go test -C examples -count=1 -run 'Program|README' ./$$e; done
+	@set -e; for e in $$(git grep -lE '^func Test.*(Program|README)' -- 'examples/*_test.go' | xargs -n1 dirname | sort -u); do \
+		echo "== $$e"; go test -C examples -count=1 -run 'Program|README' ./$${e#examples/}; done

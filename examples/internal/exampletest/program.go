@@ -1,0 +1,154 @@
+// Package exampletest drives the programs of the examples: as a process of its
+// own, and in a headless Chromium.
+package exampletest
+
+import (
+	"bufio"
+	"bytes"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Program is an example that runs.
+type Program struct {
+	URL      string // where it listens
+	Greeting string // what it printed before that
+
+	cmd *exec.Cmd
+	log lockedBuffer
+}
+
+// lockedBuffer is read while a process writes to it.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+var listening = regexp.MustCompile(`^Listening on (http://127\.0\.0\.1:[1-9]\d*);`)
+
+// Start builds the program in the test's folder and starts it on a free
+// loopback port. The test's end kills it if it still runs.
+func Start(t *testing.T, args ...string) *Program {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("no SIGTERM here")
+	}
+	binary := filepath.Join(t.TempDir(), "example")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p := &Program{cmd: exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...)}
+	p.cmd.Stderr = &p.log
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p.cmd.ProcessState == nil {
+			_ = p.cmd.Process.Kill()
+			_ = p.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Logf("log of the program:\n%s", p.Log())
+		}
+	})
+	for lines := bufio.NewScanner(stdout); p.URL == "" && lines.Scan(); {
+		if found := listening.FindStringSubmatch(lines.Text()); found != nil {
+			p.URL = found[1]
+			continue
+		}
+		p.Greeting += lines.Text() + "\n"
+	}
+	if p.URL == "" {
+		t.Fatalf("the program says no address; log:\n%s", p.Log())
+	}
+	return p
+}
+
+// Log is what the program has written to its standard error.
+func (p *Program) Log() string { return p.log.String() }
+
+// End interrupts the program, which should end in order and have logged no token.
+func (p *Program) End(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the program did not end in order: %v", err)
+	}
+	if log := p.Log(); !strings.Contains(log, "shutting down") || strings.Contains(log, "eyJ") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+// Status sends a request for path and returns the status of the answer.
+// Redirects are not followed. header is name and value in turn.
+func (p *Program) Status(t *testing.T, method, path string, header ...string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, p.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// PasteLines pastes the greeting's curl lines into a shell. Each must print
+// "STATUS, expected STATUS: " and the two must be equal.
+func (p *Program) PasteLines(t *testing.T) {
+	t.Helper()
+	for _, tool := range []string{"bash", "curl", "sed"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("no %s found: the printed lines are not run", tool)
+		}
+	}
+	_, script, _ := strings.Cut(p.Greeting, "\n\n")
+	shell := exec.CommandContext(t.Context(), "bash")
+	shell.Stdin = strings.NewReader(script)
+	out, err := shell.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	results := regexp.MustCompile(`(?m)(\d+), expected (\d+): .*$`).FindAllStringSubmatch(string(out), -1)
+	if want := strings.Count(script, "expected"); len(results) != want || want == 0 {
+		t.Errorf("%d answers to %d lines", len(results), want)
+	}
+	for _, r := range results {
+		if r[1] != r[2] {
+			t.Error(r[0])
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s\n%s", script, out)
+	}
+}

@@ -1,0 +1,69 @@
+// Package server starts and ends the programs of the examples, so that each of
+// them is about its story.
+package server
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// Main serves what setup returns, at the address of the flag -addr, until the
+// program is interrupted; then ctx ends, and requests under way get five
+// seconds. setup learns the server's own URL, and returns what to print:
+// lines to try, mostly. Flags of the program's own are parsed with -addr.
+func Main(setup func(ctx context.Context, url string) (handler http.Handler, greeting string, err error)) {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *addr, setup); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, addr string, setup func(context.Context, string) (http.Handler, string, error)) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		return fmt.Errorf("-addr %s: not a loopback address: this is an example, without TLS", addr)
+	}
+	handler, greeting, err := setup(ctx, "http://"+listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second, // without timeouts, slow clients keep connections for good
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      10 * time.Second, // a handler that streams sets a deadline of its own
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    32 << 10,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	fmt.Printf("%s\nListening on http://%s; Ctrl-C ends it.\n", greeting, listener.Addr())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Print("shutting down")
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := server.Shutdown(grace); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return server.Close()
+}
