@@ -115,8 +115,9 @@ func ExampleMiddleware_Authenticate() {
 	}
 	own := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, err := auth.Authenticate(r)
-		var refused *jwthttp.Error
-		if errors.As(err, &refused) {
+		if err != nil {
+			var refused *jwthttp.Error // as all of its errors are
+			errors.As(err, &refused)
 			jwthttp.WriteError(w, refused)
 			return
 		}

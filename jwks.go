@@ -89,8 +89,8 @@ type JWKSOptions struct {
 	AllowHTTP bool
 
 	// OnError, if not nil, is called with the error of each failed fetch, on
-	// the fetch's goroutine. The error has neither user, password nor query of
-	// a URL in it.
+	// the fetch's goroutine, maybe after the answer to a request that waited
+	// for it. The error has neither user, password nor query of a URL in it.
 	OnError func(error)
 }
 

@@ -42,8 +42,9 @@
 //     (or for its issuer, audience, type) says nothing about who signed.
 //   - [ClaimsFromContext] looks for the very type: after New[C],
 //     ClaimsFromContext[*C] finds nothing.
-//   - Around an [http.ServeMux], rules run before routing and see empty path
-//     values. A rule that compares the path with the claims goes on the route.
+//   - Around an [http.ServeMux] or another router, rules run before routing
+//     and see empty path values. A rule that compares the path with the claims
+//     goes on the route.
 //   - Optional never admits a bad token. A page for everyone answers 401 to a
 //     visitor whose cookie has expired, unless an ErrorHandler clears it.
 //   - "iat" is mostly in whole seconds, so logging in within the second of
@@ -187,7 +188,9 @@ func (m *Middleware) requireScopes(name string, rule scopeRule) *Middleware {
 // as that says. Rules run in the order in which they were added.
 //
 // Around an [http.ServeMux], a rule runs before routing and sees empty path
-// values; put the Handler on the route for a rule that needs them. Require
+// values, as it does around most routers; put the Handler on the route for a
+// rule that needs them. Let the rule ask the router for the parameter: one that
+// it takes from the URL itself may be another than the handler gets. Require
 // panics if rule is nil.
 func (m *Middleware) Require(rule func(*http.Request) error) *Middleware {
 	if rule == nil {
@@ -226,7 +229,10 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 //
 // Use the returned request in both cases: a query token is gone from it. The
 // response to a request that a query token admitted should have what Handler
-// would set: Cache-Control private and Referrer-Policy no-referrer.
+// would set: Cache-Control private and Referrer-Policy no-referrer. Where there
+// is an [http.ResponseWriter], a Handler around a handler that notes the
+// request does that too, and answers with Options.ErrorHandler; the adapter for
+// gin in the module examples is made that way.
 func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 	r, _, e := m.decide(r)
 	if e != nil { // not returned as it is: a nil *Error is no nil error

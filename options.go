@@ -90,7 +90,9 @@ type Options struct {
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 
 	// Observer, if not nil, is called once per decision, by Handler and
-	// Authenticate alike, on the request's goroutine and before the answer.
+	// Authenticate alike, on the request's goroutine and before the answer. A
+	// Handler inside another one makes a decision of its own. The request's
+	// Pattern is empty in a Handler around an [http.ServeMux].
 	Observer func(*http.Request, Event)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -201,6 +202,29 @@ func TestWatchOfATokenWithoutExpiryLooksNoMoreOftenThanItShould(t *testing.T) {
 		<-ctx.Done()
 		if took := time.Since(start); took != 61*time.Minute {
 			t.Errorf("%d looks in %v", looks, took)
+		}
+	})
+}
+
+// A handler that has written nothing yet may answer with the cause.
+func TestTheCauseOfWatchIsAWholeAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := options()
+		opts.Realm = "ours"
+		m := mustNew[testClaims](t, opts)
+		inner := serve(m, get(bearer(goodToken(nil)))).inner.Context()
+		for _, m := range []*jwthttp.Middleware{m, m.RequireScopes("a")} {
+			ctx := m.Watch(inner, time.Minute)
+			<-ctx.Done()
+			var e *jwthttp.Error
+			if !errors.As(context.Cause(ctx), &e) {
+				t.Fatal(context.Cause(ctx))
+			}
+			w := httptest.NewRecorder()
+			jwthttp.WriteError(w, e)
+			if got := w.Header().Get("WWW-Authenticate"); !strings.HasPrefix(got, `Bearer realm="ours", error="`+e.Code) {
+				t.Errorf("challenge %q", got)
+			}
 		}
 	})
 }
