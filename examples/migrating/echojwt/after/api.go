@@ -1,0 +1,49 @@
+// Package after guards with jwthttp what package before guards.
+package after
+
+import (
+	"net/http"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/labstack/echo/v4"
+	"github.com/seed450a7203/jwthttp"
+)
+
+type Claims struct {
+	jwt.RegisteredClaims
+	Role string `json:"role"`
+}
+
+func New(secret []byte) (http.Handler, error) {
+	e := echo.New()
+	auth, err := jwthttp.New[Claims](jwthttp.Options{
+		Issuers: []jwthttp.Issuer{{
+			Name: "https://login.example", Audience: []string{"https://api.example"},
+			Algorithms: []string{"HS256"}, Keys: jwthttp.StaticKey(secret),
+		}},
+		Extractor: jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("jwt")),
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.GET("/public", public)
+	guarded := e.Group("", echo.WrapMiddleware(auth.Handler))
+	guarded.GET("/me", me)
+	guarded.POST("/reports", reports)
+	return e, nil
+}
+
+func public(c echo.Context) error { return c.String(http.StatusOK, "welcome") }
+
+func me(c echo.Context) error {
+	claims, _ := jwthttp.ClaimsFromContext[Claims](c.Request().Context())
+	return c.String(http.StatusOK, claims.Subject)
+}
+
+func reports(c echo.Context) error {
+	claims, _ := jwthttp.ClaimsFromContext[Claims](c.Request().Context())
+	if claims.Role != "admin" {
+		return echo.NewHTTPError(http.StatusForbidden, "admins only")
+	}
+	return c.String(http.StatusOK, "written")
+}

@@ -1,0 +1,58 @@
+// Package after guards with jwthttp what package before guards.
+package after
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/seed450a7203/jwthttp"
+)
+
+func New(secret []byte) (http.Handler, error) {
+	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
+		Issuers: []jwthttp.Issuer{{
+			Name: "https://login.example", Audience: []string{"https://api.example"},
+			Algorithms: []string{"HS256"}, Keys: jwthttp.StaticKey(secret),
+		}},
+		Extractor: jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"),
+			jwthttp.FromQuery("token"), jwthttp.FromCookie("jwt")),
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := gin.New()
+	e.GET("/public", public)
+	e.GET("/me", guard(auth), me)
+	e.POST("/reports", guard(auth.Require(adminOnly)), reports)
+	return e, nil
+}
+
+func guard(auth *jwthttp.Middleware) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		admitted := false
+		auth.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			admitted, c.Request = true, r
+		})).ServeHTTP(c.Writer, c.Request)
+		if !admitted {
+			c.Abort()
+		}
+	}
+}
+
+func adminOnly(r *http.Request) error {
+	if claims, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context()); claims["role"] != "admin" {
+		return errors.New("admins only")
+	}
+	return nil
+}
+
+func public(c *gin.Context) { c.String(http.StatusOK, "welcome") }
+
+func me(c *gin.Context) {
+	claims, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](c.Request.Context())
+	c.String(http.StatusOK, "%s", claims["sub"])
+}
+
+func reports(c *gin.Context) { c.String(http.StatusOK, "written") }

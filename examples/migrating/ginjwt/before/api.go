@@ -1,0 +1,36 @@
+// Package before guards an API with appleboy/gin-jwt, as its README does.
+package before
+
+import (
+	"net/http"
+
+	jwt "github.com/appleboy/gin-jwt/v2"
+	"github.com/gin-gonic/gin"
+)
+
+func New(secret []byte) (http.Handler, error) {
+	auth, err := jwt.New(&jwt.GinJWTMiddleware{
+		Key:         secret,
+		TokenLookup: "header: Authorization, query: token, cookie: jwt",
+		Authorizator: func(_ any, c *gin.Context) bool {
+			return c.FullPath() != "/reports" || jwt.ExtractClaims(c)["role"] == "admin"
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := gin.New()
+	e.GET("/public", public)
+	guarded := e.Group("", auth.MiddlewareFunc())
+	guarded.GET("/me", me)
+	guarded.POST("/reports", reports)
+	return e, nil
+}
+
+func public(c *gin.Context) { c.String(http.StatusOK, "welcome") }
+
+func me(c *gin.Context) {
+	c.String(http.StatusOK, "%s", jwt.ExtractClaims(c)["sub"])
+}
+
+func reports(c *gin.Context) { c.String(http.StatusOK, "written") }

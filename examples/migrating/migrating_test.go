@@ -1,0 +1,604 @@
+package migrating
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	ginjwt "github.com/appleboy/gin-jwt/v2"
+	"github.com/gin-gonic/gin"
+	"github.com/go-chi/jwtauth/v5"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwthttptest"
+
+	auth0v2after "github.com/seed450a7203/jwthttp/examples/migrating/auth0v2/after"
+	auth0v2before "github.com/seed450a7203/jwthttp/examples/migrating/auth0v2/before"
+	auth0v3after "github.com/seed450a7203/jwthttp/examples/migrating/auth0v3/after"
+	auth0v3before "github.com/seed450a7203/jwthttp/examples/migrating/auth0v3/before"
+	handafter "github.com/seed450a7203/jwthttp/examples/migrating/byhand/after"
+	handbefore "github.com/seed450a7203/jwthttp/examples/migrating/byhand/before"
+	echoafter "github.com/seed450a7203/jwthttp/examples/migrating/echojwt/after"
+	echobefore "github.com/seed450a7203/jwthttp/examples/migrating/echojwt/before"
+	ginafter "github.com/seed450a7203/jwthttp/examples/migrating/ginjwt/after"
+	ginbefore "github.com/seed450a7203/jwthttp/examples/migrating/ginjwt/before"
+	chiafter "github.com/seed450a7203/jwthttp/examples/migrating/jwtauth/after"
+	chibefore "github.com/seed450a7203/jwthttp/examples/migrating/jwtauth/before"
+)
+
+const (
+	document = "../../docs/migrating.md"
+	audience = "https://api.example"
+)
+
+var update = flag.Bool("update", false, "write programs and answers into "+document)
+
+func TestMain(m *testing.M) {
+	gin.SetMode(gin.ReleaseMode) // which does not print its routes
+	m.Run()
+}
+
+// A peer is a folder with a program before and after.
+type peer struct {
+	folder  string
+	column  string // its name in the document's table
+	alg     string
+	cookie  bool   // it takes the cookie "jwt" too
+	forbids string // what it tells those who are no admins, after the move; "": it has no such route
+	before  func(*desk) (http.Handler, error)
+	after   func(*desk) (http.Handler, error)
+}
+
+var peers = []peer{
+	{
+		folder: "auth0v2", column: "auth0 v2", alg: "RS256", forbids: "the token lacks a scope that this resource needs",
+		before: func(d *desk) (http.Handler, error) { return auth0v2before.New(d.iss, audience) },
+		after:  func(d *desk) (http.Handler, error) { return auth0v2after.New(d.ctx, d.iss, audience) },
+	},
+	{
+		folder: "auth0v3", column: "auth0 v3", alg: "RS256",
+		before: func(d *desk) (http.Handler, error) { return auth0v3before.New(d.iss, audience) },
+		after:  func(d *desk) (http.Handler, error) { return auth0v3after.New(d.ctx, d.iss, audience) },
+	},
+	{folder: "jwtauth", column: "jwtauth", alg: "HS256", cookie: true, forbids: "the request is not allowed", before: withSecret(chibefore.New), after: withSecret(chiafter.New)},
+	{folder: "echojwt", column: "echo-jwt", alg: "HS256", cookie: true, forbids: `{"message":"admins only"}`, before: withSecret(echobefore.New), after: withSecret(echoafter.New)},
+	{folder: "ginjwt", column: "gin-jwt", alg: "HS256", cookie: true, forbids: "the request is not allowed", before: withSecret(ginbefore.New), after: withSecret(ginafter.New)},
+	{folder: "byhand", column: "by hand", alg: "HS256", before: withSecret(handbefore.New), after: withSecret(handafter.New)},
+}
+
+func withSecret(build func([]byte) (http.Handler, error)) func(*desk) (http.Handler, error) {
+	return func(d *desk) (http.Handler, error) { return build(d.secret()) }
+}
+
+// A desk issues the tokens for one peer.
+type desk struct {
+	*jwthttptest.Issuer
+	ctx context.Context
+	t   *testing.T
+	alg string
+	iss string
+	key []byte // nil: the issuer's own
+}
+
+func newDesk(t *testing.T, alg string) *desk {
+	d := &desk{Issuer: jwthttptest.Start(t, alg), ctx: t.Context(), t: t, alg: alg}
+	d.iss = d.Name()
+	if alg == "HS256" {
+		d.iss = "https://login.example" // nothing to discover there
+	}
+	return d
+}
+
+// secret is the HMAC secret that signs: a Keyfunc has it, since it verifies too.
+func (d *desk) secret() []byte {
+	if d.key != nil {
+		return d.key
+	}
+	key, err := d.Trusted().Keys.KeyfuncCtx(d.ctx)(&jwt.Token{Header: map[string]any{"kid": d.KeyID()}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return key.([]byte)
+}
+
+// middleware believes the desk's tokens.
+func (d *desk) middleware(place jwthttp.Extractor) *jwthttp.Middleware {
+	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Extractor: place, Issuers: []jwthttp.Issuer{{
+		Name: d.iss, Audience: []string{audience}, Algorithms: []string{d.alg}, Keys: d.Trusted().Keys,
+	}}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return auth
+}
+
+type members = map[string]any
+
+// claims are good ones with changes; a nil takes a claim out.
+func (d *desk) claims(changes members) members {
+	now := time.Now()
+	c := members{
+		"iss": d.iss, "aud": audience, "sub": "alice", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+		"role": "admin", "org_id": "acme", "scope": "reports:write",
+	}
+	maps.Copy(c, changes)
+	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
+	return c
+}
+
+func (d *desk) token(changes members) string { return d.Sign(nil, d.claims(changes)) }
+
+// unsigned is a token of the algorithm none.
+func (d *desk) unsigned() string {
+	segment := func(v any) string {
+		text, err := json.Marshal(v)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return base64.RawURLEncoding.EncodeToString(text)
+	}
+	return segment(members{"alg": "none", "typ": "JWT"}) + "." + segment(d.claims(nil)) + "."
+}
+
+// A question is a request that both programs of a peer answer.
+type question struct {
+	name  string // as the document has it
+	ask   func(*desk, *http.Request)
+	after string // what jwthttp answers: status and error_description
+	path  string // "": /me
+
+	cookie bool // only for peers that take cookies
+	query  bool // only for gin-jwt, whose README has a place in the query
+	jwks   bool // only for peers that fetch keys
+	scope  bool // only where the program has a route for admins
+	down   bool // the key server does not answer
+}
+
+func bearer(token func(*desk) string) func(*desk, *http.Request) {
+	return func(d *desk, r *http.Request) { r.Header.Set("Authorization", "Bearer "+token(d)) }
+}
+
+func with(changes func() members) func(*desk, *http.Request) {
+	return bearer(func(d *desk) string { return d.token(changes()) })
+}
+
+func withHeader(header members) func(*desk, *http.Request) {
+	return bearer(func(d *desk) string { return d.Sign(header, d.claims(nil)) })
+}
+
+func claim(name string, value any) func(*desk, *http.Request) {
+	return with(func() members { return members{name: value} })
+}
+
+func later(name string, d time.Duration) func(*desk, *http.Request) {
+	return with(func() members { return members{name: time.Now().Add(d).Unix()} })
+}
+
+var questions = []question{
+	{name: "a good token", ask: claim("x", 1), after: "200"},
+	{name: "a good token behind `bearer`, in lower case", after: "200", ask: func(d *desk, r *http.Request) {
+		r.Header.Set("Authorization", "bearer "+d.token(nil))
+	}},
+	{name: "no token, public route", path: "/public", ask: func(*desk, *http.Request) {}, after: "200"},
+	{name: "no token", ask: func(*desk, *http.Request) {}, after: "401 this resource needs a token"},
+	{name: "`Authorization: Basic ...`", after: "401 this resource needs a token", ask: func(_ *desk, r *http.Request) {
+		r.SetBasicAuth("alice", "secret")
+	}},
+	{name: "two `Authorization` lines", after: "400 the request has more than one token", ask: func(d *desk, r *http.Request) {
+		r.Header["Authorization"] = []string{"Bearer " + d.token(nil), "Bearer " + d.token(nil)}
+	}},
+	{name: "no JWT at all", ask: bearer(func(*desk) string { return "junk" }), after: "401 the token is malformed"},
+	{name: "`alg: none`", ask: bearer((*desk).unsigned), after: "401 the algorithm of the token is not accepted"},
+	{name: "signed by another key", after: "401 the signature of the token is invalid", ask: bearer(func(d *desk) string {
+		return jwthttptest.New(d.t, d.alg).Sign(members{"kid": d.KeyID()}, d.claims(nil))
+	})},
+	{name: "expired", ask: later("exp", -10*time.Minute), after: "401 the token has expired"},
+	{name: "`nbf` in the future", ask: later("nbf", time.Hour), after: "401 the token is not valid yet"},
+	{name: "`iat` in the future", ask: later("iat", time.Hour), after: "401 the token is not valid yet"},
+	{name: "without `exp`", ask: claim("exp", nil), after: "401 the token is malformed"},
+	{name: "of another `iss`", ask: claim("iss", "https://evil.example"), after: "401 the issuer of the token is not accepted"},
+	{name: "without `iss`", ask: claim("iss", nil), after: "401 the issuer of the token is not accepted"},
+	{name: "for another `aud`", ask: claim("aud", "https://shop.example"), after: "401 the token is meant for another audience"},
+	{name: "without `aud`", ask: claim("aud", nil), after: "401 the token is meant for another audience"},
+	{name: "`typ: dpop+jwt` in the header", ask: withHeader(members{"typ": "dpop+jwt"}), after: "401 the type of the token is not accepted"},
+	{name: "`crit` in the header", ask: withHeader(members{"crit": []string{"x"}, "x": 1}), after: "401 the token is malformed"},
+	{name: "no `kid` in the header", ask: withHeader(members{"kid": nil}), after: "200", jwks: true},
+	{name: "`Sub` beside `sub`", ask: claim("Sub", "mallory"), after: "401 the token is malformed"},
+	{name: "`\"sub\": null`", ask: claim("sub", json.RawMessage("null")), after: "401 the token is malformed"},
+	{name: "bound to a key (`cnf`)", ask: claim("cnf", members{"jkt": "x"}), after: "401 the token is bound to a key, which is not supported"},
+	{name: "longer than 8 KiB", ask: claim("x", strings.Repeat("x", 9<<10)), after: "401 the token is too large"},
+	{name: "good, but no admin", path: "/reports", scope: true, after: "403", ask: with(func() members {
+		return members{"role": "user", "scope": "reports:read"}
+	})},
+	{name: "good, in the cookie", cookie: true, after: "200", ask: func(d *desk, r *http.Request) {
+		r.AddCookie(&http.Cookie{Name: "jwt", Value: d.token(nil)})
+	}},
+	{name: "two cookies `jwt`", cookie: true, after: "400 the request has more than one token", ask: func(d *desk, r *http.Request) {
+		r.AddCookie(&http.Cookie{Name: "jwt", Value: d.token(nil)})
+		r.AddCookie(&http.Cookie{Name: "jwt", Value: d.token(nil)})
+	}},
+	{name: "expired in the header, good in the cookie", cookie: true, after: "401 the token has expired", ask: func(d *desk, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+d.token(members{"exp": 1}))
+		r.AddCookie(&http.Cookie{Name: "jwt", Value: d.token(nil)})
+	}},
+	{name: "a POST from another site, by cookie", path: "/reports", cookie: true, after: "403 cross-origin request refused", ask: func(d *desk, r *http.Request) {
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		r.AddCookie(&http.Cookie{Name: "jwt", Value: d.token(nil)})
+	}},
+	{name: "good, in the query", query: true, after: "200", ask: func(d *desk, r *http.Request) {
+		r.URL.RawQuery = "token=" + d.token(nil)
+	}},
+	{name: "the key server is down from the start", jwks: true, down: true, ask: claim("x", 1), after: "503 the token cannot be verified at the moment"},
+}
+
+// concerns reports whether q is a question for p.
+func (q *question) concerns(p *peer) bool {
+	return (!q.cookie || p.cookie) && (!q.query || p.folder == "ginjwt") && (!q.jwks || p.alg == "RS256") &&
+		(!q.scope || p.forbids != "")
+}
+
+// A reply is what a client sees.
+type reply struct {
+	status          int
+	body, challenge string
+}
+
+// answer puts q to a handler behind a socket.
+func (q *question) answer(t *testing.T, d *desk, build func(*desk) (http.Handler, error)) reply {
+	t.Helper()
+	d.Down(q.down)
+	defer d.Down(false)
+	handler, err := build(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	method, path := http.MethodGet, "/me"
+	if q.path != "" {
+		path = q.path
+	}
+	if path == "/reports" {
+		method = http.MethodPost
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.ask(d, r)
+	resp, err := server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{resp.StatusCode, strings.TrimSpace(string(body)), resp.Header.Get("WWW-Authenticate")}
+}
+
+// text is the status with the error_description, or with the whole body if it
+// is not a refusal by jwthttp and nothing else.
+func (r reply) text() string {
+	var refusal struct {
+		Description string `json:"error_description"`
+	}
+	if json.Unmarshal([]byte(r.body), &refusal) == nil && refusal.Description != "" {
+		return fmt.Sprint(r.status, " ", refusal.Description)
+	}
+	return fmt.Sprint(r.status, " ", r.body)
+}
+
+// wanted is the text of what p after the move should answer.
+func (q *question) wanted(p *peer) string {
+	switch {
+	case q.after == "200" && q.path == "/public":
+		return "200 welcome"
+	case q.after == "200":
+		return "200 alice"
+	case q.after == "403":
+		return "403 " + p.forbids
+	case p.folder == "byhand":
+		return q.after[:3] + " unauthorized" // its ErrorHandler keeps the old body
+	}
+	return q.after
+}
+
+// answers are what the programs before the move said, by folder and question.
+type answers map[string]map[string]reply
+
+// askAll demands of each program after the move what questions say, and
+// returns what the programs before it answered.
+func askAll(t *testing.T) answers {
+	all := answers{}
+	for _, p := range peers {
+		d := newDesk(t, p.alg)
+		all[p.folder] = map[string]reply{}
+		for _, q := range questions {
+			if !q.concerns(&p) {
+				continue
+			}
+			all[p.folder][q.name] = q.answer(t, d, p.before)
+			got := q.answer(t, d, p.after)
+			if want := q.wanted(&p); got.text() != want {
+				t.Errorf("%s, %s: jwthttp answers %d %q, want %s", p.folder, q.name, got.status, got.body, want)
+			}
+		}
+	}
+	return all
+}
+
+// table has a row for each question that some peer answers with another status
+// than jwthttp. Bold is what jwthttp no longer admits.
+func (a answers) table() string {
+	var b strings.Builder
+	var same []string
+	b.WriteString("| request | jwthttp |")
+	for _, p := range peers {
+		b.WriteString(" " + p.column + " |")
+	}
+	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(peers)) + "\n")
+	for _, q := range questions {
+		row, differs := "| "+q.name+" | "+q.after+" |", false
+		for _, p := range peers {
+			status := fmt.Sprint(a[p.folder][q.name].status)
+			differs = differs || status != "0" && status != q.after[:3]
+			switch {
+			case status == "0":
+				status = "–"
+			case status == "200" && q.after[:3] != "200":
+				status = "**200**"
+			}
+			row += " " + status + " |"
+		}
+		if differs {
+			b.WriteString(row + "\n")
+		} else {
+			same = append(same, q.name+" ("+q.after[:3]+")")
+		}
+	}
+	b.WriteString("\nNo difference in: " + strings.Join(same, "; ") + ".\n")
+	return b.String()
+}
+
+// bodies has what each peer says in refusals.
+func (a answers) bodies() string {
+	var b strings.Builder
+	b.WriteString("| | no token | an expired token | its challenge |\n|---|---|---|---|\n")
+	for _, p := range peers {
+		missing, expired := a[p.folder]["no token"], a[p.folder]["expired"]
+		if expired.challenge == "" {
+			expired.challenge = "–"
+		} else {
+			expired.challenge = "`" + expired.challenge + "`"
+		}
+		fmt.Fprintf(&b, "| %s | %d `%s` | %d `%s` | %s |\n",
+			p.column, missing.status, missing.body, expired.status, expired.body, expired.challenge)
+	}
+	return b.String()
+}
+
+func TestTheDocumentSaysWhatTheProgramsAre(t *testing.T) {
+	all := askAll(t)
+	blocks := map[string]string{
+		"answers": all.table(),
+		"bodies":  all.bodies(),
+		"shadow":  "```go\n" + strings.Join(program(t, "shadow.go"), "\n") + "\n```\n",
+	}
+	for _, p := range peers {
+		blocks[p.folder] = "```diff\n" + diff(program(t, p.folder+"/before/api.go"), program(t, p.folder+"/after/api.go")) + "```\n"
+	}
+	was, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := string(was)
+	for name, block := range blocks {
+		begin, end := "<!-- "+name+": go test ./migrating -update -->\n", "<!-- end -->"
+		before, rest, ok := strings.Cut(is, begin)
+		_, after, ok2 := strings.Cut(rest, end)
+		if !ok || !ok2 {
+			t.Fatalf("%s: no place for %q", document, name)
+		}
+		is = before + begin + block + end + after
+	}
+	if is == string(was) {
+		return
+	}
+	if !*update {
+		t.Errorf("%s is not what the programs are and answer:\n%s\ngo test ./migrating -update writes it anew",
+			document, diff(strings.Split(string(was), "\n"), strings.Split(is, "\n")))
+		return
+	}
+	if err := os.WriteFile(document, []byte(is), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheVersionsOnThePageAreThoseThatRun(t *testing.T) {
+	page, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	intro, _, _ := strings.Cut(string(page), "\n## ")
+	for _, module := range []string{
+		"auth0/go-jwt-middleware/v2", "auth0/go-jwt-middleware/v3", "go-chi/jwtauth/v5", "labstack/echo-jwt/v4",
+		"labstack/echo/v4", "appleboy/gin-jwt/v2", "gin-gonic/gin", "golang-jwt/jwt/v5",
+	} {
+		_, rest, _ := strings.Cut(string(modules), "\tgithub.com/"+module+" ")
+		if version, _, _ := strings.Cut(rest, "\n"); version == "" || !strings.Contains(intro, version) {
+			t.Errorf("%s: go.mod has %q, and the page does not", module, version)
+		}
+	}
+}
+
+func TestNoURLWithATokenGoesFurtherFromGin(t *testing.T) {
+	d := newDesk(t, "HS256")
+	build := withSecret(ginafter.New)
+	handler, err := build(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	resp, err := server.Client().Get(server.URL + "/me?token=" + d.token(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Referrer-Policy") != "no-referrer" || resp.Header.Get("Cache-Control") != "private" {
+		t.Errorf("%s %v", resp.Status, resp.Header)
+	}
+}
+
+func TestSecretsShorterThanTheHashAreRefusedAtTheStart(t *testing.T) {
+	for _, p := range peers {
+		if p.alg != "HS256" {
+			continue
+		}
+		short := func(build func(*desk) (http.Handler, error)) error {
+			d := &desk{key: []byte("secret")}
+			_, err := build(d)
+			return err
+		}
+		if err := short(p.before); err != nil {
+			t.Errorf("%s: %v", p.folder, err)
+		}
+		if err := short(p.after); err == nil || !strings.Contains(err.Error(), "at least 32") {
+			t.Errorf("%s: jwthttp says %v", p.folder, err)
+		}
+	}
+}
+
+func TestTokensOfTheOldLibrariesNeedIssuerAndAudience(t *testing.T) {
+	d := newDesk(t, "HS256")
+	sign := map[string]func(members) (string, error){
+		"gin-jwt's LoginHandler and TokenGenerator": func(claims members) (string, error) {
+			login, err := ginjwt.New(&ginjwt.GinJWTMiddleware{
+				Key: d.secret(), PayloadFunc: func(any) ginjwt.MapClaims { return ginjwt.MapClaims(claims) },
+			})
+			if err != nil {
+				return "", err
+			}
+			token, _, err := login.TokenGenerator(nil)
+			return token, err
+		},
+		"jwtauth's Encode": func(claims members) (string, error) {
+			jwtauth.SetExpiryIn(claims, time.Hour)
+			_, token, err := jwtauth.New("HS256", d.secret(), nil).Encode(claims)
+			return token, err
+		},
+	}
+	for name, token := range sign {
+		for _, claims := range []members{
+			{"sub": "alice"},
+			{"sub": "alice", "iss": d.iss, "aud": audience},
+		} {
+			q := question{ask: bearer(func(*desk) string {
+				text, err := token(claims)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return text
+			})}
+			want := http.StatusUnauthorized
+			if claims["iss"] != nil {
+				want = http.StatusOK
+			}
+			if got := q.answer(t, d, withSecret(ginafter.New)); got.status != want {
+				t.Errorf("%s, %v: %v, want %d", name, claims, got, want)
+			}
+		}
+	}
+}
+
+func TestTheVerifierOfJWTAuthAloneStopsNobody(t *testing.T) {
+	auth := jwtauth.New("HS256", []byte("secret"), nil)
+	q := question{ask: bearer(func(*desk) string { return "junk" })}
+	got := q.answer(t, newDesk(t, "HS256"), func(*desk) (http.Handler, error) {
+		return jwtauth.Verifier(auth)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _, err := jwtauth.FromContext(r.Context())
+			fmt.Fprint(w, "let in: ", err)
+		})), nil
+	})
+	if got.status != http.StatusOK || got.body != "let in: token is unauthorized" {
+		t.Error(got)
+	}
+}
+
+func TestARequestPleasesBothMiddlewaresAtOnce(t *testing.T) {
+	for _, p := range peers {
+		d := newDesk(t, p.alg)
+		around := func(place jwthttp.Extractor) func(*desk) (http.Handler, error) {
+			return func(d *desk) (http.Handler, error) {
+				old, err := p.before(d)
+				return d.middleware(place).Handler(old), err
+			}
+		}
+		q := question{ask: claim("x", 1)}
+		if got := q.answer(t, d, around(nil)); got.status != http.StatusOK || got.body != "alice" {
+			t.Errorf("%s, good: %v", p.folder, got)
+		}
+		q.ask = claim("exp", nil)
+		if got := q.answer(t, d, around(nil)); got.status != http.StatusUnauthorized || !strings.Contains(got.body, "error_description") {
+			t.Errorf("%s, without exp: %v", p.folder, got)
+		}
+		if p.folder != "ginjwt" {
+			continue
+		}
+		q.ask = func(d *desk, r *http.Request) { r.URL.RawQuery = "token=" + d.token(nil) }
+		if got := q.answer(t, d, around(jwthttp.FromQuery("token"))); got.status != http.StatusUnauthorized || !strings.Contains(got.body, "is empty") {
+			t.Errorf("a query token is not gone for the inner one: %v", got)
+		}
+	}
+}
+
+func TestTheShadowLogsAndLetsThrough(t *testing.T) {
+	d := newDesk(t, "ES256")
+	auth := d.middleware(nil)
+	for _, tt := range []struct {
+		name    string
+		changes members
+		want    string // of the log; "": nothing
+	}{
+		{"a token that both admit", nil, ""},
+		{"a token without exp", members{"exp": nil}, `msg="jwthttp would refuse" reason=malformed method=GET path=/me`},
+		{"an expired token", members{"exp": 1}, `reason=expired`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var log bytes.Buffer
+			shadow := Shadow(auth, slog.New(slog.NewTextHandler(&log, nil)))
+			mux := http.NewServeMux()
+			mux.Handle("GET /me", shadow(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, claims := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context())
+				fmt.Fprint(w, "let in, claims: ", claims)
+			})))
+			q := question{ask: with(func() members { return tt.changes })}
+			got := q.answer(t, d, func(*desk) (http.Handler, error) { return mux, nil })
+			if got.status != http.StatusOK || got.body != "let in, claims: false" {
+				t.Error(got)
+			}
+			if text := log.String(); !strings.Contains(text, tt.want) || tt.want == "" && text != "" || strings.Contains(text, "eyJ") {
+				t.Errorf("log is %q, want %q", text, tt.want)
+			}
+		})
+	}
+}
