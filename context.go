@@ -27,7 +27,9 @@ func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 }
 
 // ContextWithClaims returns a copy of ctx in which [ClaimsFromContext] finds v.
-// It is for tests of handlers, which then need neither a token nor a Middleware.
+// It is for tests of handlers, which then need neither a token nor a Middleware,
+// and for a handler that has just renewed the token; [TokenFromContext] finds
+// the old one still.
 func ContextWithClaims[T any](ctx context.Context, v T) context.Context {
 	return context.WithValue(ctx, claimsKey[T]{}, &claims[T]{v})
 }

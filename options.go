@@ -62,6 +62,9 @@ type Options struct {
 	// asked about unsafe methods, and about upgrades as if they were a POST,
 	// since a WebSocket is open to every site otherwise; a bypass pattern for
 	// one must therefore not name the method GET. Its deny handler is not used.
+	//
+	// A sign-in has no token yet: put the same guard around the whole site, or
+	// another site signs its visitors in as somebody else.
 	CrossOrigin *http.CrossOriginProtection
 
 	// CacheSize is how many verified tokens are remembered: 0 means none, and

@@ -129,8 +129,9 @@ type Revocation struct {
 	// IssuedUntil ends the tokens whose "iat" is not later, and those
 	// without "iat". It is required but for ID and Fingerprint, which end
 	// their token whatever it says. At most 5 minutes ahead, for issuers
-	// whose clock runs fast: of a session that never comes back, end a
-	// minute's more.
+	// whose clock runs fast, and for a request under way that was let in
+	// before and is about to get a renewed token: of a session that never
+	// comes back, end a minute's more.
 	//
 	// Most issuers write "iat" in whole seconds. A token issued later in the
 	// very second of IssuedUntil is therefore refused too: after "sign out

@@ -99,11 +99,11 @@ func Screenshot(t *testing.T, ctx context.Context, name string) {
 		return
 	}
 	var picture []byte
-	Do(t, ctx, chromedp.FullScreenshot(&picture, 90))
+	Do(t, ctx, chromedp.FullScreenshot(&picture, 100))
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, name+".jpg"), picture, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, name+".png"), picture, 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,0 +1,526 @@
+package main
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
+)
+
+const (
+	password = "down-the-rabbit-hole"
+	html     = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
+)
+
+// newTestSite has users whose hashes cost next to nothing.
+func newTestSite(t *testing.T) *site {
+	t.Helper()
+	known, err := newUsers(map[string]string{"alice": password, "ada": "analytical-engine"}, bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSite(known, 10*time.Minute, 30*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// served is a site behind a real socket.
+type served struct {
+	*site
+	url string
+}
+
+func start(t *testing.T) served {
+	t.Helper()
+	s := newTestSite(t)
+	listening := httptest.NewServer(s.handler)
+	t.Cleanup(listening.Close)
+	return served{s, listening.URL}
+}
+
+// answer is a response, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	cookie *http.Cookie // nil: none was set
+	body   string
+}
+
+// ask sends a form, or nothing if it is nil, with header fields given as name,
+// value, ... and follows no redirect.
+func (s served) ask(t *testing.T, method, path string, form url.Values, fields ...string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(fields); i += 2 {
+		r.Header.Add(fields[i], fields[i+1])
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read(t, resp)
+}
+
+func read(t *testing.T, resp *http.Response) answer {
+	t.Helper()
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answer{resp.StatusCode, resp.Header, nil, string(body)}
+	switch cookies := resp.Cookies(); len(cookies) {
+	case 0:
+	case 1:
+		a.cookie = cookies[0]
+	default:
+		t.Errorf("%d cookies set", len(cookies))
+	}
+	return a
+}
+
+// signIn returns the Cookie field of a new session.
+func (s served) signIn(t *testing.T) string {
+	t.Helper()
+	a := s.ask(t, "POST", "/login", url.Values{"username": {"alice"}, "password": {password}})
+	if a.status != http.StatusSeeOther || a.cookie == nil || a.cookie.Value == "" {
+		t.Fatalf("signing in: %d, cookie %v", a.status, a.cookie)
+	}
+	return cookieName + "=" + a.cookie.Value
+}
+
+// token signs claims that are good but for what changes says; nil leaves a claim out.
+func (s *site) token(t *testing.T, changes jwt.MapClaims) string {
+	t.Helper()
+	now := time.Now().Unix()
+	c := jwt.MapClaims{
+		"iss": issuer, "aud": audience, "sub": "alice", "jti": "1", "sid": "s",
+		"auth_time": now, "iat": now, "exp": now + 600,
+	}
+	maps.Copy(c, changes)
+	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
+	return sign(t, jwt.SigningMethodHS256, s.secret, c)
+}
+
+func sign(t *testing.T, method jwt.SigningMethod, key any, c jwt.MapClaims) string {
+	t.Helper()
+	token, err := jwt.NewWithClaims(method, c).SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestWhoHasNoGoodTokenDoesNotGetIn(t *testing.T) {
+	s := start(t)
+	good := s.token(t, nil)
+	ago := time.Now().Add(-time.Hour).Unix()
+	unsigned := sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"iss": issuer, "aud": audience, "sub": "alice", "sid": "s", "exp": ago + 7200, "iat": ago, "auth_time": ago})
+	ended := s.signIn(t)
+	s.ask(t, "POST", "/logout", url.Values{}, "Cookie", ended)
+	for _, test := range []struct {
+		name, token, reason string
+	}{
+		{"no token", "", "needs a token"},
+		{"not a token", "nonsense", "malformed"},
+		{"altered", good[:len(good)-5] + "AAAAA", "signature"},
+		{"signed by someone else", sign(t, jwt.SigningMethodHS256, []byte(strings.Repeat("x", 32)), claimsOf(t, good)), "signature"},
+		{"signed with another algorithm", sign(t, jwt.SigningMethodHS512, s.secret, claimsOf(t, good)), "algorithm"},
+		{"not signed", unsigned, "algorithm"},
+		{"of another issuer", s.token(t, jwt.MapClaims{"iss": "https://other.example"}), "issuer"},
+		{"for another audience", s.token(t, jwt.MapClaims{"aud": "https://other.example"}), "audience"},
+		{"expired", s.token(t, jwt.MapClaims{"iat": ago - 600, "exp": ago, "auth_time": ago - 600}), "expired"},
+		{"without exp", s.token(t, jwt.MapClaims{"exp": nil}), "malformed"},
+		{"without sub", s.token(t, jwt.MapClaims{"sub": nil}), "claims"},
+		{"without sid, which no logout could end", s.token(t, jwt.MapClaims{"sid": nil}), "claims"},
+		{"without auth_time, whose session would never end", s.token(t, jwt.MapClaims{"auth_time": nil}), "claims"},
+		{"without iat", s.token(t, jwt.MapClaims{"iat": nil}), "claims"},
+		{"signed out", strings.TrimPrefix(ended, cookieName+"="), "revoked"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cookie := []string{"Cookie", cookieName + "=" + test.token}
+			deleted := func(a answer) bool { return a.cookie != nil && a.cookie.MaxAge < 0 && a.cookie.Secure }
+			for _, method := range []string{"GET", "HEAD"} {
+				a := s.ask(t, method, "/account?tab=2", nil, append(cookie, "Accept", html)...)
+				if at := a.header.Get("Location"); a.status != 303 || at != "/login?return=%2Faccount%3Ftab%3D2" || a.header.Get("WWW-Authenticate") != "" {
+					t.Errorf("a browser's %s: %d to %q, challenge %q", method, a.status, at, a.header.Get("WWW-Authenticate"))
+				}
+				if deleted(a) != (test.token != "") {
+					t.Errorf("a browser's %s: cookie %v", method, a.cookie)
+				}
+			}
+			for name, a := range map[string]answer{
+				"a program":      s.ask(t, "GET", "/account", nil, append(cookie, "Accept", "application/json")...),
+				"a form":         s.ask(t, "POST", "/note", url.Values{"note": {"mine"}}, append(cookie, "Accept", html)...),
+				"a program post": s.ask(t, "POST", "/note", url.Values{"note": {"mine"}}, cookie...),
+			} {
+				if a.status != 401 || !strings.Contains(a.body, test.reason) || a.header.Get("WWW-Authenticate") == "" || deleted(a) != (test.token != "") {
+					t.Errorf("%s: %d %s, cookie %v; want 401 with %q", name, a.status, a.body, a.cookie, test.reason)
+				}
+			}
+			if a := s.ask(t, "GET", "/", nil, append(cookie, "Accept", html)...); (a.status == 200) != (test.token == "") {
+				t.Errorf("the visitors' page: %d", a.status)
+			}
+		})
+	}
+	if note, ok := s.notes.Load("alice"); ok {
+		t.Errorf("a note was saved: %q", note)
+	}
+}
+
+// claimsOf reads a token that this test has made.
+func claimsOf(t *testing.T, token string) jwt.MapClaims {
+	t.Helper()
+	c := jwt.MapClaims{}
+	if _, _, err := jwt.NewParser().ParseUnverified(token, c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestATokenElsewhereIsNone(t *testing.T) {
+	s := start(t)
+	token := s.token(t, nil)
+	for _, test := range []struct {
+		name, path string
+		fields     []string
+		want       int
+	}{
+		{"in its cookie", "/account", []string{"Cookie", cookieName + "=" + token}, 200},
+		{"in a header", "/account", []string{"Authorization", "Bearer " + token}, 401},
+		{"in the query", "/account?token=" + token, nil, 401},
+		{"in a cookie of another name", "/account", []string{"Cookie", "token=" + token}, 401},
+		{"twice", "/account", []string{"Cookie", cookieName + "=" + token + "; " + cookieName + "=" + token}, 400},
+		{"twice, in a browser: a login would not help", "/account", []string{"Cookie", cookieName + "=" + token + "; " + cookieName + "=" + token, "Accept", html}, 400},
+	} {
+		if a := s.ask(t, "GET", test.path, nil, test.fields...); a.status != test.want {
+			t.Errorf("%s: %d, want %d", test.name, a.status, test.want)
+		}
+	}
+}
+
+// Another part of a site may sign something else with the same key.
+func TestATokenOfAnotherTypeIsNone(t *testing.T) {
+	s := start(t)
+	for _, typ := range []any{"reset+jwt", "at+jwt", nil} {
+		token := jwt.NewWithClaims(jwt.SigningMethodHS256, claimsOf(t, s.token(t, nil)))
+		token.Header["typ"] = typ
+		if typ == nil {
+			delete(token.Header, "typ")
+		}
+		text, err := token.SignedString(s.secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := s.ask(t, "GET", "/account", nil, "Cookie", cookieName+"="+text); a.status != 401 || !strings.Contains(a.body, "type") {
+			t.Errorf("%v: %d %s", typ, a.status, a.body)
+		}
+	}
+}
+
+func TestSigningIn(t *testing.T) {
+	s := start(t)
+	for _, test := range []struct {
+		name       string
+		form       url.Values
+		query      string
+		want       int
+		says       string
+		keepsTyped bool
+	}{
+		{"name and password are right", url.Values{"username": {"alice"}, "password": {password}}, "", 303, "", false},
+		{"a wrong password", url.Values{"username": {"alice"}, "password": {"wrong"}, "return": {"/account?a=1"}}, "", 401, "Wrong name or password.", true},
+		{"a name that nobody has", url.Values{"username": {"mallory"}, "password": {password}}, "", 401, "Wrong name or password.", false},
+		{"another user's password", url.Values{"username": {"ada"}, "password": {password}}, "", 401, "Wrong name or password.", false},
+		{"no password", url.Values{"username": {"alice"}}, "", 400, "Enter a name and a password.", false},
+		{"no name", url.Values{"password": {password}}, "", 400, "Enter a name and a password.", false},
+		{"no form", nil, "", 400, "Enter a name and a password.", false},
+		{"a password in the URL", url.Values{"username": {"alice"}}, "?password=" + password, 400, "Enter a name and a password.", false},
+		{"too much of a form", url.Values{"username": {"alice"}, "password": {password}, "more": {strings.Repeat("x", 17<<10)}}, "", 400, "Enter a name and a password.", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := s.ask(t, "POST", "/login"+test.query, test.form, "Accept", html)
+			if a.status != test.want || !strings.Contains(a.body, test.says) || (a.cookie != nil) != (test.want == 303) {
+				t.Errorf("%d, cookie %v, %s", a.status, a.cookie, a.body)
+			}
+			if test.says != "" && !strings.Contains(a.body, `role="alert">`+test.says) {
+				t.Errorf("screen readers are not told: %s", a.body)
+			}
+			if test.keepsTyped && (!strings.Contains(a.body, `value="alice"`) || !strings.Contains(a.body, `value="/account?a=1"`)) {
+				t.Errorf("what was typed, or where to go, is lost: %s", a.body)
+			}
+			if strings.Contains(a.body, password) || strings.Contains(a.body, "wrong\"") {
+				t.Errorf("the page has the password: %s", a.body)
+			}
+		})
+	}
+	t.Run("markup in a name stays text", func(t *testing.T) {
+		a := s.ask(t, "POST", "/login", url.Values{"username": {`"><script>`}, "password": {"x"}, "return": {`/"><script>`}})
+		if strings.Contains(a.body, "<script") {
+			t.Error(a.body)
+		}
+	})
+}
+
+func TestTheCookieIsOutOfReach(t *testing.T) {
+	s := start(t)
+	a := s.ask(t, "POST", "/login", url.Values{"username": {"alice"}, "password": {password}})
+	c := a.cookie
+	if c == nil || c.Name != "__Host-token" || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" {
+		t.Errorf("cookie %v", c)
+	} else if c.MaxAge < 599 || c.MaxAge > 601 {
+		t.Errorf("the cookie lives for %d s, its token for 600", c.MaxAge)
+	}
+}
+
+// A name that nobody has must take as long as a wrong password. Without the
+// decoy it takes microseconds.
+func TestAnUnknownNameTakesItsTime(t *testing.T) {
+	u, err := newUsers(map[string]string{"alice": password}, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fastest := func(name string) time.Duration {
+		var took []time.Duration
+		for range 3 {
+			begin := time.Now()
+			u.check(name, "wrong")
+			took = append(took, time.Since(begin))
+		}
+		return slices.Min(took)
+	}
+	if known, unknown := fastest("alice"), fastest("mallory"); unknown < known/4 {
+		t.Errorf("known %v, unknown %v", known, unknown)
+	}
+}
+
+// bcrypt reads 72 bytes of a password.
+func TestAPasswordIsCheckedToItsEnd(t *testing.T) {
+	long := strings.Repeat("x", 72)
+	u, err := newUsers(map[string]string{"alice": long}, bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !u.check("alice", long) || u.check("alice", long+"y") || u.check("alice", long[1:]) {
+		t.Error("not the password, the whole password and nothing but the password")
+	}
+}
+
+func TestOnlyLocalPathsFollowALogin(t *testing.T) {
+	s := start(t)
+	for _, test := range []struct{ to, want string }{
+		{"/account", "/account"},
+		{"/account?a=1&b=%2F%2Fevil.example", "/account?a=1&b=%2F%2Fevil.example"},
+		{"/a/../account", "/account"},
+		{"/account#part", "/account"}, // no server is sent that; so it is not kept either
+		{"//@/account", "/account"},
+		{"", "/"},
+		{"account", "/"},
+		{"?x", "/"},
+		{"//evil.example", "/"},
+		{"//evil.example/account", "/"},
+		{"///evil.example", "/"},
+		{"////evil.example", "/"},
+		{"//@evil.example", "/"},
+		{`/\evil.example`, "/"},
+		{`\\evil.example`, "/"},
+		{`\/evil.example`, "/"},
+		{`/a/\evil.example`, "/"},
+		{"/%5Cevil.example", "/"},
+		{"/%2f/evil.example", "/"},
+		{"/%2Fevil.example", "/"},
+		{"/..//evil.example", "/"},
+		{"/.//evil.example", "/"},
+		{"/account/..//evil.example", "/"},
+		{"/account/%2e%2e/%2fevil.example", "/"},
+		{"https://evil.example", "/"},
+		{"https:evil.example", "/"},
+		{"https:/evil.example", "/"},
+		{"HTTPS://evil.example", "/"},
+		{"javascript:alert(1)", "/"},
+		{"data:text/html,x", "/"},
+		{"/\t/evil.example", "/"},
+		{"/\n/evil.example", "/"},
+		{"/\r\n/evil.example", "/"},
+		{"\t//evil.example", "/"},
+		{" //evil.example", "/"},
+		{"/\x00/evil.example", "/"},
+		{"/%", "/"},
+		{"/login", "/"},
+		{"/login?return=/login", "/"},
+		{"/%6cogin", "/"},
+		{"/./login", "/"},
+		{"/login/", "/"},
+		{"/logout", "/"},
+		{"/" + strings.Repeat("a", 2000), "/"},
+	} {
+		a := s.ask(t, "POST", "/login", url.Values{"username": {"alice"}, "password": {password}, "return": {test.to}})
+		if got := a.header.Get("Location"); a.status != 303 || got != test.want {
+			t.Errorf("%q leads to %q (%d), want %q", test.to, got, a.status, test.want)
+		}
+		page := s.ask(t, "GET", "/login?"+url.Values{"return": {test.to}}.Encode(), nil)
+		if test.want == "/" && strings.Contains(page.body, "go on to") {
+			t.Errorf("the form for %q says it would go there: %s", test.to, page.body)
+		}
+	}
+}
+
+func TestOtherSitesCannotPost(t *testing.T) {
+	s := start(t)
+	mine := s.signIn(t)
+	s.ask(t, "POST", "/note", url.Values{"note": {"mine"}}, "Cookie", mine)
+	for _, test := range []struct {
+		name   string
+		fields []string
+		want   bool // let through
+	}{
+		{"another site", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, false},
+		{"another port of the host", []string{"Sec-Fetch-Site", "same-site", "Origin", "http://127.0.0.1:1"}, false},
+		{"an old browser on another site", []string{"Origin", "https://evil.example"}, false},
+		{"a sandboxed frame", []string{"Origin", "null"}, false},
+		{"the site itself", []string{"Sec-Fetch-Site", "same-origin", "Origin", s.url}, true},
+		{"an old browser on the site itself", []string{"Origin", s.url}, true},
+		{"no browser", nil, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			refused := func(path string, form url.Values, fields ...string) {
+				t.Helper()
+				a := s.ask(t, "POST", path, form, append(fields, test.fields...)...)
+				if test.want {
+					if a.status != 303 {
+						t.Errorf("%s: %d %s", path, a.status, a.body)
+					}
+				} else if a.status != 403 || !strings.Contains(a.body, `"cross_origin"`) || a.cookie != nil {
+					t.Errorf("%s: %d %s, cookie %v", path, a.status, a.body, a.cookie)
+				}
+			}
+			cookie := s.signIn(t)
+			refused("/note", url.Values{"note": {"theirs"}}, "Cookie", cookie)
+			refused("/login", url.Values{"username": {"ada"}, "password": {"analytical-engine"}}, "Cookie", cookie)
+			refused("/login", url.Values{"username": {"ada"}, "password": {"analytical-engine"}})
+			refused("/logout", url.Values{}) // Lax: the cookie stays behind
+			note := "mine"
+			if test.want {
+				note = "theirs"
+			}
+			if a := s.ask(t, "GET", "/account", nil, "Cookie", cookie); a.status != 200 || !strings.Contains(a.body, "Hello, alice") || !strings.Contains(a.body, `value="`+note+`"`) {
+				t.Errorf("after that: %d %s", a.status, a.body)
+			}
+			refused("/logout", url.Values{}, "Cookie", cookie)
+			if a := s.ask(t, "GET", "/account", nil, "Cookie", cookie); (a.status == 401) != test.want {
+				t.Errorf("after the logout: %d", a.status)
+			}
+			s.ask(t, "POST", "/note", url.Values{"note": {"mine"}}, "Cookie", mine)
+		})
+	}
+}
+
+func TestMethods(t *testing.T) {
+	s := start(t)
+	cookie := s.signIn(t)
+	for _, test := range []struct {
+		method, path string
+		want         int
+	}{
+		{"GET", "/logout", 405}, // a link, or an image, must not sign anyone out
+		{"HEAD", "/logout", 405},
+		{"GET", "/note", 405},
+		{"PUT", "/login", 405},
+		{"POST", "/account", 405},
+		{"GET", "/nowhere", 404},
+		{"GET", "/web/login.html", 404},
+	} {
+		if a := s.ask(t, test.method, test.path, nil, "Cookie", cookie); a.status != test.want {
+			t.Errorf("%s %s: %d, want %d", test.method, test.path, a.status, test.want)
+		}
+	}
+	if a := s.ask(t, "GET", "/account", nil, "Cookie", cookie); a.status != 200 {
+		t.Errorf("signed out by one of them: %d", a.status)
+	}
+	if a := s.ask(t, "POST", "/note", url.Values{"note": {strings.Repeat("x", 17<<10)}}, "Cookie", cookie); a.status != 400 {
+		t.Errorf("a note too large: %d", a.status)
+	}
+}
+
+func TestLogoutEndsTheSessionAndNoOther(t *testing.T) {
+	s := start(t)
+	one, other := s.signIn(t), s.signIn(t)
+	a := s.ask(t, "POST", "/logout", url.Values{}, "Cookie", one)
+	if a.status != 303 || a.header.Get("Location") != "/" || a.cookie == nil || a.cookie.MaxAge >= 0 {
+		t.Errorf("logout: %d to %q, cookie %v", a.status, a.header.Get("Location"), a.cookie)
+	}
+	if a := s.ask(t, "GET", "/account", nil, "Cookie", one); a.status != 401 || !strings.Contains(a.body, "revoked") {
+		t.Errorf("after the logout: %d %s", a.status, a.body)
+	}
+	if a := s.ask(t, "GET", "/account", nil, "Cookie", other); a.status != 200 {
+		t.Errorf("the other session: %d", a.status)
+	}
+	if a := s.ask(t, "POST", "/logout", url.Values{}); a.status != 303 || a.header.Get("Location") != "/" {
+		t.Errorf("a logout without a token: %d", a.status)
+	}
+	if a := s.ask(t, "GET", "/account", nil, "Cookie", s.signIn(t)); a.status != 200 {
+		t.Errorf("the next sign-in: %d", a.status)
+	}
+}
+
+func TestPagesArePrivateAndHaveNoScripts(t *testing.T) {
+	s := start(t)
+	cookie := s.signIn(t)
+	for _, path := range []string{"/", "/account", "/login", "/nowhere"} {
+		h := s.ask(t, "GET", path, nil, "Cookie", cookie).header
+		if h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "same-origin" ||
+			!strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'; style-src 'self';") {
+			t.Errorf("%s: %v", path, h)
+		}
+	}
+	a := s.ask(t, "GET", "/account", nil, "Cookie", cookie)
+	if strings.Contains(a.body, "eyJ") || strings.Contains(a.body, "<script") || strings.Contains(a.body, "style=") {
+		t.Error(a.body)
+	}
+	if a := s.ask(t, "GET", "/", nil); a.status != 200 || !strings.Contains(a.body, "You are a visitor") {
+		t.Errorf("a visitor: %d %s", a.status, a.body)
+	}
+	if a := s.ask(t, "GET", "/", nil, "Cookie", cookie); !strings.Contains(a.body, "Welcome, alice") {
+		t.Errorf("alice on the visitors' page: %s", a.body)
+	}
+}
+
+func TestBadTimesAreRefused(t *testing.T) {
+	for _, test := range []struct{ lifetime, session time.Duration }{
+		{0, time.Hour}, {-time.Minute, time.Hour}, {time.Second, time.Hour}, {time.Hour, time.Minute},
+	} {
+		if _, err := newSite(users{}, test.lifetime, test.session); err == nil || !strings.Contains(err.Error(), "-lifetime") {
+			t.Errorf("%v: %v", test, err)
+		}
+	}
+}
+
+func TestTheProgramDoesWhatItPrints(t *testing.T) {
+	p := exampletest.Start(t)
+	if got := p.Status(t, "GET", "/"); got != 200 {
+		t.Errorf("a visitor: %d", got)
+	}
+	if got := p.Status(t, "GET", "/account"); got != 401 {
+		t.Errorf("no token: %d", got)
+	}
+	p.PasteLines(t)
+	p.End(t)
+}
