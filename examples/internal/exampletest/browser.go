@@ -55,6 +55,9 @@ func Browser(t *testing.T) context.Context {
 		stopProcess()
 		stopClock()
 	})
+	if err := chromedp.Run(ctx); err != nil { // starts it: as part of a Do it would end with that
+		t.Fatal(err)
+	}
 	return ctx
 }
 
@@ -82,11 +85,15 @@ func Complaints(ctx context.Context) func() []string {
 	}
 }
 
-// Do runs actions in the browser.
+// Do runs actions in the browser, one after the other.
 func Do(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
 	t.Helper()
-	if err := chromedp.Run(ctx, actions...); err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // an element that is not there is waited for
+	defer cancel()
+	for i, action := range actions {
+		if err := chromedp.Run(ctx, action); err != nil {
+			t.Fatalf("action %d of %d: %v", i+1, len(actions), err)
+		}
 	}
 }
 
@@ -99,7 +106,7 @@ func Screenshot(t *testing.T, ctx context.Context, name string) {
 		return
 	}
 	var picture []byte
-	Do(t, ctx, chromedp.FullScreenshot(&picture, 100))
+	Do(t, ctx, chromedp.FullScreenshot(&picture, 100)) // 100: a PNG
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
