@@ -37,6 +37,10 @@ func ContextWithClaims[T any](ctx context.Context, v T) context.Context {
 // TokenFromContext returns what is known about the token that authenticated the
 // request: registered claims, scopes, key. Each call returns a copy of its own.
 // It returns false where there is no token, as [ClaimsFromContext] does.
+//
+// A framework that keeps a context beyond its request keeps that request's
+// token: in a session of the MCP SDK, a tool's context is that of the request
+// which opened the session, not of the call.
 func TokenFromContext(ctx context.Context) (*Token, bool) {
 	t, _ := ctx.Value(tokenKey{}).(*Token)
 	if t == nil {

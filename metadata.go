@@ -14,15 +14,17 @@ import (
 
 // ResourceMetadata describes a protected resource to clients that have never
 // heard of it (RFC 9728): which authorization servers issue tokens for it, and
-// with which scopes. A 401 leads them here if [Options].ResourceMetadataURL is
-// the URL of the metadata:
+// with which scopes. It belongs into three places: a 401 leads clients to the
+// metadata if [Options].ResourceMetadataURL says where that is, the router has
+// to serve it there, and tokens are for the resource that it names:
 //
 //	metadata := jwthttp.ResourceMetadata{
 //		Resource:             "https://api.example/mcp",
 //		AuthorizationServers: []string{"https://login.example"},
 //	}
 //	opts.ResourceMetadataURL = metadata.URL()
-//	mux.Handle(metadata.Path(), metadata.Handler()) // outside of the authentication
+//	opts.Issuers[0].Audience = []string{metadata.Resource} // RFC 8707
+//	mux.Handle(metadata.Path(), metadata.Handler())        // outside of the authentication
 //
 // Members that are empty are left out of the document (RFC 9728 §3.2). There
 // is none for tokens bound to a key (DPoP, mutual TLS): a [Middleware] refuses
@@ -31,7 +33,7 @@ type ResourceMetadata struct {
 	// Resource is the resource identifier: the URL that clients know the
 	// resource by, as they spell it, since they compare it letter for letter
 	// (RFC 9728 §3.3). Required: https, or http on loopback, without a
-	// fragment. It is a good name for Issuer.Audience too (RFC 8707).
+	// fragment.
 	Resource string
 	// AuthorizationServers are the issuer identifiers of those that issue
 	// tokens for the resource (RFC 8414).
@@ -39,7 +41,8 @@ type ResourceMetadata struct {
 	// JWKSURI has keys of the resource itself, for signed responses. The keys
 	// that tokens are signed with are the authorization server's, and not here.
 	JWKSURI string
-	// ScopesSupported are scopes to ask for; not all of them need be named.
+	// ScopesSupported are scopes to ask for. Not all of them need be named: a
+	// client may begin with few, and learn of others from an insufficient_scope.
 	ScopesSupported []string
 	// BearerMethodsSupported says where a token may be: "header", "body" or
 	// "query" (RFC 6750 §2). What a Middleware takes is its Extractor's matter.

@@ -20,6 +20,9 @@ import (
 // out of reach, and [Options].FailOpen holds for both. When ctx ends first, the
 // cause is its own. There is no [Event]; the handler that was told may log it.
 //
+// A server's WriteTimeout ends long responses too: such a handler sets
+// deadlines of its own with [http.ResponseController].
+//
 // Watch goes on until ctx ends, as a request's does when its handler returns. It
 // asks Options.Revoked, KeySource and Validate on a goroutine of its own; if
 // one of them panics, the context ends, and the cause has the stack.

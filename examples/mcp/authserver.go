@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
+	"github.com/rs/cors"
+)
+
+const (
+	codeLifetime    = time.Minute
+	tokenLifetime   = 15 * time.Minute
+	refreshLifetime = 8 * time.Hour
+	maxClients      = 1000 // anybody can register
+)
+
+// authServer is an authorization server in small: codes with PKCE (RFC 7636),
+// access tokens for one resource (RFC 9068, RFC 8707), refresh tokens, and
+// registration of clients (RFC 7591). It has one user, who is never asked.
+type authServer struct {
+	url, resource string
+	lifetime      time.Duration
+	key           *ecdsa.PrivateKey
+
+	mu      sync.Mutex
+	clients map[string][]string // client_id -> redirect URIs
+	grants  map[string]grant    // by code or refresh token, each good for one use
+}
+
+// grant is what a code or a refresh token stands for.
+type grant struct {
+	kind, client, user, scope string
+	redirect, challenge       string // of a code only
+	expires                   time.Time
+}
+
+// startAuthServer serves until ctx ends, at an address and so an origin of its
+// own, and returns its issuer identifier.
+func startAuthServer(ctx context.Context, resource string) (issuer string, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	s, err := newAuthServer("http://"+listener.Addr().String(), resource)
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: s.handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Print("authorization server: ", err)
+		}
+	}()
+	return s.url, nil
+}
+
+func newAuthServer(url, resource string) (*authServer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	return &authServer{
+		url: url, resource: resource, lifetime: tokenLifetime, key: key,
+		clients: map[string][]string{}, grants: map[string]grant{},
+	}, err
+}
+
+func (s *authServer) handler() http.Handler {
+	open := http.NewServeMux()
+	open.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
+	open.HandleFunc("GET /keys", s.keys)
+	open.HandleFunc("POST /register", s.register)
+	open.HandleFunc("POST /token", s.token)
+	mux := http.NewServeMux()
+	mux.Handle("/", cors.New(cors.Options{AllowedHeaders: []string{"*"}}).Handler(open)) // for clients that are pages of any origin
+	mux.HandleFunc("GET /authorize", s.authorize)                                        // for people
+	return mux
+}
+
+func (s *authServer) metadata(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, oauthex.AuthServerMeta{
+		Issuer:                            s.url,
+		JWKSURI:                           s.url + "/keys",
+		AuthorizationEndpoint:             s.url + "/authorize",
+		TokenEndpoint:                     s.url + "/token",
+		RegistrationEndpoint:              s.url + "/register",
+		ScopesSupported:                   supportedScopes(),
+		ResponseTypesSupported:            []string{"code"},
+		GrantTypesSupported:               []string{"authorization_code", "refresh_token"},
+		TokenEndpointAuthMethodsSupported: []string{"none"},
+		CodeChallengeMethodsSupported:     []string{"S256"},
+		// RFC 9207: a client of several servers sees which one answered.
+		AuthorizationResponseIssParameterSupported: true,
+	})
+}
+
+func supportedScopes() []string {
+	return append(slices.Sorted(maps.Values(scopes)), scopeUse)
+}
+
+func (s *authServer) keys(w http.ResponseWriter, _ *http.Request) {
+	jwk, err := jwkset.NewJWKFromKey(&s.key.PublicKey, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{
+		ALG: jwkset.AlgES256, KID: "1", USE: jwkset.UseSig,
+	}})
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	writeJSON(w, http.StatusOK, jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{jwk.Marshal()}})
+}
+
+// register takes public clients on the user's own machine (RFC 8252): others
+// would get the codes of a user who is never asked.
+func (s *authServer) register(w http.ResponseWriter, r *http.Request) {
+	var client struct {
+		RedirectURIs []string `json:"redirect_uris"`
+		AuthMethod   string   `json:"token_endpoint_auth_method"`
+	}
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&client)
+	if err != nil || client.AuthMethod != "none" {
+		writeError(w, "invalid_client_metadata")
+		return
+	}
+	if len(client.RedirectURIs) == 0 || slices.ContainsFunc(client.RedirectURIs, notLoopback) {
+		writeError(w, "invalid_redirect_uri")
+		return
+	}
+	id := rand.Text()
+	s.mu.Lock()
+	full := len(s.clients) >= maxClients
+	if !full {
+		s.clients[id] = client.RedirectURIs
+	}
+	s.mu.Unlock()
+	if full {
+		http.Error(w, "too many clients", http.StatusServiceUnavailable)
+		return
+	}
+	writeJSON(w, http.StatusCreated, map[string]any{
+		"client_id": id, "redirect_uris": client.RedirectURIs, "token_endpoint_auth_method": "none",
+	})
+}
+
+func notLoopback(redirect string) bool {
+	u, err := url.Parse(redirect)
+	if err != nil || u.Scheme != "http" || u.User != nil || strings.Contains(redirect, "#") {
+		return true
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+// authorize sends the browser back with a code. A real server signs the user in
+// here, and asks which of the scopes to grant, naming the client and where the
+// code goes: anybody can register, under any name.
+func (s *authServer) authorize(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	client, redirect := q.Get("client_id"), q.Get("redirect_uri")
+	s.mu.Lock()
+	registered := s.clients[client]
+	s.mu.Unlock()
+	if !slices.Contains(registered, redirect) { // RFC 6749 §4.1.2.1: then nobody is sent there
+		http.Error(w, "unknown client_id or redirect_uri", http.StatusBadRequest)
+		return
+	}
+	answer := url.Values{"state": {q.Get("state")}, "iss": {s.url}}
+	switch {
+	case q.Get("response_type") != "code":
+		answer.Set("error", "unsupported_response_type")
+	case q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43:
+		answer.Set("error", "invalid_request")
+	case !slices.Equal(q["resource"], []string{s.resource}):
+		answer.Set("error", "invalid_target") // RFC 8707 §2
+	case !s.grantable(q.Get("scope")):
+		answer.Set("error", "invalid_scope")
+	default:
+		answer.Set("code", s.grant(grant{
+			kind: "authorization_code", client: client, user: "alice", scope: q.Get("scope"),
+			redirect: redirect, challenge: q.Get("code_challenge"), expires: time.Now().Add(codeLifetime),
+		}))
+	}
+	u, _ := url.Parse(redirect) // register has read it
+	query := u.Query()
+	maps.Copy(query, answer)
+	u.RawQuery = query.Encode()
+	http.Redirect(w, r, u.String(), http.StatusFound)
+}
+
+func (s *authServer) grantable(scope string) bool {
+	wanted := strings.Fields(scope)
+	return len(wanted) > 0 && !slices.ContainsFunc(wanted, func(one string) bool { return !slices.Contains(supportedScopes(), one) })
+}
+
+func (s *authServer) grant(g grant) string {
+	secret := rand.Text()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.grants, func(_ string, g grant) bool { return time.Now().After(g.expires) })
+	s.grants[secret] = g
+	return secret
+}
+
+// take returns what secret stands for, once, if it is of that kind.
+func (s *authServer) take(kind, secret string) (grant, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, ok := s.grants[secret]
+	delete(s.grants, secret)
+	return g, ok && g.kind == kind && time.Now().Before(g.expires)
+}
+
+// redeem returns what a request for a token stands for, or an error code.
+func (s *authServer) redeem(r *http.Request) (g grant, code string) {
+	var ok bool
+	switch kind := r.PostFormValue("grant_type"); kind {
+	case "authorization_code":
+		if g, ok = s.take(kind, r.PostFormValue("code")); ok {
+			sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
+			ok = g.challenge == base64.RawURLEncoding.EncodeToString(sum[:]) && g.redirect == r.PostFormValue("redirect_uri")
+		}
+	case "refresh_token":
+		g, ok = s.take(kind, r.PostFormValue("refresh_token"))
+	default:
+		return grant{}, "unsupported_grant_type"
+	}
+	if !ok || g.client != r.PostFormValue("client_id") {
+		return grant{}, "invalid_grant"
+	}
+	// What was granted for one resource is good for no other (RFC 8707 §2.2).
+	// Clients leave it out when they refresh.
+	if resource := r.PostForm["resource"]; g.kind == "authorization_code" || resource != nil {
+		if !slices.Equal(resource, []string{s.resource}) {
+			return grant{}, "invalid_target"
+		}
+	}
+	return g, ""
+}
+
+func (s *authServer) token(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	g, code := s.redeem(r)
+	if code != "" {
+		writeError(w, code)
+		return
+	}
+	access, err := s.sign(nil, s.claims(g))
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	if g.kind != "refresh_token" {
+		g.expires = time.Now().Add(refreshLifetime)
+	}
+	g.kind = "refresh_token"
+	writeJSON(w, http.StatusOK, map[string]any{
+		"access_token": access, "token_type": "Bearer", "expires_in": int(s.lifetime.Seconds()),
+		"scope": g.scope, "refresh_token": s.grant(g),
+	})
+}
+
+// claims are those of RFC 9068 §2.2.
+func (s *authServer) claims(g grant) jwt.MapClaims {
+	now := time.Now()
+	return jwt.MapClaims{
+		"iss": s.url, "aud": s.resource, "sub": g.user, "client_id": g.client, "scope": g.scope,
+		"jti": rand.Text(), "iat": now.Unix(), "exp": now.Add(s.lifetime).Unix(),
+	}
+}
+
+func (s *authServer) sign(header map[string]any, claims jwt.MapClaims) (string, error) {
+	t := jwt.NewWithClaims(jwt.SigningMethodES256, claims)
+	t.Header["typ"], t.Header["kid"] = "at+jwt", "1"
+	maps.Copy(t.Header, header)
+	return t.SignedString(s.key)
+}
+
+func writeError(w http.ResponseWriter, code string) {
+	writeJSON(w, http.StatusBadRequest, map[string]string{"error": code})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client is gone if this fails
+}

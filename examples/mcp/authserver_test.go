@@ -1,0 +1,237 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const callback = "http://127.0.0.1/callback"
+
+// login is an authorization server on a socket, with one client.
+type login struct {
+	*testing.T
+	as     *authServer
+	client string
+}
+
+func startLogin(t *testing.T) *login {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	t.Cleanup(server.Close)
+	as, err := newAuthServer("http://"+server.Listener.Addr().String(), "https://api.example/mcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Config.Handler = as.handler()
+	server.Start()
+	l := &login{T: t, as: as}
+	_, answer := l.register(`{"redirect_uris": ["` + callback + `"], "token_endpoint_auth_method": "none"}`)
+	l.client = answer["client_id"].(string)
+	return l
+}
+
+func (l *login) send(r *http.Request, err error) (*http.Response, map[string]any) {
+	l.Helper()
+	if err != nil {
+		l.Fatal(err)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer := map[string]any{}
+	_ = json.NewDecoder(resp.Body).Decode(&answer) // some answers are none
+	return resp, answer
+}
+
+func (l *login) register(body string) (status int, answer map[string]any) {
+	l.Helper()
+	resp, answer := l.send(http.NewRequestWithContext(l.Context(), "POST", l.as.url+"/register", strings.NewReader(body)))
+	return resp.StatusCode, answer
+}
+
+// changed returns the parameters with others in their place; "" leaves one out.
+func changed(q url.Values, changes map[string]string) url.Values {
+	q = maps.Clone(q)
+	for name, value := range changes {
+		q.Del(name)
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return q
+}
+
+// authorize returns the status, and what the redirect says.
+func (l *login) authorize(verifier string, changes map[string]string) (int, url.Values) {
+	l.Helper()
+	q := changed(url.Values{
+		"response_type": {"code"}, "client_id": {l.client}, "redirect_uri": {callback}, "state": {"s"},
+		"code_challenge": {oauth2.S256ChallengeFromVerifier(verifier)}, "code_challenge_method": {"S256"},
+		"resource": {l.as.resource}, "scope": {scopeUse},
+	}, changes)
+	resp, _ := l.send(http.NewRequestWithContext(l.Context(), "GET", l.as.url+"/authorize?"+q.Encode(), nil))
+	back, err := resp.Location()
+	if err != nil {
+		return resp.StatusCode, nil
+	}
+	if !strings.HasPrefix(back.String(), callback+"?") {
+		l.Errorf("sent to %s", back)
+	}
+	return resp.StatusCode, back.Query()
+}
+
+func (l *login) token(form url.Values) (status int, answer map[string]any) {
+	l.Helper()
+	r, err := http.NewRequestWithContext(l.Context(), "POST", l.as.url+"/token", strings.NewReader(form.Encode()))
+	if err == nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, answer := l.send(r, err)
+	return resp.StatusCode, answer
+}
+
+func (l *login) exchange(verifier, code string) url.Values {
+	return url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier},
+		"redirect_uri": {callback}, "client_id": {l.client}, "resource": {l.as.resource},
+	}
+}
+
+func TestRegistration(t *testing.T) {
+	l := startLogin(t)
+	for _, test := range []struct {
+		name, body string
+		status     int
+	}{
+		{"a client on this machine is registered", `{"redirect_uris": ["http://localhost:6274/oauth/callback"], "token_endpoint_auth_method": "none"}`, 201},
+		{"one elsewhere is not", `{"redirect_uris": ["https://evil.example/callback"], "token_endpoint_auth_method": "none"}`, 400},
+		{"nor one that only looks like here", `{"redirect_uris": ["http://127.0.0.1.evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
+		{"nor one with a host behind a user", `{"redirect_uris": ["http://127.0.0.1@evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
+		{"nor one of two", `{"redirect_uris": ["http://localhost/", "https://evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
+		{"nor a script", `{"redirect_uris": ["javascript:alert(1)"], "token_endpoint_auth_method": "none"}`, 400},
+		{"nor one without a way back", `{"token_endpoint_auth_method": "none"}`, 400},
+		{"nor one that wants a secret", `{"redirect_uris": ["http://localhost/"]}`, 400},
+		{"nor what is no JSON", `hello`, 400},
+	} {
+		if status, answer := l.register(test.body); status != test.status {
+			t.Errorf("%s: %d, %v", test.name, status, answer)
+		}
+	}
+	l.as.mu.Lock()
+	for range maxClients {
+		l.as.clients[oauth2.GenerateVerifier()] = nil
+	}
+	l.as.mu.Unlock()
+	if status, _ := l.register(`{"redirect_uris": ["http://localhost/"], "token_endpoint_auth_method": "none"}`); status != http.StatusServiceUnavailable {
+		t.Errorf("one too many: %d", status)
+	}
+}
+
+func TestAuthorization(t *testing.T) {
+	l := startLogin(t)
+	for _, test := range []struct {
+		name    string
+		changes map[string]string
+		status  int
+		code    string
+	}{
+		{"a good request gets a code", nil, 302, ""},
+		{"an unknown client is sent nowhere", map[string]string{"client_id": "unknown"}, 400, ""},
+		{"an unknown redirect URI is not gone to", map[string]string{"redirect_uri": callback + "2"}, 400, ""},
+		{"PKCE is not left out", map[string]string{"code_challenge": "", "code_challenge_method": ""}, 302, "invalid_request"},
+		{"PKCE has a challenge", map[string]string{"code_challenge": ""}, 302, "invalid_request"},
+		{"PKCE is not plain", map[string]string{"code_challenge_method": "plain"}, 302, "invalid_request"},
+		{"the resource is named", map[string]string{"resource": ""}, 302, "invalid_target"},
+		{"no other resource is served", map[string]string{"resource": "https://other.example/mcp"}, 302, "invalid_target"},
+		{"no other scope is granted", map[string]string{"scope": "tools:use admin"}, 302, "invalid_scope"},
+		{"no other flow is there", map[string]string{"response_type": "token"}, 302, "unsupported_response_type"},
+	} {
+		status, back := l.authorize(oauth2.GenerateVerifier(), test.changes)
+		if status != test.status || back.Get("error") != test.code || (back.Get("code") != "") != (test.status == 302 && test.code == "") {
+			t.Errorf("%s: %d, %v", test.name, status, back)
+		}
+		if status == 302 && (back.Get("state") != "s" || back.Get("iss") != l.as.url) {
+			t.Errorf("%s: %v", test.name, back)
+		}
+	}
+}
+
+func TestCodes(t *testing.T) {
+	l := startLogin(t)
+	for _, test := range []struct {
+		name    string
+		changes map[string]string
+		status  int
+		code    any
+	}{
+		{"a code is good for a token", nil, 200, nil},
+		{"not with another verifier", map[string]string{"code_verifier": oauth2.GenerateVerifier()}, 400, "invalid_grant"},
+		{"not for another client", map[string]string{"client_id": "another"}, 400, "invalid_grant"},
+		{"not for another redirect URI", map[string]string{"redirect_uri": callback + "2"}, 400, "invalid_grant"},
+		{"not for another resource", map[string]string{"resource": "https://other.example/mcp"}, 400, "invalid_target"},
+		{"not without a resource", map[string]string{"resource": ""}, 400, "invalid_target"},
+		{"not as a password", map[string]string{"grant_type": "password"}, 400, "unsupported_grant_type"},
+	} {
+		verifier := oauth2.GenerateVerifier()
+		_, back := l.authorize(verifier, nil)
+		form := l.exchange(verifier, back.Get("code"))
+		status, answer := l.token(changed(form, test.changes))
+		if status != test.status || answer["error"] != test.code || (answer["access_token"] != nil) != (status == 200) {
+			t.Errorf("%s: %d, %v", test.name, status, answer)
+		}
+		if test.code == "unsupported_grant_type" {
+			continue // nobody looked at the code
+		}
+		if status, answer := l.token(form); status != 400 || answer["error"] != "invalid_grant" {
+			t.Errorf("%s: the code again: %d, %v", test.name, status, answer)
+		}
+	}
+}
+
+func TestAGrantEnds(t *testing.T) {
+	l := startLogin(t)
+	verifier := oauth2.GenerateVerifier()
+	_, back := l.authorize(verifier, nil)
+	l.as.mu.Lock()
+	g := l.as.grants[back.Get("code")]
+	g.expires = time.Now().Add(-time.Second)
+	l.as.grants[back.Get("code")] = g
+	l.as.mu.Unlock()
+	if status, answer := l.token(l.exchange(verifier, back.Get("code"))); status != 400 {
+		t.Errorf("%d, %v", status, answer)
+	}
+}
+
+func TestRefreshTokens(t *testing.T) {
+	l := startLogin(t)
+	verifier := oauth2.GenerateVerifier()
+	_, back := l.authorize(verifier, nil)
+	_, answer := l.token(l.exchange(verifier, back.Get("code")))
+	first, _ := answer["refresh_token"].(string)
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first}, "client_id": {l.client}}
+	status, answer := l.token(form)
+	if status != 200 || answer["refresh_token"] == first || answer["scope"] != scopeUse {
+		t.Fatalf("%d, %v", status, answer)
+	}
+	if status, _ := l.token(form); status != 400 {
+		t.Errorf("the same one again: %d", status)
+	}
+	second := answer["refresh_token"].(string)
+	if status, _ := l.token(l.exchange(verifier, second)); status != 400 {
+		t.Errorf("as a code: %d", status)
+	}
+	_, back = l.authorize(verifier, nil)
+	if status, _ := l.token(changed(form, map[string]string{"refresh_token": back.Get("code")})); status != 400 {
+		t.Errorf("a code as a refresh token: %d", status)
+	}
+}
