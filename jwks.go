@@ -51,7 +51,7 @@ type JWKS struct {
 	mu      sync.Mutex
 	running *fetch
 	allowed time.Time // when a request may cause the next fetch
-	failed  bool      // the latest fetch
+	failed  error     // of the latest fetch
 
 	found string // the URL discovered; only the running fetch uses it
 }
@@ -256,7 +256,7 @@ func (j *JWKS) start(rediscover bool) *fetch {
 			close(j.ready)
 		}
 		j.mu.Lock()
-		j.running, j.failed = nil, err != nil
+		j.running, j.failed = nil, err
 		j.mu.Unlock()
 		f.err = err
 		close(f.done)
@@ -293,8 +293,9 @@ func (j *JWKS) Refresh(ctx context.Context) error {
 }
 
 // Ready returns nil as soon as there is a good key set, or the error of ctx, or
-// of the context that the JWKS was made with. Start a server after it if you
-// would rather wait than answer 503 at first.
+// of the context that the JWKS was made with, together with that of the latest
+// fetch. Start a server after it if you would rather wait than answer 503 at
+// first; without a deadline in ctx it waits as long as the fetches fail.
 func (j *JWKS) Ready(ctx context.Context) error {
 	select {
 	case <-j.ready:
@@ -305,10 +306,15 @@ func (j *JWKS) Ready(ctx context.Context) error {
 	case <-j.ready:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-j.ctx.Done():
-		return j.ctx.Err()
+		ctx = j.ctx
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.failed == nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), j.failed)
 }
 
 // KeyfuncCtx returns a function that finds the keys of a token, as a
@@ -357,7 +363,7 @@ func (j *JWKS) find(ctx context.Context, kid, alg string) ([]jwt.VerificationKey
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	// While the set cannot be had, nobody knows whether the key exists.
-	if j.failed || j.ctx.Err() != nil || j.fresh() == nil {
+	if j.failed != nil || j.ctx.Err() != nil || j.fresh() == nil {
 		return nil, ErrKeysUnavailable
 	}
 	return nil, errNoKey
@@ -395,7 +401,7 @@ func (j *JWKS) request() (f *fetch, started bool) {
 		return nil, false
 	}
 	j.allowed = now.Add(j.opts.MinInterval)
-	return j.start(j.failed), true
+	return j.start(j.failed != nil), true
 }
 
 // fresh returns the current keys unless they are too old to be believed.

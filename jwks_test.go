@@ -233,8 +233,8 @@ func TestDownAtStart(t *testing.T) {
 		s.check(t, "down", token, noKeys)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := s.set.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Ready: %v", err)
+		if err := s.set.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "503") {
+			t.Errorf("Ready does not say that it waited, and for what: %v", err)
 		}
 		s.check(t, "still down", token, noKeys)
 		if n := s.Fetches(); n < 4 || n > 20 {
