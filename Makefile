@@ -10,10 +10,10 @@ BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 BENCHSTAT_FILTER := /case:admitted .unit:sec/op \
 	/by:(hand OR jwthttp OR jwthttp-Token OR jwthttp-cached OR auth0-v2 OR auth0-v3 OR chi-jwtauth OR echo-jwt)
 
-.PHONY: help test lint cover fuzz faults bench bench-check examples
+.PHONY: help test lint cover fuzz faults bench bench-check examples release-check
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## run all tests of all modules
 	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && SCREENSHOTS="$(CURDIR)/screenshots" go test -race -shuffle=on ./...); done
@@ -45,3 +45,6 @@ bench-check: ## compare with the limits; writes files that git ignores, benchmar
 examples: ## start each example and ask it once
 	@set -e; for e in $$(git grep -lE '^func Test.*(Program|README)' -- 'examples/*_test.go' | xargs -n1 dirname | sort -u); do \
 		echo "== $$e"; go test -C examples -count=1 -run 'Program|README' ./$${e#examples/}; done
+
+release-check: ## what can be checked before tags are pushed; VERSION=v0.1.0 checks the commit to be tagged
+	@scripts/release-check $(VERSION)
