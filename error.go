@@ -63,12 +63,14 @@ var (
 // to choose its own answer. Do not change an Error that you were given.
 type Error struct {
 	// Status is the HTTP status. Anything outside 400 to 599 is answered as
-	// 403 when a rule returns it, and as 500 by [WriteError].
+	// 403 when a rule returns it (with Code insufficient_user_authentication
+	// as 401), and as 500 by [WriteError].
 	Status int
 	// Code is the error code of RFC 6750 §3.1 or RFC 9470 §3, or empty where
 	// they have none.
 	Code string
-	// Reason is never empty in an Error of this package.
+	// Reason is never empty in an Error of this package. That of a rule gets
+	// the one that goes with its Code, and [ReasonForbidden] otherwise.
 	Reason Reason
 	// Scopes are those the request needed, for Code insufficient_scope, and
 	// for insufficient_user_authentication if some of them are missing too.
@@ -190,11 +192,18 @@ func refusal(err error) *Error {
 		e.Err = err // what the rule said around it
 	}
 	// A refusal must not look like a success, and a redirect needs an ErrorHandler.
+	status, reason := http.StatusForbidden, ReasonForbidden
+	switch e.Code {
+	case codeScope:
+		reason = ReasonScope
+	case codeAuthentication:
+		status, reason = http.StatusUnauthorized, ReasonAuthentication
+	}
 	if e.Status < 400 || e.Status > 599 {
-		e.Status = http.StatusForbidden
+		e.Status = status
 	}
 	if e.Reason == "" {
-		e.Reason = ReasonForbidden
+		e.Reason = reason
 	}
 	return &e
 }
@@ -213,7 +222,8 @@ func (e *Error) description() string {
 // challenged reports whether the answer carries a challenge (RFC 6750 §3:
 // every 401, and the errors that have a code).
 func (e *Error) challenged() bool {
-	return e.Status == http.StatusUnauthorized || e.Code == codeRequest || e.Code == codeToken || e.Code == codeScope
+	return e.Status == http.StatusUnauthorized || e.Code == codeRequest || e.Code == codeToken || e.Code == codeScope ||
+		e.Code == codeAuthentication
 }
 
 // buildChallenge writes the value of WWW-Authenticate for e. The realm and the
@@ -240,7 +250,7 @@ func (e *Error) buildChallenge(realm, metadataURL string) string {
 	if e.Code == codeScope || e.Code == codeAuthentication || e.Reason == ReasonMissing {
 		param("scope", strings.Join(slices.DeleteFunc(slices.Clone(e.Scopes), notScopeToken), " "))
 	}
-	if e.Status == http.StatusUnauthorized || e.Code == codeScope {
+	if e.Status == http.StatusUnauthorized || e.Code == codeScope || e.Code == codeAuthentication {
 		param("resource_metadata", metadataURL) // RFC 9728 §5.1
 	}
 	return b.String()

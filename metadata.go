@@ -30,16 +30,19 @@ import (
 // is none for tokens bound to a key (DPoP, mutual TLS): a [Middleware] refuses
 // those.
 type ResourceMetadata struct {
+	_ struct{}
+
 	// Resource is the resource identifier: the URL that clients know the
 	// resource by, as they spell it, since they compare it letter for letter
-	// (RFC 9728 §3.3). Required: https, or http on loopback, without a
-	// fragment.
+	// (RFC 9728 §3.3). Required: https, or http on loopback, without user and
+	// fragment, in its normal form.
 	Resource string
 	// AuthorizationServers are the issuer identifiers of those that issue
-	// tokens for the resource (RFC 8414).
+	// tokens for the resource (RFC 8414): https, or http on loopback.
 	AuthorizationServers []string
-	// JWKSURI has keys of the resource itself, for signed responses. The keys
-	// that tokens are signed with are the authorization server's, and not here.
+	// JWKSURI has keys of the resource itself, for signed responses: https, or
+	// http on loopback. The keys that tokens are signed with are the
+	// authorization server's, and not here.
 	JWKSURI string
 	// ScopesSupported are scopes to ask for. Not all of them need be named: a
 	// client may begin with few, and learn of others from an insufficient_scope.
@@ -56,8 +59,6 @@ type ResourceMetadata struct {
 	ResourceTOSURI                    string // URL: terms of service
 	// AuthorizationDetailsTypesSupported are values of "type" in authorization_details (RFC 9396).
 	AuthorizationDetailsTypesSupported []string
-
-	_ struct{}
 }
 
 // wellKnown is inserted between the host and the path of a resource (RFC 9728 §3).
@@ -74,7 +75,8 @@ func (m ResourceMetadata) URL() string {
 }
 
 // Path returns the path of URL, for the router: percent-encoded as Resource has
-// it, and without a query. It panics as URL does.
+// it, and without a query. A slash at its end makes it a subtree for an
+// [http.ServeMux], which harms nobody. It panics as URL does.
 func (m ResourceMetadata) Path() string {
 	if u := m.mustParse(); u.Path != "/" {
 		return wellKnown + u.EscapedPath()
@@ -96,8 +98,8 @@ func (m ResourceMetadata) mustParse() *url.URL {
 // document is made once: later changes of m do not reach it.
 //
 // It panics if something is wrong with m, naming all of it: no Resource, URLs
-// that are none, an authorization server with a query or fragment, an empty
-// string in a list, "none" as an algorithm, a bearer method or a scope that is
+// that are none or have a user, an authorization server with a query or
+// fragment, an empty string in a list, "none" as an algorithm, a bearer method or a scope that is
 // none, text that is not UTF-8.
 func (m ResourceMetadata) Handler() http.Handler {
 	if err := m.check(); err != nil {
@@ -133,6 +135,7 @@ func (m ResourceMetadata) document() []byte {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // a query's & stays readable
 	_ = e.Encode(struct {  // strings always marshal
+		_                                  struct{}
 		Resource                           string   `json:"resource"`
 		AuthorizationServers               []string `json:"authorization_servers,omitempty"`
 		JWKSURI                            string   `json:"jwks_uri,omitempty"`
@@ -144,7 +147,6 @@ func (m ResourceMetadata) document() []byte {
 		ResourcePolicyURI                  string   `json:"resource_policy_uri,omitempty"`
 		ResourceTOSURI                     string   `json:"resource_tos_uri,omitempty"`
 		AuthorizationDetailsTypesSupported []string `json:"authorization_details_types_supported,omitempty"`
-		_                                  struct{}
 	}(m))
 	return b.Bytes()
 }
@@ -161,19 +163,22 @@ func (m ResourceMetadata) check() error {
 			p.add("ResourceMetadata: AuthorizationServers", issuer, "want no query (RFC 8414 §2)")
 		}
 	}
-	for field, text := range map[string]string{
-		"JWKSURI": m.JWKSURI, "ResourceDocumentation": m.ResourceDocumentation,
-		"ResourcePolicyURI": m.ResourcePolicyURI, "ResourceTOSURI": m.ResourceTOSURI,
+	if m.JWKSURI != "" {
+		if _, err := parsePublicURL(m.JWKSURI); err != nil {
+			p = append(p, fmt.Errorf("jwthttp: ResourceMetadata: JWKSURI: %w", err))
+		}
+	}
+	for _, link := range []struct{ field, text string }{
+		{"ResourceDocumentation", m.ResourceDocumentation}, {"ResourcePolicyURI", m.ResourcePolicyURI}, {"ResourceTOSURI", m.ResourceTOSURI},
 	} {
-		if text != "" && !isWebURL(text) {
-			p.add("ResourceMetadata: "+field, text, "want an absolute https or http URL")
+		if link.text != "" && !isWebURL(link.text) { // not quoted: there may be a password in it
+			p = append(p, fmt.Errorf("jwthttp: ResourceMetadata: %s: want an absolute https or http URL without user and odd characters", link.field))
 		}
 	}
 	m.checkLists(&p)
 	if !utf8.ValidString(m.ResourceName) {
 		p.add("ResourceMetadata: ResourceName", m.ResourceName, "want UTF-8")
 	}
-	slices.SortFunc(p, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(p...)
 }
 
@@ -197,7 +202,9 @@ func (m ResourceMetadata) checkLists(p *problems) {
 	}
 }
 
+// isWebURL judges a link for people.
 func isWebURL(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http")
+	return err == nil && u.Hostname() != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http") &&
+		fitsQuotedString(text) && !strings.Contains(text, " ")
 }

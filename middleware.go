@@ -77,7 +77,7 @@ import (
 )
 
 // Middleware authenticates requests. [New] makes one; Optional, RequireScopes,
-// RequireAnyScope and Require derive others that share its configuration: a
+// RequireAnyScope, RequireAuthentication and Require derive others that share its configuration: a
 // family. A Middleware never changes and is safe for concurrent use. Its zero
 // value is of no use.
 //

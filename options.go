@@ -131,7 +131,8 @@ type Issuer struct {
 }
 
 // RevokedFunc reports whether a token was taken back. It is called on the
-// request's goroutine and must heed its context: an answer after the deadline
+// request's goroutine, and by [Middleware.Watch] on one of its own beside the
+// handler, and must heed its context: an answer after the deadline
 // is a failure, and so are an error and a panic. The Token is a copy. An error
 // that is [ErrRevoked] says true; and under FailOpen, true counts even beside an
 // error or after the deadline.
@@ -280,12 +281,12 @@ func (f *family) setDefaults() {
 // parsePublicURL reads a URL that is going to be shown to clients. It must be
 // in its normal form: clients compare resource identifiers as text.
 func parsePublicURL(text string) (*url.URL, error) {
-	const want = "want an absolute https URL without user, fragment and odd characters"
+	const want = "want an absolute https URL in its normal form, without user, fragment and odd characters"
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.User != nil: // which may hold a password
+	case err != nil || strings.Contains(text, "@"): // there may be a password in it
 		return nil, errors.New(want)
-	case u.Hostname() == "" || strings.ContainsAny(text, "# ") || !fitsQuotedString(text) || u.String() != text,
+	case !strings.HasPrefix(text, u.Scheme+"://"+u.Host) || u.Hostname() == "" || strings.ContainsAny(text, "# ") || !fitsQuotedString(text) || u.String() != text,
 		u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
 		return nil, fmt.Errorf("%.200q: %s", text, want)
 	}

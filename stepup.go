@@ -10,6 +10,8 @@ import (
 // AuthenticationLevel says how and how recently the user must have been
 // authenticated, in the terms of RFC 9470. Its zero value asks for nothing.
 type AuthenticationLevel struct {
+	_ struct{}
+
 	// ACR are the authentication context class references that will do, the
 	// preferred one first: the token's "acr" must be one of them, letter for
 	// letter. Empty: any will do, or none.
@@ -17,8 +19,6 @@ type AuthenticationLevel struct {
 	// MaxAge is how long ago the user may have been authenticated, by the
 	// token's "auth_time", without leeway, in whole seconds. Zero: at any time.
 	MaxAge time.Duration
-
-	_ struct{}
 }
 
 // RequireAuthentication returns a Middleware that also needs a token of a user
@@ -29,8 +29,11 @@ type AuthenticationLevel struct {
 // insufficient_user_authentication, acr_values and max_age. Where a scope is
 // missing too, it names the scopes as well.
 //
-// A token without "acr" or "auth_time" does not suffice where that is needed,
-// nor does an "auth_time" in the future beyond [Options].Leeway. Levels add up:
+// A token without "acr" or "auth_time", or with one of the wrong type, does not
+// suffice where that is needed, nor does an "auth_time" in the future beyond
+// [Options].Leeway. A [Middleware.Require] rule may refuse with an [*Error] of
+// this Code and level of its own, by the amount that is transferred, say.
+// Levels add up:
 // what is left are the values that all of them accept and the shortest MaxAge.
 //
 // It panics for a level that asks for nothing, an ACR that is empty or has a
@@ -90,7 +93,7 @@ func (l AuthenticationLevel) judge(t *Token, leeway time.Duration) error {
 	}
 	switch now := time.Now(); {
 	case t.AuthTime.IsZero():
-		return errors.New("\"auth_time\" is missing")
+		return errors.New("\"auth_time\" is missing, or no date")
 	case t.AuthTime.After(now.Add(leeway)):
 		return errors.New("\"auth_time\" lies in the future")
 	case now.Sub(t.AuthTime) > l.MaxAge:

@@ -36,7 +36,8 @@ type Token struct {
 	Scopes []string
 
 	// How and when the user was authenticated (OpenID Connect Core §2, RFC
-	// 9068 §2.2.1): see [Middleware.RequireAuthentication].
+	// 9068 §2.2.1): see [Middleware.RequireAuthentication]. A claim of the wrong
+	// type counts as missing here, since some issuers send auth_time as text.
 	ACR      string    // acr
 	AMR      []string  // amr
 	AuthTime time.Time // auth_time, in UTC

@@ -307,7 +307,7 @@ func (t *jws) readPayload(names *strictjson.Names, values []strictjson.Value) er
 		to    *string
 	}{
 		{claimIss, &token.Issuer}, {claimSub, &token.Subject}, {claimJti, &token.ID},
-		{claimSid, &token.SessionID}, {claimClientID, &token.ClientID}, {claimAzp, &azp}, {claimAcr, &token.ACR},
+		{claimSid, &token.SessionID}, {claimClientID, &token.ClientID}, {claimAzp, &azp},
 	} {
 		var ok bool
 		if *field.to, ok = optionalString(values[field.claim]); !ok {
@@ -320,7 +320,7 @@ func (t *jws) readPayload(names *strictjson.Names, values []strictjson.Value) er
 	for _, field := range []struct {
 		claim int
 		to    *time.Time
-	}{{claimExp, &token.ExpiresAt}, {claimNbf, &token.NotBefore}, {claimIat, &token.IssuedAt}, {claimAuthTime, &token.AuthTime}} {
+	}{{claimExp, &token.ExpiresAt}, {claimNbf, &token.NotBefore}, {claimIat, &token.IssuedAt}} {
 		var ok bool
 		if *field.to, ok = numericDate(values[field.claim]); !ok {
 			return wrongClaim(field.claim)
@@ -333,11 +333,11 @@ func (t *jws) readPayload(names *strictjson.Names, values []strictjson.Value) er
 	if token.Scopes, ok = scopes(token.room[1:1], values[claimScope], values[claimScp]); !ok {
 		return &cause{text: `"scope" or "scp" is of the wrong type`, is: []error{jwt.ErrTokenMalformed, jwt.ErrInvalidType}}
 	}
-	if amr := values[claimAmr]; amr.Kind != strictjson.Absent {
-		if token.AMR, ok = amr.Strings(); !ok {
-			return wrongClaim(claimAmr)
-		}
-	}
+	// Of the wrong type these count as missing, and so never suffice: AD FS
+	// writes auth_time as text, in tokens that are good otherwise.
+	token.ACR, _ = optionalString(values[claimAcr])
+	token.AMR, _ = values[claimAmr].Strings()
+	token.AuthTime, _ = numericDate(values[claimAuthTime])
 	t.bound = values[claimCnf].Kind != strictjson.Absent
 	return nil
 }

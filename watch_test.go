@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -229,9 +230,105 @@ func TestTheCauseOfWatchIsAWholeAnswer(t *testing.T) {
 	})
 }
 
+// What takes its time must not keep an expired token alive.
+func TestExpiryWaitsForNoHook(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		hangs func(*jwthttp.Options, func())
+	}{
+		{"a KeySource", func(o *jwthttp.Options, hang func()) {
+			o.Issuers[0].Keys = jwthttp.Keyfunc(func(*jwt.Token) (any, error) { hang(); return secret, nil })
+		}},
+		{"a revocation hook", func(o *jwthttp.Options, hang func()) {
+			o.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { hang(); return false, nil }
+		}},
+		{"a revocation hook, and it fails open", func(o *jwthttp.Options, hang func()) {
+			o.FailOpen, o.RevocationTimeout = true, time.Minute
+			o.Revoked = func(ctx context.Context, _ *jwthttp.Token) (bool, error) { hang(); return false, ctx.Err() }
+		}},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			var watching atomic.Bool
+			opts := options()
+			tt.hangs(&opts, func() {
+				if watching.Load() {
+					time.Sleep(24 * time.Hour)
+				}
+			})
+			m := mustNew[testClaims](t, opts)
+			start := time.Now()
+			inner := serve(m, get(bearer(goodToken(map[string]any{"exp": bubbleStart + 100})))).inner.Context()
+			watching.Store(true)
+			ctx := m.Watch(inner, 30*time.Second)
+			<-ctx.Done()
+			if took := time.Since(start); took != 100*time.Second || verdictOf(context.Cause(ctx)) != "401 invalid_token expired" {
+				t.Errorf("after %v: %v", took, context.Cause(ctx))
+			}
+			time.Sleep(25 * time.Hour) // for the hook to come back
+		})
+	}
+}
+
+func TestAForgottenUnitIsAMillisecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		opts := options()
+		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { looks++; return looks > 10, nil }
+		m := mustNew[testClaims](t, opts)
+		start := time.Now()
+		<-m.Watch(serve(m, get(bearer(goodToken(nil)))).inner.Context(), 30).Done()
+		if took := time.Since(start); took != 10*time.Millisecond {
+			t.Errorf("%d looks in %v", looks, took)
+		}
+	})
+}
+
+// The hook is asked as for a request: with a context that ends with it, and the
+// place where the token was.
+func TestWhatTheHookOfAWatchIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := options()
+		opts.Extractor = jwthttp.FromCookie("t")
+		looks, over := 0, make(chan error, 1)
+		opts.Revoked = func(ctx context.Context, token *jwthttp.Token) (bool, error) {
+			if token.Source != jwthttp.SourceCookie {
+				t.Errorf("source %v", token.Source)
+			}
+			if looks++; looks == 2 {
+				<-ctx.Done()
+				over <- context.Cause(ctx)
+			}
+			return false, nil
+		}
+		m := mustNew[testClaims](t, opts)
+		gone := errors.New("gone")
+		ctx, cancel := context.WithCancelCause(serve(m, get(field("Cookie", "t="+goodToken(nil)))).inner.Context())
+		m.Watch(ctx, time.Minute)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		cancel(gone)
+		if got := <-over; !errors.Is(got, gone) {
+			t.Errorf("the hook's context ended for %v", got)
+		}
+	})
+}
+
 // On a goroutine of its own, a panic would end the program.
 func TestAPanicEndsWhatIsWatched(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, "runtime.Goexit", func(t *testing.T) {
+		objection.Store(nil)
+		m := mustNew[watchedClaims](t, options())
+		watched := m.Watch(serve(m, get(bearer(goodToken(nil)))).inner.Context(), time.Minute)
+		f := func() error { runtime.Goexit(); return nil }
+		objection.Store(&f)
+		time.Sleep(2 * time.Minute)
+		if got := context.Cause(watched); got == nil || !strings.Contains(got.Error(), "a hook has ended the goroutine") {
+			t.Errorf("cause %v", got)
+		}
+		objection.Store(nil)
+		time.Sleep(time.Hour)
+	})
+	bubble(t, "panic", func(t *testing.T) {
 		objection.Store(nil)
 		m := mustNew[watchedClaims](t, options())
 		ctx, cancel := context.WithCancel(serve(m, get(bearer(goodToken(nil)))).inner.Context())
@@ -240,7 +337,7 @@ func TestAPanicEndsWhatIsWatched(t *testing.T) {
 		f := func() error { panic("oops") }
 		objection.Store(&f)
 		<-watched.Done()
-		if got := context.Cause(watched).Error(); !strings.Contains(got, "panic: oops") || !strings.Contains(got, "watch_test.go") {
+		if got := context.Cause(watched).Error(); !strings.Contains(got, "panic: oops") || !strings.Contains(got, "TestAPanicEndsWhatIsWatched.func") {
 			t.Errorf("cause %q", got)
 		}
 		objection.Store(nil)
