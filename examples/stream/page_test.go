@@ -1,0 +1,72 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/chromedp"
+
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
+)
+
+func TestThePageShowsBothStreamsAndTheirEnds(t *testing.T) {
+	ctx := exampletest.Browser(t)
+	r := start(t, hour, 200*time.Millisecond)
+	complained := exampletest.Complaints(ctx)
+	exampletest.Do(t, ctx, log.Enable(), chromedp.Navigate(r.url+"/"), chromedp.WaitVisible("#login"))
+	signIn := func(password string) {
+		t.Helper()
+		exampletest.Do(t, ctx, chromedp.SetValue("[name=password]", password), chromedp.Click("#login button", chromedp.NodeEnabled))
+	}
+	// until waits for the page to show a text, as people do.
+	until := func(selector, text string) {
+		t.Helper()
+		exampletest.Do(t, ctx, chromedp.Poll(`document.querySelector("`+selector+`").textContent.includes("`+text+`")`, nil, chromedp.WithPollingTimeout(10*time.Second)))
+	}
+	signIn("wrong")
+	until("#status", "Wrong name or password")
+	for _, button := range []string{"logout", "everywhere"} {
+		signIn(r.password)
+		until("#socket", "clock: ")
+		until("#events", "clock: ")
+		exampletest.Do(t, ctx, chromedp.SendKeys("[name=text]", "hello from "+button), chromedp.Click("#chat button", chromedp.NodeEnabled))
+		until("#socket", "alice: hello from "+button)
+		until("#events", "alice: hello from "+button)
+		exampletest.Screenshot(t, ctx, "stream-"+button+"-before")
+		exampletest.Do(t, ctx, chromedp.Click("#"+button, chromedp.NodeEnabled))
+		until("#socket-end", "Ended: 1008 revoked")
+		until("#events-end", "Ended: revoked")
+		exampletest.Screenshot(t, ctx, "stream-"+button+"-after")
+		var state int
+		var script string
+		exampletest.Do(t, ctx, chromedp.Evaluate("events.readyState", &state), chromedp.Evaluate("document.cookie", &script))
+		if state != 2 || script != "" {
+			t.Errorf("the EventSource is in state %d, want 2: closed; scripts see the cookie %q", state, script)
+		}
+	}
+	if got := complained(); len(got) > 0 {
+		t.Errorf("the browser complains: %s", strings.Join(got, "\n"))
+	}
+}
+
+// What a comment of app.js says about EventSource: when a stream is over it asks
+// again by itself, and our 401 stops it.
+func TestARefusalStopsTheBrowserFromReconnecting(t *testing.T) {
+	ctx := exampletest.Browser(t)
+	r := start(t, hour, hour)
+	exampletest.Do(t, ctx, chromedp.Navigate(r.url+"/"), chromedp.WaitVisible("#login"),
+		chromedp.SetValue("[name=password]", r.password), chromedp.Click("#login button", chromedp.NodeEnabled),
+		chromedp.Poll(`document.querySelector("#events").textContent.includes("clock: ")`, nil),
+		chromedp.Evaluate(`document.querySelector("#events").replaceChildren()`, nil))
+	r.stop() // every stream ends with "shutdown", and so does every next one; the page lets the browser try
+	exampletest.Do(t, ctx,
+		chromedp.Poll(`document.querySelector("#events-end").textContent === "Ended: shutdown" && events.readyState === 0`, nil, chromedp.WithPollingTimeout(10*time.Second)))
+	if err := r.ended.Add(jwthttp.Revocation{Issuer: issuer, IssuedUntil: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	exampletest.Do(t, ctx,
+		chromedp.Poll(`document.querySelector("#events-end").textContent.startsWith("Refused") && events.readyState === 2`, nil, chromedp.WithPollingTimeout(10*time.Second)))
+}
