@@ -697,8 +697,18 @@ func TestTheProgramDoesWhatItPrints(t *testing.T) {
 	cookie := r.login("bob")
 	const sockets = 20 // and no events: Shutdown waits for those, and hides what the program forgets
 	ends := make(chan string, sockets)
-	for range sockets {
-		c := r.open(ways[1], cookie)
+	var clients [sockets]client
+	for i := range clients { // all of them first: the clock strikes but once a second
+		conn, _, err := r.dial([]string{protocol}, "Cookie", cookie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients[i] = socketClient{conn, r.ctx}
+	}
+	for _, c := range clients {
+		if message, err := c.next(); err != nil || !strings.Contains(message, `"clock"`) {
+			t.Fatalf("%q, %v", message, err)
+		}
 		go func() { ends <- rest(c) }()
 	}
 	p.End(t)
