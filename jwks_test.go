@@ -223,6 +223,22 @@ func TestAClientThatGoesAwayNeitherAbortsNorUsesUpAFetch(t *testing.T) {
 	})
 }
 
+func TestReadyBeforeTheFirstFetchHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &served{Issuer: jwthttptest.New(t, "ES256")}
+		s.Slow(3 * time.Second)
+		s.start(t, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.set.Ready(ctx); err != context.DeadlineExceeded {
+			t.Errorf("Ready: %v", err)
+		}
+		if err := s.set.Ready(t.Context()); err != nil {
+			t.Errorf("Ready: %v", err)
+		}
+	})
+}
+
 // Rule 36.
 func TestDownAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

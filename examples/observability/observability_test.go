@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -55,26 +54,9 @@ type observed struct {
 	*testing.T
 	issuer  *keyServer
 	server  *httptest.Server
-	log     lockedBuffer
+	log     exampletest.Buffer
 	spans   *tracetest.InMemoryExporter
 	metrics *sdkmetric.ManualReader
-}
-
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func start(t *testing.T) *observed {

@@ -22,22 +22,24 @@ type Program struct {
 	Greeting string // what it printed before that
 
 	cmd *exec.Cmd
-	log lockedBuffer
+	log Buffer
 }
 
-// lockedBuffer is read while a process writes to it.
-type lockedBuffer struct {
+// Buffer may be read while it is written to. The zero value is an empty one.
+type Buffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *lockedBuffer) Write(p []byte) (int, error) {
+// Write appends p.
+func (l *Buffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *lockedBuffer) String() string {
+// String returns what was written so far.
+func (l *Buffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
