@@ -205,10 +205,12 @@ func TestARuleMayStepUp(t *testing.T) {
 			return &jwthttp.Error{Code: "insufficient_scope", Scopes: []string{"a"}}
 		})
 		checkVerdict(t, m, get(bearer(goodToken(nil))), "403 insufficient_scope scope")
-		m = mustNew[testClaims](t, options()).Require(func(*http.Request) error {
+		opts := options()
+		opts.ResourceMetadataURL = "https://api.example/meta"
+		m = mustNew[testClaims](t, opts).Require(func(*http.Request) error {
 			return &jwthttp.Error{Status: 403, Code: "insufficient_user_authentication", Authentication: level{MaxAge: time.Hour}}
 		})
-		if res := serve(m, get(bearer(goodToken(nil)))); res.Code != 403 || !strings.Contains(res.Header().Get("WWW-Authenticate"), `max_age="3600"`) {
+		if res := serve(m, get(bearer(goodToken(nil)))); res.Code != 403 || !strings.Contains(res.Header().Get("WWW-Authenticate"), `max_age="3600", resource_metadata="https://api.example/meta"`) {
 			t.Errorf("a status of its own: %d %v", res.Code, res.Header())
 		}
 	})

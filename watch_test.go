@@ -212,10 +212,20 @@ func TestTheCauseOfWatchIsAWholeAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := options()
 		opts.Realm = "ours"
+		opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
+			return token.ID == "revoked" && time.Now().Unix() > bubbleStart+30, nil
+		}
 		m := mustNew[testClaims](t, opts)
-		inner := serve(m, get(bearer(goodToken(nil)))).inner.Context()
-		for _, m := range []*jwthttp.Middleware{m, m.RequireScopes("a")} {
-			ctx := m.Watch(inner, time.Minute)
+		for _, tt := range []struct {
+			m  *jwthttp.Middleware
+			id string
+		}{{m.RequireScopes("a"), "scope"}, {m, "revoked"}, {m, "expires"}} {
+			inner := serve(m, get(bearer(goodToken(map[string]any{"jti": tt.id, "exp": bubbleStart + 7000})))).inner.Context()
+			every := 24 * time.Hour // so that it is the expiry that ends it
+			if tt.id == "revoked" {
+				every = time.Minute
+			}
+			ctx := tt.m.Watch(inner, every)
 			<-ctx.Done()
 			var e *jwthttp.Error
 			if !errors.As(context.Cause(ctx), &e) {
