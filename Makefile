@@ -42,7 +42,7 @@ bench: ## all contenders on an idle machine; writes results.md, chart.svg and be
 bench-check: ## compare with the limits; writes files that git ignores, benchmarks/check.*
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table check.md -chart check.svg -samples check.out -check
 
-examples: ## start each example and ask it once
+examples: ## start each example, ask it something good and something bad, and end it
 	@set -e; for e in $$(git grep -lE '^func Test.*(Program|README)' -- 'examples/*_test.go' | xargs -n1 dirname | sort -u); do \
 		echo "== $$e"; go test -C examples -count=1 -run 'Program|README' ./$${e#examples/}; done
 

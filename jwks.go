@@ -128,6 +128,8 @@ var _ KeySource = (*JWKS)(nil)
 func (o *JWKSOptions) checkURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
+	case text == "":
+		return nil, errors.New("jwthttp: key set: the URL is empty")
 	case err != nil || u.Hostname() == "" || u.Fragment != "":
 		return nil, errors.New("jwthttp: key set: want an absolute URL without fragment") // unquoted: it may hold a password
 	case u.Scheme == "https" || u.Scheme == "http" && (o.AllowHTTP || isLoopback(u.Hostname())):

@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (-addr chooses another address)", err)
 	}
 	fmt.Fprint(stdout, greeting("http://"+reachable(listener.Addr().(*net.TCPAddr))))
 	return serve(ctx, listener, handler, app.log)

@@ -33,7 +33,7 @@ func Main(setup func(ctx context.Context, url string) (handler http.Handler, gre
 func run(ctx context.Context, addr string, setup func(context.Context, string) (http.Handler, string, error)) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (-addr chooses another address)", err)
 	}
 	defer listener.Close()
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
