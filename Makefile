@@ -43,8 +43,9 @@ bench-check: ## compare with the limits; writes files that git ignores, benchmar
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table check.md -chart check.svg -samples check.out -check
 
 examples: ## start each example, ask it something good and something bad, and end it
-	@set -e; for e in $$(git grep -lE '^func Test.*(Program|README)' -- 'examples/*_test.go' | xargs -n1 dirname | sort -u); do \
-		echo "== $$e"; go test -C examples -count=1 -run 'Program|README' ./$${e#examples/}; done
+	@set -e; for p in $$(go list -C examples -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./...); do \
+		out=$$(go test -C examples -count=1 -run 'Program|README' $$p) || { echo "$$out"; exit 1; }; \
+		echo "$$out"; case $$out in *"no tests"*) exit 1; esac; done
 
 release-check: ## what can be checked before tags are pushed; VERSION=v0.1.0 checks the commit to be tagged
 	@scripts/release-check $(VERSION)

@@ -35,7 +35,7 @@ type ResourceMetadata struct {
 	// Resource is the resource identifier: the URL that clients know the
 	// resource by, as they spell it, since they compare it letter for letter
 	// (RFC 9728 §3.3). Required: https, or http on loopback, without user and
-	// fragment, in its normal form.
+	// fragment.
 	Resource string
 	// AuthorizationServers are the issuer identifiers of those that issue
 	// tokens for the resource (RFC 8414): https, or http on loopback.

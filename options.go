@@ -281,10 +281,10 @@ func (f *family) setDefaults() {
 // parsePublicURL reads a URL that is going to be shown to clients. It must be
 // in its normal form: clients compare resource identifiers as text.
 func parsePublicURL(text string) (*url.URL, error) {
-	const want = "want an absolute https URL in its normal form, without user, fragment and odd characters"
+	const want = "want an absolute https URL, percent-encoded, without user and fragment"
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || strings.Contains(text, "@"): // there may be a password in it
+	case err != nil || u.User != nil || u.Host == "" && strings.Contains(text, "@"): // there may be a password in it
 		return nil, errors.New(want)
 	case !strings.HasPrefix(text, u.Scheme+"://"+u.Host) || u.Hostname() == "" || strings.ContainsAny(text, "# ") || !fitsQuotedString(text) || u.String() != text,
 		u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):

@@ -40,8 +40,9 @@ func newSite(known users, lifetime, session time.Duration) (*site, error) {
 	rand.Read(s.secret) // never fails
 
 	// jwthttp guards requests with a token by itself. To sign in takes none, and
-	// another site must not sign people in as someone else: so the guard is
-	// around the whole site, where it answers all cross-origin posts alike.
+	// another site must not sign people in as someone else: so there is a guard
+	// around the whole site too, which answers all cross-origin posts alike. If
+	// it trusts other origins, it belongs into Options.CrossOrigin as well.
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		jwthttp.WriteError(w, &jwthttp.Error{Status: http.StatusForbidden, Reason: jwthttp.ReasonCrossOrigin})
@@ -55,7 +56,6 @@ func newSite(known users, lifetime, session time.Duration) (*site, error) {
 			Keys:       jwthttp.StaticKey(s.secret),
 		}},
 		Extractor:    jwthttp.FromCookie(cookieName), // and nowhere else
-		CrossOrigin:  guard,
 		Revoked:      s.ended.Revoked,
 		ErrorHandler: refuse,
 	})
@@ -137,8 +137,11 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, back, http.StatusSeeOther)
 }
 
-// logout ends the session itself, not only the browser's copy of a token. Who
-// comes without a token, from a page left open for too long, is signed out.
+// logout ends the session itself, not only the browser's copy of a token, for
+// whoever is still signed in. Who comes without a token or with an expired one,
+// from a page left open for too long, is signed out, but somebody who has stolen
+// a copy and renewed it in time is not, until the session ends: keep sessions on
+// the server if that is too long.
 func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 	if c, ok := jwthttp.ClaimsFromContext[claims](r.Context()); ok {
 		if err := s.end(c); err != nil {

@@ -168,7 +168,7 @@ func TestWhatIsNotSealedByUsIsRefused(t *testing.T) {
 		"content that is called something else":  s.sealAs(jose.DIRECT, jose.A256GCM, ours, (&jose.EncrypterOptions{}).WithContentType("text"), s.sign(nil)),
 		"content that is called nothing":         s.sealAs(jose.DIRECT, jose.A256GCM, ours, nil, s.sign(nil)),
 		"no content":                             s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT(), ""),
-		"a cookie that browsers need not keep":   s.seal(s.sign(func(c *claims) { c.CreditRating = strings.Repeat("B", 3000) })),
+		"a cookie that browsers need not keep":   s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT(), s.sign(func(c *claims) { c.CreditRating = strings.Repeat("B", 3000) })),
 		"junk":                                   "junk",
 		"dots":                                   "....",
 		"quotes":                                 `"x"y"`,
@@ -181,6 +181,53 @@ func TestWhatIsNotSealedByUsIsRefused(t *testing.T) {
 	}
 	if status, body := s.do("GET", "/me", cookieName+"="+good); status != 200 || !strings.Contains(body, `"credit_rating":"BB+"`) {
 		t.Errorf("the good one: %d %s", status, body)
+	}
+}
+
+func TestATokenTooLargeForACookieIsNotSealed(t *testing.T) {
+	s := start(t)
+	if sealed, err := s.sealer.seal(strings.Repeat("B", 3500)); err == nil {
+		t.Errorf("%d bytes", len(sealed))
+	}
+}
+
+// A cookie that cannot get better must not be sent for ever; others must stay.
+func TestAStaleCookieIsCleared(t *testing.T) {
+	s := start(t)
+	good := s.seal(s.sign(nil))
+	expired := s.seal(s.sign(func(c *claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Hour)) }))
+	for _, test := range []struct {
+		name, method, cookie string
+		crossSite, cleared   bool
+	}{
+		{"a good one", "GET", good, false, false},
+		{"an expired token", "GET", expired, false, true},
+		{"junk", "GET", "junk", false, true},
+		{"a good one, sent by another site", "POST", good, true, false},
+		{"none", "GET", "", false, false},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), test.method, s.server.URL+map[string]string{"GET": "/me", "POST": "/sign-out"}[test.method], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.cookie != "" {
+			r.Header.Set("Cookie", cookieName+"="+test.cookie)
+		}
+		if test.crossSite {
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+		}
+		resp, err := s.server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		cookies := resp.Cookies()
+		if cleared := len(cookies) == 1 && cookies[0].MaxAge < 0 && cookies[0].Secure; cleared != test.cleared || len(cookies) > 1 {
+			t.Errorf("%s: cookies %v", test.name, cookies)
+		}
+		if got := resp.Header.Get("Cache-Control"); got != "no-store" {
+			t.Errorf("%s: Cache-Control %q", test.name, got)
+		}
 	}
 }
 

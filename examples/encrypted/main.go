@@ -16,6 +16,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"log"
 	"net/http"
 	"strings"
 	"time"
@@ -63,7 +64,8 @@ func (a *app) handler() (http.Handler, error) {
 		Issuers: []jwthttp.Issuer{{
 			Name: a.name, Audience: []string{a.name}, Algorithms: []string{"HS256"}, Keys: jwthttp.StaticKey(a.signing),
 		}},
-		Extractor: a.sealer.extractor(cookieName),
+		Extractor:    a.sealer.extractor(cookieName),
+		ErrorHandler: refuse,
 	})
 	if err != nil {
 		return nil, err
@@ -96,11 +98,22 @@ func (a *app) signIn(w http.ResponseWriter, _ *http.Request) {
 	setCookie(w, signed, int(lifetime.Seconds()))
 }
 
+// refuse clears a cookie that will not get better: sealed with a key that is
+// gone, or holding a token that has expired. The cause is for the log.
+func refuse(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) {
+	if e.Reason == jwthttp.ReasonMalformed || e.Status == http.StatusUnauthorized && e.Reason != jwthttp.ReasonMissing {
+		setCookie(w, "", -1)
+	}
+	log.Print(e)
+	jwthttp.WriteError(w, e)
+}
+
 // me answers with the claims, so that there is something to see. A real one
 // would decide by them and keep them to itself.
 func me(w http.ResponseWriter, r *http.Request) {
 	c, _ := jwthttp.ClaimsFromContext[claims](r.Context())
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(c)
 }
 

@@ -65,7 +65,11 @@ func (s *sealer) seal(token string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return object.CompactSerialize()
+	sealed, err := object.CompactSerialize()
+	if len(sealed) > maxSealed {
+		return "", errTooLong // here, and not when it comes back
+	}
+	return sealed, err
 }
 
 // Causes for the log. The client is told the same about all of them.

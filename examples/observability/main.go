@@ -101,8 +101,9 @@ func newAPI(ctx context.Context, issuer *keyServer, logTo io.Writer, traces trac
 	// port of its own that only Prometheus reaches.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	// Outside of auth.Handler, whose observer looks for the span. Without a
-	// server name, the client's Host would be an attribute of metrics.
-	return otelhttp.NewHandler(mux, "api", otelhttp.WithServerName("api"),
+	// server name and port, those of the client's Host would be attributes of
+	// metrics, and there are 65,535 ports.
+	return otelhttp.NewHandler(mux, "api", otelhttp.WithServerName("api:443"),
 		otelhttp.WithFilter(func(r *http.Request) bool { return r.URL.Path != "/metrics" }),
 		otelhttp.WithTracerProvider(traces), otelhttp.WithMeterProvider(meters)), nil
 }

@@ -1,10 +1,12 @@
 // Provider is the README's API behind chi that trusts an identity provider: its
 // keys come from a URL, and a route asks for a scope.
 //
+//	go run -C examples ./provider
 //	JWKS_URL=https://login.example/keys go run -C examples ./provider
 //
-// The provider's name and the audience are in the code, as they would be in a
-// program's configuration.
+// The first line brings a stand-in for the provider, and tokens to try; the
+// second one trusts a real one. Its name and the audience are in newAPI, as they
+// would be in a program's configuration.
 package main
 
 import (
@@ -23,9 +25,18 @@ import (
 )
 
 func main() {
-	server.Main(func(ctx context.Context, _ string) (http.Handler, string, error) {
-		api, err := newAPI(ctx, os.Getenv("JWKS_URL"))
-		return api, "GET /health is for everyone, GET /me for a token, POST /orders for the scope orders:write.", err
+	server.Main(func(ctx context.Context, url string) (_ http.Handler, lines string, err error) {
+		keysURL := os.Getenv("JWKS_URL")
+		if keysURL == "" {
+			if keysURL, lines, err = standIn(ctx, url); err != nil {
+				return nil, "", err
+			}
+		}
+		api, err := newAPI(ctx, keysURL)
+		if err != nil {
+			return nil, "", fmt.Errorf("JWKS_URL: %w", err)
+		}
+		return api, lines, nil
 	})
 }
 

@@ -27,6 +27,16 @@ func TestTheREADMEShowsThisFunction(t *testing.T) {
 	}
 }
 
+func TestTheProgramDoesWhatItPrints(t *testing.T) {
+	t.Setenv("JWKS_URL", "")
+	p := exampletest.Start(t)
+	if got := p.Status(t, "GET", "/me"); got != 401 {
+		t.Errorf("without a token: %d", got)
+	}
+	p.PasteLines(t)
+	p.End(t)
+}
+
 func TestTheProgramTrustsTheProvider(t *testing.T) {
 	provider := jwthttptest.Start(t, "ES256")
 	t.Setenv("JWKS_URL", provider.KeySetURL())

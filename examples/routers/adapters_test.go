@@ -122,7 +122,9 @@ func TestFibersTokensMayBeKept(t *testing.T) {
 	})
 	url := listen(t, app)
 	first := token(t, nil)
-	ask(t, "GET", url+"/", first)
+	if got := ask(t, "GET", url+"/", first); got.status != 200 {
+		t.Fatalf("status %d", got.status)
+	}
 	found := <-kept
 	kept <- nil
 	for range 20 {
@@ -130,5 +132,49 @@ func TestFibersTokensMayBeKept(t *testing.T) {
 	}
 	if "Bearer "+found.Raw() != first {
 		t.Error("it was overwritten")
+	}
+}
+
+// The adaptor of fiber keeps the last field of a name; a proxy may go by the first.
+func TestFiberAuthSeesEveryFieldOfAName(t *testing.T) {
+	good := token(t, nil)[len("Bearer "):]
+	for _, tt := range []struct {
+		name      string
+		extractor jwthttp.Extractor
+		field     string
+		values    []string
+		want      int
+	}{
+		{"one", jwthttp.FromHeader("X-Token", ""), "X-Token", []string{good}, 200},
+		{"a bad one before a good one", jwthttp.FromHeader("X-Token", ""), "X-Token", []string{"junk", good}, 400},
+		{"a good one before a bad one", jwthttp.FromHeader("X-Token", ""), "X-Token", []string{good, "junk"}, 400},
+		{"a cookie", jwthttp.FromCookie("t"), "Cookie", []string{"a=b; t=" + good}, 200},
+		{"a cookie twice", jwthttp.FromCookie("t"), "Cookie", []string{"t=junk; t=" + good}, 400},
+		{"no field at all", jwthttp.FromCookie("t"), "X-Token", []string{good}, 401},
+	} {
+		auth, err := jwthttp.New[Claims](jwthttp.Options{
+			Extractor: tt.extractor,
+			Issuers: []jwthttp.Issuer{{
+				Name: issuer, Audience: []string{audience}, Algorithms: []string{"HS256"}, Keys: jwthttp.StaticKey(secret),
+			}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		app := fiber.New()
+		app.Get("/", fiberAuth(auth), func(c fiber.Ctx) error { return c.SendString(greet(c.Context())) })
+		r, err := http.NewRequestWithContext(t.Context(), "GET", listen(t, app)+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header[tt.field] = tt.values
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tt.want {
+			t.Errorf("%s: status %d, want %d", tt.name, resp.StatusCode, tt.want)
+		}
 	}
 }

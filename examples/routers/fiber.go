@@ -23,9 +23,9 @@ func fiberAuth(m *jwthttp.Middleware) fiber.Handler {
 		}
 		// The adaptor keeps the last of several fields, in memory that is used
 		// again; but two credentials must be refused, and a Token may be kept.
-		r.Header.Del("Authorization")
-		for _, line := range c.Request().Header.PeekAll("Authorization") {
-			r.Header.Add("Authorization", string(line))
+		clear(r.Header)
+		for name, value := range c.Request().Header.All() {
+			r.Header.Add(string(name), string(value))
 		}
 		for _, name := range c.Route().Params {
 			r.SetPathValue(name, c.Params(name))
