@@ -28,6 +28,7 @@ func TestWhereTheMetadataIs(t *testing.T) {
 		{"https://api.example?b=c", "/.well-known/oauth-protected-resource", "https://api.example/.well-known/oauth-protected-resource?b=c"},
 		{"https://api.example/?b=/c", "/.well-known/oauth-protected-resource", "https://api.example/.well-known/oauth-protected-resource?b=/c"},
 		{"https://api.example/%C3%A4", "/.well-known/oauth-protected-resource/%C3%A4", "https://api.example/.well-known/oauth-protected-resource/%C3%A4"},
+		{"https://api.example/@acme", "/.well-known/oauth-protected-resource/@acme", "https://api.example/.well-known/oauth-protected-resource/@acme"},
 		{"http://127.0.0.1:8080/mcp", "/.well-known/oauth-protected-resource/mcp", "http://127.0.0.1:8080/.well-known/oauth-protected-resource/mcp"},
 		{"http://[::1]:8080/mcp", "/.well-known/oauth-protected-resource/mcp", "http://[::1]:8080/.well-known/oauth-protected-resource/mcp"},
 	} {
