@@ -35,9 +35,11 @@ func New(ctx context.Context, issuer, audience string) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /public", public)
-	mux.Handle("GET /me", auth.Handler(http.HandlerFunc(me)))
-	return mux, nil
+	mux.HandleFunc("GET /me", me)
+	site := http.NewServeMux()
+	site.HandleFunc("GET /public", public)
+	site.Handle("/", auth.Handler(mux)) // forgotten routes too
+	return site, nil
 }
 
 func public(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "welcome") }

@@ -15,7 +15,6 @@ type Claims struct {
 }
 
 func New(secret []byte) (http.Handler, error) {
-	e := echo.New()
 	auth, err := jwthttp.New[Claims](jwthttp.Options{
 		Issuers: []jwthttp.Issuer{{
 			Name: "https://login.example", Audience: []string{"https://api.example"},
@@ -26,11 +25,14 @@ func New(secret []byte) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.GET("/public", public)
-	guarded := e.Group("", echo.WrapMiddleware(auth.Handler))
-	guarded.GET("/me", me)
-	guarded.POST("/reports", reports)
-	return e, nil
+	e := echo.New()
+	e.Use(echo.WrapMiddleware(auth.Handler)) // forgotten routes too
+	e.GET("/me", me)
+	e.POST("/reports", reports)
+	site := echo.New()
+	site.GET("/public", public)
+	site.Any("/*", echo.WrapHandler(e))
+	return site, nil
 }
 
 func public(c echo.Context) error { return c.String(http.StatusOK, "welcome") }

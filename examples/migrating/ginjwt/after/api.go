@@ -24,8 +24,9 @@ func New(secret []byte) (http.Handler, error) {
 	}
 	e := gin.New()
 	e.GET("/public", public)
-	e.GET("/me", guard(auth), me)
-	e.POST("/reports", guard(auth.Require(adminOnly)), reports)
+	guarded := e.Group("", guard(auth))
+	guarded.GET("/me", me)
+	guarded.POST("/reports", guard(auth.Require(adminOnly)), reports)
 	return e, nil
 }
 
