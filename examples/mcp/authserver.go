@@ -29,7 +29,8 @@ const (
 	codeLifetime    = time.Minute
 	tokenLifetime   = 15 * time.Minute
 	refreshLifetime = 8 * time.Hour
-	maxClients      = 1000 // anybody can register
+	maxClients      = 1000 // anybody can register,
+	maxGrants       = 1000 // and is granted something
 )
 
 // authServer is an authorization server in small: codes with PKCE (RFC 7636),
@@ -63,7 +64,7 @@ func startAuthServer(ctx context.Context, resource string) (issuer string, err e
 	if err != nil {
 		return "", err
 	}
-	server := &http.Server{Handler: s.handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
+	server := &http.Server{Handler: s.handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 32 << 10}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -190,10 +191,15 @@ func (s *authServer) authorize(w http.ResponseWriter, r *http.Request) {
 	case !s.grantable(q.Get("scope")):
 		answer.Set("error", "invalid_scope")
 	default:
-		answer.Set("code", s.grant(grant{
+		code, ok := s.grant(grant{
 			kind: "authorization_code", client: client, user: "alice", scope: q.Get("scope"),
 			redirect: redirect, challenge: q.Get("code_challenge"), expires: time.Now().Add(codeLifetime),
-		}))
+		})
+		if ok {
+			answer.Set("code", code)
+		} else {
+			answer.Set("error", "temporarily_unavailable") // RFC 6749 §4.1.2.1
+		}
 	}
 	u, _ := url.Parse(redirect) // register has read it
 	query := u.Query()
@@ -202,18 +208,32 @@ func (s *authServer) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, u.String(), http.StatusFound)
 }
 
+// grantable reports whether each of the scopes is one of ours. None may come
+// twice, and just one space is between two (RFC 6749 §3.3): so a scope that is
+// kept is short.
 func (s *authServer) grantable(scope string) bool {
-	wanted := strings.Fields(scope)
-	return len(wanted) > 0 && !slices.ContainsFunc(wanted, func(one string) bool { return !slices.Contains(supportedScopes(), one) })
+	wanted := strings.Split(scope, " ")
+	for i, one := range wanted {
+		if !slices.Contains(supportedScopes(), one) || slices.Contains(wanted[:i], one) {
+			return false
+		}
+	}
+	return true
 }
 
-func (s *authServer) grant(g grant) string {
-	secret := rand.Text()
+// grant returns a secret that stands for g, unless there are too many.
+func (s *authServer) grant(g grant) (secret string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.grants, func(_ string, g grant) bool { return time.Now().After(g.expires) })
+	if len(s.grants) >= maxGrants {
+		maps.DeleteFunc(s.grants, func(_ string, g grant) bool { return time.Now().After(g.expires) })
+	}
+	if len(s.grants) >= maxGrants {
+		return "", false
+	}
+	secret = rand.Text()
 	s.grants[secret] = g
-	return secret
+	return secret, true
 }
 
 // take returns what secret stands for, once, if it is of that kind.
@@ -268,10 +288,13 @@ func (s *authServer) token(w http.ResponseWriter, r *http.Request) {
 		g.expires = time.Now().Add(refreshLifetime)
 	}
 	g.kind = "refresh_token"
-	writeJSON(w, http.StatusOK, map[string]any{
-		"access_token": access, "token_type": "Bearer", "expires_in": int(s.lifetime.Seconds()),
-		"scope": g.scope, "refresh_token": s.grant(g),
-	})
+	answer := map[string]any{
+		"access_token": access, "token_type": "Bearer", "expires_in": int(s.lifetime.Seconds()), "scope": g.scope,
+	}
+	if refresh, ok := s.grant(g); ok { // it is optional (RFC 6749 §5.1)
+		answer["refresh_token"] = refresh
+	}
+	writeJSON(w, http.StatusOK, answer)
 }
 
 // claims are those of RFC 9068 §2.2.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,13 @@ func (l *login) exchange(verifier, code string) url.Values {
 	}
 }
 
+// expires returns the end of what a code or a refresh token stands for.
+func (l *login) expires(secret string) time.Time {
+	l.as.mu.Lock()
+	defer l.as.mu.Unlock()
+	return l.as.grants[secret].expires
+}
+
 func TestRegistration(t *testing.T) {
 	l := startLogin(t)
 	for _, test := range []struct {
@@ -118,6 +126,9 @@ func TestRegistration(t *testing.T) {
 		{"nor one that only looks like here", `{"redirect_uris": ["http://127.0.0.1.evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
 		{"nor one with a host behind a user", `{"redirect_uris": ["http://127.0.0.1@evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
 		{"nor one of two", `{"redirect_uris": ["http://localhost/", "https://evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
+		{"nor one with a user", `{"redirect_uris": ["http://user@127.0.0.1/"], "token_endpoint_auth_method": "none"}`, 400},
+		{"nor one with a fragment, be it empty", `{"redirect_uris": ["http://127.0.0.1/#"], "token_endpoint_auth_method": "none"}`, 400},
+		{"nor one that is too long", `{"redirect_uris": ["http://127.0.0.1/` + strings.Repeat("x", 64<<10) + `"], "token_endpoint_auth_method": "none"}`, 400},
 		{"nor a script", `{"redirect_uris": ["javascript:alert(1)"], "token_endpoint_auth_method": "none"}`, 400},
 		{"nor one without a way back", `{"token_endpoint_auth_method": "none"}`, 400},
 		{"nor one that wants a secret", `{"redirect_uris": ["http://localhost/"]}`, 400},
@@ -154,6 +165,10 @@ func TestAuthorization(t *testing.T) {
 		{"the resource is named", map[string]string{"resource": ""}, 302, "invalid_target"},
 		{"no other resource is served", map[string]string{"resource": "https://other.example/mcp"}, 302, "invalid_target"},
 		{"no other scope is granted", map[string]string{"scope": "tools:use admin"}, 302, "invalid_scope"},
+		{"a scope is named", map[string]string{"scope": ""}, 302, "invalid_scope"},
+		{"all scopes are granted together", map[string]string{"scope": bothTools}, 302, ""},
+		{"no scope is named twice", map[string]string{"scope": scopeUse + " " + scopeUse}, 302, "invalid_scope"},
+		{"no scope is made long by spaces", map[string]string{"scope": scopeUse + strings.Repeat(" ", 200)}, 302, "invalid_scope"},
 		{"no other flow is there", map[string]string{"response_type": "token"}, 302, "unsupported_response_type"},
 	} {
 		status, back := l.authorize(oauth2.GenerateVerifier(), test.changes)
@@ -162,6 +177,48 @@ func TestAuthorization(t *testing.T) {
 		}
 		if status == 302 && (back.Get("state") != "s" || back.Get("iss") != l.as.url) {
 			t.Errorf("%s: %v", test.name, back)
+		}
+	}
+}
+
+func TestGrantsAreLimited(t *testing.T) {
+	l := startLogin(t)
+	verifier := oauth2.GenerateVerifier()
+	_, back := l.authorize(verifier, nil)
+	fill := func(expires time.Time) {
+		l.as.mu.Lock()
+		defer l.as.mu.Unlock()
+		for i := range maxGrants {
+			l.as.grants[strconv.Itoa(i)] = grant{expires: expires}
+		}
+	}
+	fill(time.Now().Add(time.Hour))
+	if status, refused := l.authorize(verifier, nil); status != 302 || refused.Get("error") != "temporarily_unavailable" || refused.Get("code") != "" {
+		t.Errorf("one too many: %d, %v", status, refused)
+	}
+	status, answer := l.token(l.exchange(verifier, back.Get("code")))
+	if status != 200 || answer["access_token"] == nil || answer["refresh_token"] != nil {
+		t.Errorf("a refresh token too many: %d, %v", status, answer)
+	}
+	fill(time.Now().Add(-time.Second))
+	if status, back := l.authorize(verifier, nil); status != 302 || back.Get("code") == "" {
+		t.Errorf("after their end: %d, %v", status, back)
+	}
+	if got := len(l.as.grants); got != 1 {
+		t.Errorf("%d grants are left", got)
+	}
+}
+
+func TestTheAuthorizationServerTakesNoLongHeader(t *testing.T) {
+	issuer, err := startAuthServer(t.Context(), "https://api.example/mcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for length, want := range map[int]int{16 << 10: 200, 64 << 10: 431} {
+		l := &login{T: t}
+		r, err := http.NewRequestWithContext(t.Context(), "GET", issuer+"/keys?"+strings.Repeat("x", length), nil)
+		if resp, _ := l.send(r, err); resp.StatusCode != want {
+			t.Errorf("%d bytes: %d, want %d", length, resp.StatusCode, want)
 		}
 	}
 }
@@ -180,6 +237,7 @@ func TestCodes(t *testing.T) {
 		{"not for another redirect URI", map[string]string{"redirect_uri": callback + "2"}, 400, "invalid_grant"},
 		{"not for another resource", map[string]string{"resource": "https://other.example/mcp"}, 400, "invalid_target"},
 		{"not without a resource", map[string]string{"resource": ""}, 400, "invalid_target"},
+		{"not in a form that is too long to read", map[string]string{"padding": strings.Repeat("x", 64<<10)}, 400, "unsupported_grant_type"},
 		{"not as a password", map[string]string{"grant_type": "password"}, 400, "unsupported_grant_type"},
 	} {
 		verifier := oauth2.GenerateVerifier()
@@ -218,6 +276,10 @@ func TestRefreshTokens(t *testing.T) {
 	_, back := l.authorize(verifier, nil)
 	_, answer := l.token(l.exchange(verifier, back.Get("code")))
 	first, _ := answer["refresh_token"].(string)
+	expires := l.expires(first)
+	if left := time.Until(expires); left <= 0 || left > refreshLifetime {
+		t.Errorf("it lives for %v", left)
+	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first}, "client_id": {l.client}}
 	status, answer := l.token(form)
 	if status != 200 || answer["refresh_token"] == first || answer["scope"] != scopeUse {
@@ -227,6 +289,9 @@ func TestRefreshTokens(t *testing.T) {
 		t.Errorf("the same one again: %d", status)
 	}
 	second := answer["refresh_token"].(string)
+	if got := l.expires(second); !got.Equal(expires) {
+		t.Errorf("the next one lives until %v, the first one until %v", got, expires)
+	}
 	if status, _ := l.token(l.exchange(verifier, second)); status != 400 {
 		t.Errorf("as a code: %d", status)
 	}

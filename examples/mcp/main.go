@@ -8,9 +8,9 @@
 //	go run -C examples ./mcp
 //	go run -C examples ./mcp -client http://127.0.0.1:8080/mcp
 //
-// The first line starts the server, the second one a client of it. What to copy
-// is in this file; authserver.go stands for the authorization server that you
-// have.
+// The first line starts the server, the second one a client of it: -client and
+// the URL stand alone, without other flags. What to copy is in this file;
+// authserver.go stands for the authorization server that you have.
 package main
 
 import (
@@ -151,6 +151,9 @@ func tokenInfo(ctx context.Context, raw string, _ *http.Request) (*mcpauth.Token
 // was opened with. The session goes on: its next stream or call needs another
 // token of the same user. The SDK's client brings one if it has a refresh token;
 // without, its session fails.
+//
+// A call (a POST) is not watched, and keeps the server's WriteTimeout of 10
+// seconds, which cuts a tool that takes longer: set another deadline for it here.
 func endStreams(auth *jwthttp.Middleware, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if token, ok := jwthttp.TokenFromContext(r.Context()); ok && r.Method == http.MethodGet {

@@ -64,7 +64,7 @@ type room struct {
 // say tells all members at once, and waits for none: one whose channel is full
 // misses the message. A chat that must not have gaps would end that one's
 // stream, and let it ask for what it has missed. It would also limit how often
-// one may speak.
+// one may speak, and how many streams a user may have open.
 func (r *room) say(from, text string) {
 	// JSON has no line breaks, so nobody writes events into another's stream.
 	message, _ := json.Marshal(map[string]string{"from": from, "text": text}) // strings always marshal
