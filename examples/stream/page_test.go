@@ -30,6 +30,7 @@ func TestThePageShowsBothStreamsAndTheirEnds(t *testing.T) {
 	until("#status", "Wrong name or password")
 	for _, button := range []string{"logout", "everywhere"} {
 		signIn(r.password)
+		until("#status", "Signed in as alice") // and the lists are empty
 		until("#socket", "clock: ")
 		until("#events", "clock: ")
 		exampletest.Do(t, ctx, chromedp.SendKeys("[name=text]", "hello from "+button), chromedp.Click("#chat button", chromedp.NodeEnabled))

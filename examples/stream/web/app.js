@@ -52,7 +52,10 @@ element("login").addEventListener("submit", async (event) => {
 	const answer = await fetch("/login", { method: "POST", body: form("login") });
 	if (!answer.ok) return signedIn(false, "Wrong name or password.");
 	signedIn(true, "Signed in as " + form("login").get("username") + ".");
-	for (const stream of ["socket", "events"]) ended(stream, "");
+	for (const stream of ["socket", "events"]) {
+		ended(stream, "");
+		element(stream).replaceChildren(); // of the last time: what is sent before the socket is open is lost
+	}
 	openEvents();
 	await openSocket();
 });
