@@ -49,6 +49,7 @@ type ResourceMetadata struct {
 	ScopesSupported []string
 	// BearerMethodsSupported says where a token may be: "header", "body" or
 	// "query" (RFC 6750 §2). What a Middleware takes is its Extractor's matter.
+	// An empty list is left out, and so does not say that there is no way.
 	BearerMethodsSupported []string
 	// ResourceSigningAlgValuesSupported are the "alg" values of signed
 	// responses; never "none".
@@ -99,8 +100,8 @@ func (m ResourceMetadata) mustParse() *url.URL {
 //
 // It panics if something is wrong with m, naming all of it: no Resource, URLs
 // that are none or have a user, an authorization server with a query or
-// fragment, an empty string in a list, "none" as an algorithm, a bearer method or a scope that is
-// none, text that is not UTF-8.
+// fragment, an empty string in a list, "none" as an algorithm, a bearer method
+// or a scope that is none, text that is not UTF-8.
 func (m ResourceMetadata) Handler() http.Handler {
 	if err := m.check(); err != nil {
 		panic(err.Error())

@@ -58,7 +58,8 @@
 // Where two readings of a standard are possible, the stricter one holds: a
 // claim is never null, names that differ by case only do not stand beside each
 // other, a cookie that occurs twice is refused even if one of them is empty,
-// and MaxAge knows no leeway.
+// and MaxAge knows no leeway. Only "acr", "amr" and "auth_time" of the wrong type
+// count as missing, and so suffice for no RequireAuthentication.
 package jwthttp
 
 import (
@@ -77,9 +78,9 @@ import (
 )
 
 // Middleware authenticates requests. [New] makes one; Optional, RequireScopes,
-// RequireAnyScope, RequireAuthentication and Require derive others that share its configuration: a
-// family. A Middleware never changes and is safe for concurrent use. Its zero
-// value is of no use.
+// RequireAnyScope, RequireAuthentication and Require derive others that share
+// its configuration: a family. A Middleware never changes and is safe for
+// concurrent use. Its zero value is of no use.
 //
 // A Handler inside another one of its family authenticates no second time: it
 // judges its own requirements on the token that the outer one verified. So a

@@ -278,8 +278,8 @@ func (f *family) setDefaults() {
 	}
 }
 
-// parsePublicURL reads a URL that is going to be shown to clients. It must be
-// in its normal form: clients compare resource identifiers as text.
+// parsePublicURL reads a URL that is going to be shown to clients, who compare
+// it as text: what net/url would write differently is refused.
 func parsePublicURL(text string) (*url.URL, error) {
 	const want = "want an absolute https URL, percent-encoded, without user and fragment"
 	u, err := url.Parse(text)

@@ -31,10 +31,10 @@ type AuthenticationLevel struct {
 //
 // A token without "acr" or "auth_time", or with one of the wrong type, does not
 // suffice where that is needed, nor does an "auth_time" in the future beyond
-// [Options].Leeway. A [Middleware.Require] rule may refuse with an [*Error] of
-// this Code and level of its own, by the amount that is transferred, say.
-// Levels add up:
-// what is left are the values that all of them accept and the shortest MaxAge.
+// [Options].Leeway. Levels add up: what is left are the values that all of them
+// accept and the shortest MaxAge. A [Middleware.Require] rule may refuse with an
+// [*Error] of this Code and a level of its own, by the amount that is
+// transferred, say.
 //
 // It panics for a level that asks for nothing, an ACR that is empty or has a
 // space or anything but printable ASCII, or a quote or backslash, a MaxAge that
