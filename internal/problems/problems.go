@@ -1,0 +1,31 @@
+// Package problems collects everything that is wrong with a configuration, so
+// that a constructor can report it at once.
+package problems
+
+import (
+	"errors"
+	"fmt"
+)
+
+// List is a list of problems. The zero value is empty and has no prefix.
+type List struct {
+	Prefix string // begins each error, such as "jwthttp: "
+	errs   []error
+}
+
+// Add adds a problem with the value of a field.
+func (l *List) Add(field string, value any, format string, args ...any) {
+	l.AddHidden(field, "%q: "+format, append([]any{fmt.Sprint(value)}, args...)...)
+}
+
+// AddHidden adds a problem without showing the value, which is missing or may
+// hold a secret.
+func (l *List) AddHidden(field, format string, args ...any) {
+	l.errs = append(l.errs, fmt.Errorf(l.Prefix+field+": "+format, args...))
+}
+
+// Len returns the number of problems.
+func (l *List) Len() int { return len(l.errs) }
+
+// Err returns all problems as one error, or nil if there are none.
+func (l *List) Err() error { return errors.Join(l.errs...) }
