@@ -1,0 +1,243 @@
+package jwthttp
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/seed450a7203/jwthttp/internal/jws"
+	"github.com/seed450a7203/jwthttp/internal/syntax"
+)
+
+// requirements are what a Middleware asks for beyond a good token.
+type requirements struct {
+	scopes    []scopeRequirement
+	acr       []string      // nil: any
+	maxAge    time.Duration // since auth_time; 0: any
+	rules     []func(*http.Request) error
+	visitors  bool // Optional: a missing token is admitted
+	badTokens bool // AllowAnonymous: an invalid token counts as missing
+}
+
+// scopeRequirement asks for all of its scopes, or for any of them.
+type scopeRequirement struct {
+	scopes []string
+	any    bool
+}
+
+// Optional returns a Middleware that also admits requests without a token. It has
+// no effect if m has requirements, before or after, because each of them needs a
+// token. An invalid token is rejected; see [Middleware.AllowAnonymous].
+func (m *Middleware) Optional() *Middleware {
+	d := *m
+	d.requirements.visitors = true
+	return &d
+}
+
+// AllowAnonymous returns a Middleware that admits every request, for public pages
+// whose visitors may have stale cookies: a token that is invalid, revoked or
+// cannot be checked, or that came across origins, counts as missing. The handler
+// finds claims only for a good token. Event.Err says why a token was ignored.
+//
+// It has no effect if m has requirements, before or after.
+func (m *Middleware) AllowAnonymous() *Middleware {
+	d := *m
+	d.requirements.visitors, d.requirements.badTokens = true, true
+	return &d
+}
+
+// RequireScopes returns a Middleware that also needs all of the given scopes.
+// Requirements add up. It panics without scopes, and for text that is not a scope
+// (RFC 6749 §3.3).
+func (m *Middleware) RequireScopes(all ...string) *Middleware {
+	return m.requireScopes("RequireScopes", scopeRequirement{scopes: slices.Clone(all)})
+}
+
+// RequireAnyScope returns a Middleware that also needs at least one of the given
+// scopes. It panics as RequireScopes does.
+func (m *Middleware) RequireAnyScope(anyOf ...string) *Middleware {
+	return m.requireScopes("RequireAnyScope", scopeRequirement{scopes: slices.Clone(anyOf), any: true})
+}
+
+func (m *Middleware) requireScopes(name string, required scopeRequirement) *Middleware {
+	if len(required.scopes) == 0 {
+		panic("jwthttp: " + name + ": no scopes")
+	}
+	for _, scope := range required.scopes {
+		if !syntax.IsScope(scope) {
+			panic(fmt.Sprintf("jwthttp: %s: invalid scope %q", name, scope))
+		}
+	}
+	d := *m
+	d.requirements.scopes = append(slices.Clip(m.requirements.scopes), required)
+	return &d
+}
+
+// RequireACR returns a Middleware that also needs a token whose "acr" is one of
+// values, the preferred one first. Other tokens are refused with 401
+// insufficient_user_authentication, which tells the client to let the user
+// authenticate again (RFC 9470). A token without "acr" does not suffice.
+//
+// Of several calls, the values that all of them accept remain. RequireACR panics
+// without values, for a value with a space, quote or character outside ASCII, and
+// if no value remains.
+func (m *Middleware) RequireACR(values ...string) *Middleware {
+	if len(values) == 0 {
+		panic("jwthttp: RequireACR: no values")
+	}
+	for _, value := range values {
+		if !syntax.IsScope(value) { // acr_values has the syntax of scope
+			panic(fmt.Sprintf("jwthttp: RequireACR: invalid value %q", value))
+		}
+	}
+	d := *m
+	d.requirements.acr = slices.Clone(values)
+	if before := m.requirements.acr; before != nil {
+		d.requirements.acr = slices.DeleteFunc(slices.Clone(before), func(v string) bool { return !slices.Contains(values, v) })
+		if len(d.requirements.acr) == 0 {
+			panic(fmt.Sprintf("jwthttp: RequireACR: no value is in both %q and %q", before, values))
+		}
+	}
+	return &d
+}
+
+// RequireAuthAge returns a Middleware that also needs a token whose user
+// authenticated at most max ago, by "auth_time". Other tokens are refused as by
+// [Middleware.RequireACR]. A token without "auth_time", or with one that is in
+// the future by more than Leeway, does not suffice.
+//
+// Of several calls, the shortest age holds. RequireAuthAge panics unless max is a
+// positive number of whole seconds and at most 10 years.
+func (m *Middleware) RequireAuthAge(max time.Duration) *Middleware {
+	if max <= 0 || max > maxTokenAge || max%time.Second != 0 {
+		panic(fmt.Sprintf("jwthttp: RequireAuthAge: invalid age %v", max))
+	}
+	d := *m
+	if before := m.requirements.maxAge; before == 0 || max < before {
+		d.requirements.maxAge = max
+	}
+	return &d
+}
+
+// Require returns a Middleware that also calls rule, after all scopes, for each
+// request with a token. The request's context has the claims. An error of rule
+// refuses the request with 403, or, if it is an [*Error], with that answer. Rules
+// run in the order in which they were added; see [Rule] for one with claims.
+//
+// Around an [http.ServeMux] or another router, a rule runs before routing and
+// sees empty path values. Put a rule that needs them on the route, and let it ask
+// the router for the parameter. Require panics if rule is nil.
+func (m *Middleware) Require(rule func(*http.Request) error) *Middleware {
+	if rule == nil {
+		panic("jwthttp: Require: nil rule")
+	}
+	d := *m
+	d.requirements.rules = append(slices.Clip(m.requirements.rules), rule)
+	return &d
+}
+
+// Rule returns a rule for [Middleware.Require] that gets the claims. If the
+// claims of the request are not a T, the answer is a 500 with
+// [ReasonMisconfigured], and rule is not called. Rule panics if rule is nil.
+func Rule[T any](rule func(*http.Request, T) error) func(*http.Request) error {
+	if rule == nil {
+		panic("jwthttp: Rule: nil rule")
+	}
+	return func(r *http.Request) error {
+		ctx := r.Context()
+		v, ok := ClaimsFromContext[T](ctx)
+		// An outer Handler's claims of the right type would be another token's.
+		if a, admitted := ctx.Value(admissionKey{}).(*admission); admitted && a.config.claims.key != any(claimsKey[T]{}) {
+			ok = false
+		}
+		if !ok {
+			return refuse(ReasonMisconfigured, fmt.Errorf("Rule: no claims of type %v", reflect.TypeFor[T]()))
+		}
+		return rule(r, v)
+	}
+}
+
+// needToken reports whether a request without a token is refused.
+func (q *requirements) needToken() bool {
+	return !q.visitors || len(q.scopes) > 0 || q.acr != nil || q.maxAge > 0 || len(q.rules) > 0
+}
+
+// check applies everything but the rules to a token, or nil.
+func (q *requirements) check(t *Token, missing error, leeway time.Duration) *Error {
+	if t == nil {
+		if !q.needToken() {
+			return nil
+		}
+		e := refuse(ReasonMissing, missing)
+		e.Scopes = q.allScopes()
+		return e
+	}
+	lacksScope := slices.ContainsFunc(q.scopes, func(s scopeRequirement) bool { return !s.isMet(t.Scopes) })
+	if err := q.checkLevel(t, leeway); err != nil {
+		e := refuse(ReasonAuthentication, err).about(t)
+		e.ACRValues, e.MaxAge = slices.Clone(q.acr), q.maxAge
+		if lacksScope { // RFC 9470 §3: so that one new token suffices for both
+			e.Scopes = q.allScopes()
+		}
+		return e
+	}
+	if lacksScope {
+		e := refuse(ReasonScope, fmt.Errorf("token has scopes %s, want %q", quoteList(t.Scopes), q.allScopes())).about(t)
+		e.Scopes = q.allScopes()
+		return e
+	}
+	return nil
+}
+
+// checkLevel applies RFC 9470.
+func (q *requirements) checkLevel(t *Token, leeway time.Duration) error {
+	if q.acr != nil && !slices.Contains(q.acr, t.ACR) {
+		return fmt.Errorf(`"acr" is %s, want one of %q`, jws.Quote(t.ACR), q.acr)
+	}
+	if q.maxAge == 0 {
+		return nil
+	}
+	switch now := time.Now(); {
+	case t.AuthTime.IsZero():
+		return errors.New(`"auth_time" is missing or not a date`)
+	case t.AuthTime.After(now.Add(leeway)):
+		return fmt.Errorf(`"auth_time" is %v in the future`, t.AuthTime.Sub(now).Round(time.Second))
+	case now.Sub(t.AuthTime) > q.maxAge:
+		return fmt.Errorf(`"auth_time" is %v ago, want at most %v`, now.Sub(t.AuthTime).Round(time.Second), q.maxAge)
+	}
+	return nil
+}
+
+// allScopes returns the scopes that are required, each once.
+func (q *requirements) allScopes() []string {
+	var all []string
+	for _, required := range q.scopes {
+		for _, scope := range required.scopes {
+			if !slices.Contains(all, scope) {
+				all = append(all, scope)
+			}
+		}
+	}
+	return all
+}
+
+func (s scopeRequirement) isMet(granted []string) bool {
+	isGranted := func(scope string) bool { return slices.Contains(granted, scope) }
+	if s.any {
+		return slices.ContainsFunc(s.scopes, isGranted)
+	}
+	return !slices.ContainsFunc(s.scopes, func(scope string) bool { return !isGranted(scope) })
+}
+
+// askRules calls the rules for an otherwise admitted request.
+func (q *requirements) askRules(r *http.Request) *Error {
+	for _, rule := range q.rules {
+		if err := rule(r); err != nil {
+			return refuse(ReasonForbidden, err).orOwn(err)
+		}
+	}
+	return nil
+}
