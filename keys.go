@@ -18,6 +18,9 @@ import (
 	"slices"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp/internal/jwk"
+	"github.com/seed450a7203/jwthttp/internal/keyset"
 )
 
 // KeySource finds the key that a token must be verified with. [StaticKey],
@@ -108,7 +111,7 @@ func (staticKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "static 
 // ownsKeys reports whether nobody but this package can change the keys.
 func (iss *issuer) ownsKeys() bool {
 	switch iss.keys.(type) {
-	case staticKey, KeySet, *JWKS:
+	case staticKey, KeySet, keyset.Finder:
 		return true
 	}
 	return false
@@ -132,6 +135,8 @@ var methods = map[string]jwt.SigningMethod{
 	"PS384": strictPSS(jwt.SigningMethodPS384),
 	"PS512": strictPSS(jwt.SigningMethodPS512),
 	"EdDSA": jwt.SigningMethodEdDSA,
+
+	"Ed25519": jwk.Method("Ed25519"),
 }
 
 func strictPSS(m *jwt.SigningMethodRSAPSS) *jwt.SigningMethodRSAPSS {

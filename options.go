@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp/internal/keyset"
 )
 
 // Any, as an Issuer's Name or the only element of its Audience, waives the
@@ -418,9 +420,9 @@ func (iss *issuer) setKeys(p *problems, field string, keys KeySource) {
 			iss.set[kid] = newSetKey(set[kid], iss.methods)
 		}
 		iss.keys = set
-	case *JWKS:
-		if keys.issuer != "" && keys.issuer != iss.name {
-			p.add(field, keys.issuer, "discovered for another issuer than %q", iss.name)
+	case keyset.Finder:
+		if from := keys.DiscoveredFrom(); from != "" && from != iss.name {
+			p.add(field, from, "discovered for another issuer than %q", iss.name)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp/internal/base64url"
+	"github.com/seed450a7203/jwthttp/internal/keyset"
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
 
@@ -493,8 +494,8 @@ func (iss *issuer) verifySignature(ctx context.Context, t *jws) (jwt.Verificatio
 			break
 		}
 	}
-	if set, ok := iss.keys.(*JWKS); ok {
-		for _, key := range set.again(ctx, t.token.KeyID, t.token.Algorithm) {
+	if set, ok := iss.keys.(keyset.Finder); ok {
+		for _, key := range set.RefetchKeys(ctx, keyQuery(&t.token.Token)) {
 			if method.Verify(t.signed, t.signature, key) == nil {
 				return key, nil
 			}
@@ -513,8 +514,8 @@ func (iss *issuer) findKeys(ctx context.Context, t *Token, method jwt.SigningMet
 	switch source := iss.keys.(type) {
 	case staticKey:
 		return source.list, true, nil // judged by New
-	case *JWKS:
-		if keys, err = source.find(ctx, t.KeyID, t.Algorithm); err == nil {
+	case keyset.Finder:
+		if keys, err = source.FindKeys(ctx, keyQuery(t)); err == nil {
 			return keys, true, nil
 		}
 	case KeySet:
@@ -540,6 +541,15 @@ func (iss *issuer) findKeys(ctx context.Context, t *Token, method jwt.SigningMet
 		return nil, false, refuse(ReasonUnknownKey, err)
 	}
 	return keys, false, nil
+}
+
+func keyQuery(t *Token) keyset.Query {
+	var claims struct {
+		TenantID any `json:"tid"`
+	}
+	_ = t.Claims(&claims)
+	tid, _ := claims.TenantID.(string)
+	return keyset.Query{KeyID: t.KeyID, HasKeyID: t.KeyID != "", Algorithm: t.Algorithm, Issuer: t.Issuer, TenantID: tid}
 }
 
 // askKeyfunc asks a source that may be anything, with a token of its own.
