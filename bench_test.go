@@ -161,11 +161,11 @@ func BenchmarkRevocation(b *testing.B) {
 	}
 	token := goodToken(map[string]any{"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "sid": "session-4711", "client_id": "app-4711"})
 	run := func(name string, revoked jwthttp.RevokedFunc) {
-		opts := options()
+		opts := newOptions()
 		opts.Revoked = revoked
 		m := mustNew[struct{}](b, opts)
 		b.Run(name, func(b *testing.B) {
-			r := get(bearer(token))
+			r := newRequest(withBearer(token))
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := m.Authenticate(r); err != nil {

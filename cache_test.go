@@ -41,16 +41,16 @@ func cached(opts *jwthttp.Options) *int {
 func TestATokenSeenBeforeIsJudgedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var list jwthttp.RevocationList
-		iss := issuer()
+		iss := newIssuer()
 		iss.MaxAge = 2 * time.Hour
-		opts := options(iss)
+		opts := newOptions(iss)
 		opts.Revoked = list.Revoked
 		hits := cached(&opts)
 		m := mustNew[testClaims](t, opts)
 		check := func(when string, m *jwthttp.Middleware, token, want string, hit bool) {
 			t.Helper()
 			before := *hits
-			if got := verdict(m, get(bearer(token))); got != want || (*hits > before) != hit {
+			if got := verdict(m, newRequest(withBearer(token))); got != want || (*hits > before) != hit {
 				t.Errorf("%s: verdict %q, cached %v; want %q, %v", when, got, *hits > before, want, hit)
 			}
 		}
@@ -88,7 +88,7 @@ func TestACachedTokenEndsWithItsKey(t *testing.T) {
 	t.Run("Keyfunc", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			current, failure := any(long(32)), error(nil)
-			m := mustNew[testClaims](t, options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return current, failure }), "HS256")))
+			m := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return current, failure }), "HS256")))
 			token := sign(t, jwt.SigningMethodHS256, long(32), "")
 			for _, tt := range []struct {
 				when    string
@@ -109,13 +109,13 @@ func TestACachedTokenEndsWithItsKey(t *testing.T) {
 				{"back", long(32), nil, admitted},
 			} {
 				current, failure = tt.key, tt.failure
-				if got := verdict(m, get(bearer(token))); got != tt.want {
+				if got := verdict(m, newRequest(withBearer(token))); got != tt.want {
 					t.Errorf("%s: verdict %q, want %q", tt.when, got, tt.want)
 				}
 			}
 			secret := current.([]byte)
 			secret[0]++ // in place
-			if got := verdict(m, get(bearer(token))); got != invalid+"signature" {
+			if got := verdict(m, newRequest(withBearer(token))); got != invalid+"signature" {
 				t.Errorf("a key changed in place: %q", got)
 			}
 		})
@@ -183,13 +183,13 @@ var richClaims = map[string]any{
 // checkOwnClaims: what one request does to its claims, no other one sees.
 func checkOwnClaims[T any](t *testing.T, name string, spoil func(T) T) {
 	bubble(t, name, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		hits := cached(&opts)
 		m := mustNew[T](t, opts)
 		token := goodToken(richClaims)
 		var want string
 		for i := range 4 {
-			inner := serve(m, get(bearer(token))).inner
+			inner := serve(m, newRequest(withBearer(token))).inner
 			c, ok := jwthttp.ClaimsFromContext[T](inner.Context())
 			if !ok {
 				t.Fatal("no claims")
@@ -312,17 +312,17 @@ func (c *counter) Validate() error {
 
 func TestValidateIsAskedForEachRequestOnClaimsOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[counter](t, options())
-		pointers := mustNew[*counter](t, options())
+		m := mustNew[counter](t, newOptions())
+		pointers := mustNew[*counter](t, newOptions())
 		for range 3 {
-			checkVerdict(t, m, get(bearer(goodToken(nil))), admitted)
-			checkVerdict(t, pointers, get(bearer(goodToken(nil))), admitted)
-			inner := serve(m, get(bearer(goodToken(nil)))).inner
+			checkVerdict(t, m, newRequest(withBearer(goodToken(nil))), admitted)
+			checkVerdict(t, pointers, newRequest(withBearer(goodToken(nil))), admitted)
+			inner := serve(m, newRequest(withBearer(goodToken(nil)))).inner
 			if c, _ := jwthttp.ClaimsFromContext[counter](inner.Context()); c.Validated != 1 {
 				t.Errorf("validated %d times", c.Validated)
 			}
 		}
-		checkVerdict(t, m, get(bearer(goodToken(map[string]any{"role": "x"}))), invalid+"claims")
+		checkVerdict(t, m, newRequest(withBearer(goodToken(map[string]any{"role": "x"}))), invalid+"claims")
 	})
 }
 
@@ -330,7 +330,7 @@ func TestValidateIsAskedForEachRequestOnClaimsOfItsOwn(t *testing.T) {
 func TestAppendingToOneListOfATokenLeavesTheOtherAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, scope := range []string{"a b", "a b c d e f"} {
-			inner := serve(mustNew[testClaims](t, options()), get(bearer(goodToken(map[string]any{"scope": scope})))).inner
+			inner := serve(mustNew[testClaims](t, newOptions()), newRequest(withBearer(goodToken(map[string]any{"scope": scope})))).inner
 			token, ok := jwthttp.TokenFromContext(inner.Context())
 			if !ok {
 				t.Fatal("no token")
@@ -355,7 +355,7 @@ func TestClaimsFurtherInAreTheRequestsOwnToo(t *testing.T) {
 
 func checkClaimsFurtherIn(t *testing.T, size int) {
 	bubble(t, fmt.Sprint("cache of ", size), func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.CacheSize = size
 		a, b := mustNew[everything](t, opts), mustNew[struct{}](t, opts)
 		h := a.Handler(b.Handler(a.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -371,7 +371,7 @@ func checkClaimsFurtherIn(t *testing.T, size int) {
 		}))))
 		for range 3 {
 			w := httptest.NewRecorder()
-			if h.ServeHTTP(w, get(bearer(goodToken(richClaims)))); w.Code != http.StatusOK {
+			if h.ServeHTTP(w, newRequest(withBearer(goodToken(richClaims)))); w.Code != http.StatusOK {
 				t.Fatal(w.Code)
 			}
 		}
@@ -380,20 +380,20 @@ func checkClaimsFurtherIn(t *testing.T, size int) {
 
 func TestABusyTokenStaysCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		hits := cached(&opts)
 		opts.CacheSize = 2
 		m := mustNew[testClaims](t, opts)
-		busy := get(bearer(goodToken(nil)))
+		busy := newRequest(withBearer(goodToken(nil)))
 		checkVerdict(t, m, busy, admitted)
-		_, _ = m.Authenticate(get(bearer(goodToken(map[string]any{"jti": "the cache is full now"}))))
+		_, _ = m.Authenticate(newRequest(withBearer(goodToken(map[string]any{"jti": "the cache is full now"}))))
 		for i := range 20 {
 			*hits = 0
 			if _, err := m.Authenticate(busy); err != nil || *hits != 1 {
 				t.Fatalf("pushed out by %d tokens that came twice, %v", i, err)
 			}
 			for range 2 {
-				_, _ = m.Authenticate(get(bearer(goodToken(map[string]any{"jti": fmt.Sprint(i)}))))
+				_, _ = m.Authenticate(newRequest(withBearer(goodToken(map[string]any{"jti": fmt.Sprint(i)}))))
 			}
 		}
 	})
@@ -401,12 +401,12 @@ func TestABusyTokenStaysCached(t *testing.T) {
 
 func TestEachRefusalIsAnErrorOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[testClaims](t, options())
-		for _, request := range []func(*http.Request){nil, bearer(altered(goodToken(nil)))} {
+		m := mustNew[testClaims](t, newOptions())
+		for _, request := range []func(*http.Request){nil, withBearer(altered(goodToken(nil)))} {
 			ask := func() error {
-				r := get()
+				r := newRequest()
 				if request != nil {
-					r = get(request)
+					r = newRequest(request)
 				}
 				_, err := m.Authenticate(r)
 				return err
@@ -421,12 +421,12 @@ func TestEachRefusalIsAnErrorOfItsOwn(t *testing.T) {
 // The same token from another place is the same token, found elsewhere.
 func TestACachedTokenHasTheSourceOfItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("c"))
 		hits := cached(&opts)
 		m := mustNew[testClaims](t, opts)
 		token := goodToken(nil)
-		for _, r := range []*http.Request{get(bearer(token)), get(field("Cookie", "c="+token)), get(bearer(token))} {
+		for _, r := range []*http.Request{newRequest(withBearer(token)), newRequest(withField("Cookie", "c="+token)), newRequest(withBearer(token))} {
 			want := jwthttp.SourceHeader
 			if r.Header.Get("Cookie") != "" {
 				want = jwthttp.SourceCookie
@@ -439,7 +439,7 @@ func TestACachedTokenHasTheSourceOfItsRequest(t *testing.T) {
 		if *hits != 2 {
 			t.Errorf("%d hits", *hits)
 		}
-		r := get(field("Cookie", "c="+token), method("POST"), field("Sec-Fetch-Site", "cross-site"))
+		r := newRequest(withField("Cookie", "c="+token), withMethod("POST"), withField("Sec-Fetch-Site", "cross-site"))
 		checkVerdict(t, m, r, "403 cross_origin")
 	})
 }
@@ -447,9 +447,9 @@ func TestACachedTokenHasTheSourceOfItsRequest(t *testing.T) {
 func TestARewrappedAdmissionKeepsItsClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type other struct{ testClaims }
-		a, b := mustNew[jwt.MapClaims](t, options()), mustNew[other](t, options())
+		a, b := mustNew[jwt.MapClaims](t, newOptions()), mustNew[other](t, newOptions())
 		for range 2 {
-			ctx := nest(get(bearer(goodToken(nil))), a.Handler, b.Handler, a.Handler).inner.Context()
+			ctx := nest(newRequest(withBearer(goodToken(nil))), a.Handler, b.Handler, a.Handler).inner.Context()
 			c, ok := jwthttp.ClaimsFromContext[jwt.MapClaims](ctx)
 			if !ok || c["role"] != "editor" {
 				t.Errorf("claims %v, %v", c, ok)
@@ -463,7 +463,7 @@ func TestARewrappedAdmissionKeepsItsClaims(t *testing.T) {
 
 func TestACacheIsSafeForConcurrentUse(t *testing.T) {
 	issuer := jwthttptest.New(t, "HS256")
-	opts := options(issuer.Trusted())
+	opts := newOptions(issuer.Trusted())
 	opts.CacheSize = 20
 	m := mustNew[jwt.MapClaims](t, opts)
 	var tokens []string
@@ -474,7 +474,7 @@ func TestACacheIsSafeForConcurrentUse(t *testing.T) {
 	for g := range 4 {
 		wg.Go(func() {
 			for i := range 500 {
-				r, err := m.Authenticate(get(bearer(tokens[(i*(g+1))%len(tokens)])).WithContext(context.Background()))
+				r, err := m.Authenticate(newRequest(withBearer(tokens[(i*(g+1))%len(tokens)])).WithContext(context.Background()))
 				if err != nil {
 					t.Error(err)
 					return
@@ -515,7 +515,7 @@ func TestACachedTokenNoticesAnotherKeyOfItsKind(t *testing.T) {
 	} {
 		bubble(t, tt.method.Alg(), func(t *testing.T) {
 			current := tt.public
-			opts := options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return current, nil }), tt.method.Alg()))
+			opts := newOptions(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return current, nil }), tt.method.Alg()))
 			hits := cached(&opts)
 			m := mustNew[testClaims](t, opts)
 			token := sign(t, tt.method, tt.private, "")
@@ -529,7 +529,7 @@ func TestACachedTokenNoticesAnotherKeyOfItsKind(t *testing.T) {
 				{tt.public, admitted, 3},
 			} {
 				current = step.key
-				if got := verdict(m, get(bearer(token))); got != step.want || *hits != step.hits {
+				if got := verdict(m, newRequest(withBearer(token))); got != step.want || *hits != step.hits {
 					t.Errorf("%T: verdict %q with %d hits, want %q with %d", step.key, got, *hits, step.want, step.hits)
 				}
 			}
@@ -541,24 +541,24 @@ func TestAKeyChangedInPlaceIsAnotherKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := testKeys()
 		key := &rsa.PublicKey{N: new(big.Int).Set(k.rsa.N), E: k.rsa.E}
-		m := mustNew[testClaims](t, options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return key, nil }), "RS256")))
+		m := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return key, nil }), "RS256")))
 		token := sign(t, jwt.SigningMethodRS256, k.rsa, "")
-		checkVerdict(t, m, get(bearer(token)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(token)), admitted)
 		key.N.Set(k.otherRSA.N)
-		checkVerdict(t, m, get(bearer(token)), invalid+"signature")
+		checkVerdict(t, m, newRequest(withBearer(token)), invalid+"signature")
 	})
 }
 
 func TestTheNinthKeyIsNotTriedForACachedTokenEither(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys := keySet(long(32))
-		m := mustNew[testClaims](t, options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return keys, nil }), "HS256")))
+		m := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return keys, nil }), "HS256")))
 		token := sign(t, jwt.SigningMethodHS256, long(32), "")
-		checkVerdict(t, m, get(bearer(token)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(token)), admitted)
 		keys = keySet("unfit", long(41), long(42), long(43), long(44), long(45), long(46), long(47), long(32))
-		checkVerdict(t, m, get(bearer(token)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(token)), admitted)
 		keys = keySet(long(40), long(41), long(42), long(43), long(44), long(45), long(46), long(47), long(32))
-		checkVerdict(t, m, get(bearer(token)), invalid+"signature")
+		checkVerdict(t, m, newRequest(withBearer(token)), invalid+"signature")
 	})
 }
 
@@ -584,8 +584,8 @@ func (m *moody) UnmarshalJSON(b []byte) error {
 
 func TestClaimsThatDecodeThemselvesAreDecodedForEachRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[moody](t, options())
-		r := get(bearer(goodToken(nil)))
+		m := mustNew[moody](t, newOptions())
+		r := newRequest(withBearer(goodToken(nil)))
 		for _, step := range []struct{ role, want string }{{"editor", admitted}, {"editor", admitted}, {"x", invalid + "claims"}, {"editor", admitted}} {
 			knownRole = step.role
 			checkVerdict(t, m, r, step.want)
@@ -600,14 +600,14 @@ func TestClaimsThatDecodeThemselvesAreDecodedForEachRequest(t *testing.T) {
 
 func TestNestedAdmissionsShareTheRequestsClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.FailOpen = true
 		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { return false, errors.New("down") }
 		var events []jwthttp.Event
 		opts.Observer = func(_ *http.Request, e jwthttp.Event) { events = append(events, e) }
 		a := mustNew[jwt.MapClaims](t, opts)
 		type other struct{ testClaims }
-		b := mustNew[other](t, options())
+		b := mustNew[other](t, newOptions())
 		change := func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				c, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context())
@@ -617,7 +617,7 @@ func TestNestedAdmissionsShareTheRequestsClaims(t *testing.T) {
 		}
 		for range 2 {
 			events = nil
-			r := get(bearer(goodToken(nil)))
+			r := newRequest(withBearer(goodToken(nil)))
 			ctx := nest(r, a.Handler, change, b.Handler, a.Handler, a.Handler).inner.Context()
 			if c, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](ctx); c["role"] != "changed" {
 				t.Errorf("claims %v", c)
@@ -635,13 +635,13 @@ func TestNestedAdmissionsShareTheRequestsClaims(t *testing.T) {
 // A Token that someone keeps must not keep the tokens that came later.
 func TestAHeldTokenKeepsNoOthersAlive(t *testing.T) {
 	issuer := jwthttptest.New(t, "HS256")
-	opts := options(issuer.Trusted())
+	opts := newOptions(issuer.Trusted())
 	opts.CacheSize = 10
 	m := mustNew[jwt.MapClaims](t, opts)
 	var held []*jwthttp.Token
 	ask := func(n int) {
 		for range n {
-			request := get(bearer(issuer.Token(nil)))
+			request := newRequest(withBearer(issuer.Token(nil)))
 			_, _ = m.Authenticate(request) // a full cache takes it when it comes again
 			r, err := m.Authenticate(request)
 			if err != nil {
@@ -692,7 +692,7 @@ func FuzzCache(f *testing.F) {
 			iss.MaxAge = 5 * time.Minute
 			var ms [2]*jwthttp.Middleware
 			for i, size := range []int{0, 3} {
-				opts := options(iss)
+				opts := newOptions(iss)
 				opts.CacheSize, opts.Revoked = size, list.Revoked
 				ms[i] = mustNew[jwt.MapClaims](t, opts)
 			}
@@ -711,8 +711,8 @@ func FuzzCache(f *testing.F) {
 					if scoped {
 						a, b = a.RequireScopes("a"), b.RequireScopes("a")
 					}
-					ra, ea := a.Authenticate(get(bearer(tokens[n-'a'])))
-					rb, eb := b.Authenticate(get(bearer(tokens[n-'a'])))
+					ra, ea := a.Authenticate(newRequest(withBearer(tokens[n-'a'])))
+					rb, eb := b.Authenticate(newRequest(withBearer(tokens[n-'a'])))
 					ca, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](ra.Context())
 					cb, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](rb.Context())
 					if (ea == nil) != (eb == nil) || ea != nil && verdictOf(ea) != verdictOf(eb) || !cmp.Equal(ca, cb) {

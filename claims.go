@@ -30,13 +30,13 @@ type claimsType struct {
 func newClaimsType[T any]() *claimsType {
 	t := reflect.TypeFor[T]()
 	c := &claimsType{key: claimsKey[T]{}, decodeWhole: decodeWhole[T]}
-	c.names = strictjson.NewNames(jws.ClaimNames(), nil)
+	c.names = strictjson.NewNames(jws.ClaimNames(), []string{jws.TenantIDName})
 	c.decode = func(payload string, _ []strictjson.Value) (any, error) { return decodeWhole[T]([]byte(payload)) }
 	structType := t
 	if t.Kind() == reflect.Pointer {
 		structType = t.Elem()
 	}
-	if decoder, ok := jsonfields.New(structType, jws.ClaimNames()); ok {
+	if decoder, ok := jsonfields.New(structType, jws.ClaimNames(), jws.TenantIDName); ok {
 		c.names = decoder.Names()
 		c.decode = func(_ string, values []strictjson.Value) (any, error) { return decodeFields[T](decoder, values) }
 	}

@@ -24,9 +24,9 @@ func checkDecodes[T any](t *testing.T, name string) {
 			payload := claimsJSON(changes)
 			var want T
 			wantErr := json.Unmarshal([]byte(payload), &want)
-			opts := options()
+			opts := newOptions()
 			opts.CacheSize = 0
-			r, err := mustNew[T](t, opts).Authenticate(get(bearer(signHS256(goodHeader, payload))))
+			r, err := mustNew[T](t, opts).Authenticate(newRequest(withBearer(signHS256(goodHeader, payload))))
 			if (err == nil) != (wantErr == nil) {
 				t.Fatalf("error %v, encoding/json says %v", err, wantErr)
 			}

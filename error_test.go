@@ -17,7 +17,7 @@ import (
 // RFC 6750 §3, RFC 9728 §5.1; rules 30 to 32.
 func TestChallenges(t *testing.T) {
 	const metadata = `, resource_metadata="https://api.example/meta"`
-	opts := options()
+	opts := newOptions()
 	opts.Realm, opts.ResourceMetadataURL = "our realm", "https://api.example/meta"
 	m := mustNew[testClaims](t, opts)
 	scoped2 := m.RequireScopes("b", "a").RequireAnyScope("a", "c")
@@ -33,32 +33,32 @@ func TestChallenges(t *testing.T) {
 		{"missing", m, func(*http.Request) {}, `Bearer realm="our realm"` + metadata},
 		{"missing, with scopes", scoped2, func(*http.Request) {}, `Bearer realm="our realm", scope="b a c"` + metadata},
 		{"a scope", scoped2, scoped("a"), `Bearer realm="our realm", error="insufficient_scope", error_description="the token lacks a scope that this resource needs", scope="b a c"` + metadata},
-		{"a bad token, with scopes", scoped2, bearer(goodToken(map[string]any{"exp": 1})), invalid("the token has expired")},
+		{"a bad token, with scopes", scoped2, withBearer(goodToken(map[string]any{"exp": 1})), invalid("the token has expired")},
 		{"a bad credential", m, auth("Bearer"), `Bearer realm="our realm", error="invalid_request", error_description="the credential is malformed"`},
 		{"two credentials", m, auth("Bearer a", "Bearer b"), `Bearer realm="our realm", error="invalid_request", error_description="the request has more than one token"`},
-		{"garbage", m, bearer("abc"), invalid("the token is malformed")},
-		{"a forged token", m, bearer(altered(goodToken(nil))), invalid("the signature of the token is invalid")},
+		{"garbage", m, withBearer("abc"), invalid("the token is malformed")},
+		{"a forged token", m, withBearer(altered(goodToken(nil))), invalid("the signature of the token is invalid")},
 		{"a rule's own 401", m.Require(func(*http.Request) error {
 			return &jwthttp.Error{Status: 401, Code: "invalid_token"}
-		}), bearer(goodToken(nil)), invalid("the request is not allowed")},
+		}), withBearer(goodToken(nil)), invalid("the request is not allowed")},
 		{"a rule's own code of odd bytes", m.Require(func(*http.Request) error {
 			return &jwthttp.Error{Status: 401, Code: "a\"b\r\nc"}
-		}), bearer(goodToken(nil)), `Bearer realm="our realm", error_description="the request is not allowed"` + metadata},
+		}), withBearer(goodToken(nil)), `Bearer realm="our realm", error_description="the request is not allowed"` + metadata},
 		{"a rule's own scopes, one of them odd", m.Require(func(*http.Request) error {
 			return &jwthttp.Error{Status: 403, Code: "insufficient_scope", Reason: jwthttp.ReasonScope, Scopes: []string{"x", "y\"z", "", "v w"}}
-		}), bearer(goodToken(nil)), `Bearer realm="our realm", error="insufficient_scope", error_description="the token lacks a scope that this resource needs", scope="x"` + metadata},
-		{"a rule that objects", m.Require(func(*http.Request) error { return errors.New("no") }), bearer(goodToken(nil)), ""},
+		}), withBearer(goodToken(nil)), `Bearer realm="our realm", error="insufficient_scope", error_description="the token lacks a scope that this resource needs", scope="x"` + metadata},
+		{"a rule that objects", m.Require(func(*http.Request) error { return errors.New("no") }), withBearer(goodToken(nil)), ""},
 		{"an Error of another Middleware stays as it is", m.Require(func(*http.Request) error {
-			_, err := mustNew[testClaims](t, options()).RequireScopes("other").Authenticate(get())
+			_, err := mustNew[testClaims](t, newOptions()).RequireScopes("other").Authenticate(newRequest())
 			return err
-		}), bearer(goodToken(nil)), `Bearer realm="restricted", scope="other"`},
-		{"another Middleware's 403 made a 401", m.Require(changing(func(e *jwthttp.Error) { e.Status, e.Code = 401, "invalid_token" })), bearer(goodToken(nil)), invalid("the request is not allowed")},
-		{"its code alone", m.Require(changing(func(e *jwthttp.Error) { e.Code = "invalid_token" })), bearer(goodToken(nil)), invalid("the request is not allowed")[:len(invalid("the request is not allowed"))-len(metadata)]},
-		{"its status alone", m.Require(changing(func(e *jwthttp.Error) { e.Status = 401 })), bearer(goodToken(nil)), `Bearer realm="our realm"` + metadata},
-		{"its reason too", m.Require(changing(func(e *jwthttp.Error) { e.Status, e.Code, e.Reason = 401, "invalid_token", jwthttp.ReasonRevoked })), bearer(goodToken(nil)), invalid("the token has been revoked")},
+		}), withBearer(goodToken(nil)), `Bearer realm="restricted", scope="other"`},
+		{"another Middleware's 403 made a 401", m.Require(changing(func(e *jwthttp.Error) { e.Status, e.Code = 401, "invalid_token" })), withBearer(goodToken(nil)), invalid("the request is not allowed")},
+		{"its code alone", m.Require(changing(func(e *jwthttp.Error) { e.Code = "invalid_token" })), withBearer(goodToken(nil)), invalid("the request is not allowed")[:len(invalid("the request is not allowed"))-len(metadata)]},
+		{"its status alone", m.Require(changing(func(e *jwthttp.Error) { e.Status = 401 })), withBearer(goodToken(nil)), `Bearer realm="our realm"` + metadata},
+		{"its reason too", m.Require(changing(func(e *jwthttp.Error) { e.Status, e.Code, e.Reason = 401, "invalid_token", jwthttp.ReasonRevoked })), withBearer(goodToken(nil)), invalid("the token has been revoked")},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			got := serve(tt.m, get(tt.request)).Header()["Www-Authenticate"]
+			got := serve(tt.m, newRequest(tt.request)).Header()["Www-Authenticate"]
 			if len(got) > 1 || strings.Join(got, "") != tt.want {
 				t.Errorf("challenge\n%q, want\n%q", got, tt.want)
 			}
@@ -69,13 +69,13 @@ func TestChallenges(t *testing.T) {
 
 // An ErrorHandler may add to a field without touching another one.
 func TestTheFieldsOfARefusalAreApart(t *testing.T) {
-	opts := options()
+	opts := newOptions()
 	opts.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) {
 		for _, name := range []string{"Cache-Control", "Www-Authenticate"} {
 			w.Header().Add(name, "more")
 		}
 	}
-	h := serve(mustNew[testClaims](t, opts), get()).Header()
+	h := serve(mustNew[testClaims](t, opts), newRequest()).Header()
 	if got := h["Www-Authenticate"]; len(got) != 2 || !strings.HasPrefix(got[0], "Bearer ") {
 		t.Errorf("header %v", h)
 	}
@@ -87,7 +87,7 @@ func TestAMalformedTokenSaysWhatIsWrong(t *testing.T) {
 		{goodHeader, `{"a":1,"a":2}`, "payload: duplicate"},
 		{`{"alg":"HS256","ALG":"none"}`, `{}`, "header: member name differs"},
 	} {
-		_, err := mustNew[testClaims](t, options()).Authenticate(get(bearer(signHS256(tt.header, tt.payload))))
+		_, err := mustNew[testClaims](t, newOptions()).Authenticate(newRequest(withBearer(signHS256(tt.header, tt.payload))))
 		if !errors.Is(err, jwt.ErrTokenMalformed) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("error %v, want %s", err, tt.want)
 		}
@@ -100,7 +100,7 @@ func changing(change func(*jwthttp.Error)) func(*http.Request) error {
 }
 
 func changed(r *http.Request, change func(*jwthttp.Error)) error {
-	m, err := jwthttp.New[testClaims](options())
+	m, err := jwthttp.New[testClaims](newOptions())
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func TestTheBodyOfAChangedErrorSaysWhatItSays(t *testing.T) {
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			var e *jwthttp.Error
-			if !errors.As(changed(get(bearer(goodToken(nil))), tt.change), &e) {
+			if !errors.As(changed(newRequest(withBearer(goodToken(nil))), tt.change), &e) {
 				t.Fatal("no Error")
 			}
 			w := httptest.NewRecorder()
@@ -227,15 +227,15 @@ func TestWriteError(t *testing.T) {
 
 // After Authenticate, WriteError gives the full answer of a Handler.
 func TestAuthenticateAndWriteErrorAnswerLikeHandler(t *testing.T) {
-	opts := options()
+	opts := newOptions()
 	opts.Realm, opts.ResourceMetadataURL = "our realm", "https://api.example/meta"
 	m := mustNew[testClaims](t, opts).RequireScopes("a")
 	for name, request := range map[string]func(*http.Request){
-		"missing": func(*http.Request) {}, "expired": bearer(goodToken(map[string]any{"exp": 1})), "scope": scoped("b"), "credential": auth("Bearer"),
+		"missing": func(*http.Request) {}, "expired": withBearer(goodToken(map[string]any{"exp": 1})), "scope": scoped("b"), "credential": auth("Bearer"),
 	} {
 		bubble(t, name, func(t *testing.T) {
-			want, got := serve(m, get(request)), httptest.NewRecorder()
-			_, err := m.Authenticate(get(request))
+			want, got := serve(m, newRequest(request)), httptest.NewRecorder()
+			_, err := m.Authenticate(newRequest(request))
 			var e *jwthttp.Error
 			if !errors.As(err, &e) {
 				t.Fatalf("error %v", err)
@@ -253,7 +253,7 @@ func TestErrorsReadWell(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	bubble(t, "with a cause", func(t *testing.T) {
-		_, err := mustNew[testClaims](t, options()).Authenticate(get(bearer(goodToken(map[string]any{"exp": 1}))))
+		_, err := mustNew[testClaims](t, newOptions()).Authenticate(newRequest(withBearer(goodToken(map[string]any{"exp": 1}))))
 		if got, want := err.Error(), `jwthttp: expired: token is expired: "exp" has passed`; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}

@@ -37,7 +37,7 @@ func ExampleKeyfunc() {
 		return token
 	}
 	show := func(when, token string) {
-		_, err := auth.Authenticate(get(bearer(token)))
+		_, err := auth.Authenticate(newRequest(withBearer(token)))
 		fmt.Println(when, err == nil)
 	}
 

@@ -49,39 +49,6 @@ func ExampleMiddleware_RequireAuthentication() {
 	// 200
 }
 
-// A client that knows nothing but the URL of the resource learns from the 401
-// where its metadata is, and there who issues tokens for it (RFC 9728).
-func ExampleResourceMetadata() {
-	metadata := jwthttp.ResourceMetadata{
-		Resource:             "https://api.example/mcp",
-		AuthorizationServers: []string{"https://login.example"},
-		ScopesSupported:      []string{"tools:call"},
-	}
-	issuer := exampleIssuer()
-	issuer.Audience = []string{metadata.Resource} // RFC 8707
-	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
-		Issuers:             []jwthttp.Issuer{issuer},
-		ResourceMetadataURL: metadata.URL(),
-	})
-	if err != nil {
-		panic(err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/mcp", auth.Handler(http.NotFoundHandler()))
-	mux.Handle(metadata.Path(), metadata.Handler())
-
-	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, httptest.NewRequest("POST", "/mcp", nil))
-	fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"))
-	w = httptest.NewRecorder()
-	mux.ServeHTTP(w, httptest.NewRequest("GET", metadata.URL(), nil))
-	fmt.Print(w.Code, " ", w.Body)
-
-	// Output:
-	// 401 Bearer realm="restricted", resource_metadata="https://api.example/.well-known/oauth-protected-resource/mcp"
-	// 200 {"resource":"https://api.example/mcp","authorization_servers":["https://login.example"],"scopes_supported":["tools:call"]}
-}
-
 // A stream of events ends with the token that opened it.
 func ExampleMiddleware_Watch() {
 	var logouts jwthttp.RevocationList

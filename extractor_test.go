@@ -34,11 +34,11 @@ type extraction struct {
 
 func runExtractions(t *testing.T, e jwthttp.Extractor, tests []extraction) {
 	t.Helper()
-	opts := options()
+	opts := newOptions()
 	opts.Extractor = e
 	for _, tt := range tests {
 		bubble(t, tt.name, func(t *testing.T) {
-			r := get(tt.request...)
+			r := newRequest(tt.request...)
 			token := goodToken(nil)
 			for _, values := range r.Header {
 				for i := range values {
@@ -56,7 +56,7 @@ func one(name string, want string, request ...func(*http.Request)) extraction {
 	return extraction{name, request, want}
 }
 
-func auth(values ...string) func(*http.Request) { return field("Authorization", values...) }
+func auth(values ...string) func(*http.Request) { return withField("Authorization", values...) }
 
 // RFC 6750 §2.1, RFC 9110 §11.1 and §11.4; rules 1 to 4 of our conformance list.
 func TestBearerCredentialsInTheAuthorizationField(t *testing.T) {
@@ -68,11 +68,11 @@ func TestBearerCredentialsInTheAuthorizationField(t *testing.T) {
 		one("another scheme with parameters", missing, auth(`Digest username="a", realm="b", nonce="c"`)),
 		one("the scheme grown together with the token", missing, auth("BearerT")),
 		one("a colon after the scheme", missing, auth("Bearer:T")),
-		one("another field", missing, field("X-Authorization", "Bearer T")),
-		one("Proxy-Authorization", missing, field("Proxy-Authorization", "Bearer T")),
+		one("another field", missing, withField("X-Authorization", "Bearer T")),
+		one("Proxy-Authorization", missing, withField("Proxy-Authorization", "Bearer T")),
 		one("a trailer", missing, func(r *http.Request) { r.Trailer = http.Header{"Authorization": {"Bearer " + goodToken(nil)}} }),
-		one("a cookie", missing, field("Cookie", "token=T")),
-		one("a query parameter", missing, query("access_token=T")),
+		one("a cookie", missing, withField("Cookie", "token=T")),
+		one("a query parameter", missing, withQuery("access_token=T")),
 
 		one("as in the RFC", admitted, auth("Bearer T")),
 		one("lower case", admitted, auth("bearer T")),
@@ -132,9 +132,9 @@ func TestTokensInOtherFields(t *testing.T) {
 	})
 	t.Run("a field called token", func(t *testing.T) {
 		runExtractions(t, jwthttp.FromHeader("token", ""), []extraction{
-			one("bare token", admitted, field("token", "T")),
+			one("bare token", admitted, withField("token", "T")),
 			one("no field", missing, auth("T")),
-			one("not a token", badToken, field("token", "undefined")),
+			one("not a token", badToken, withField("token", "undefined")),
 		})
 	})
 	t.Run("a scheme of one's own", func(t *testing.T) {
@@ -147,56 +147,56 @@ func TestTokensInOtherFields(t *testing.T) {
 
 func TestTokensInCookies(t *testing.T) {
 	runExtractions(t, jwthttp.FromCookie("session"), []extraction{
-		one("alone", admitted, field("Cookie", "session=T")),
-		one("among others", admitted, field("Cookie", "a=1; session=T; b=2")),
-		one("on a second line, as HTTP/2 sends them", admitted, field("Cookie", "a=1", "session=T")),
-		one("in double quotes", admitted, field("Cookie", `session="T"`)),
+		one("alone", admitted, withField("Cookie", "session=T")),
+		one("among others", admitted, withField("Cookie", "a=1; session=T; b=2")),
+		one("on a second line, as HTTP/2 sends them", admitted, withField("Cookie", "a=1", "session=T")),
+		one("in double quotes", admitted, withField("Cookie", `session="T"`)),
 		one("no cookie", missing),
-		one("another name", missing, field("Cookie", "session2=T; xsession=T")),
-		one("another case", missing, field("Cookie", "Session=T")),
-		one("a name without a value", missing, field("Cookie", "session")),
-		one("empty", missing, field("Cookie", "session=")),
-		one("empty in double quotes", missing, field("Cookie", `session=""`)),
-		one("twice", twoTokens, field("Cookie", "session=T; session=T")),
-		one("twice on two lines", twoTokens, field("Cookie", "session=T", "session=T")),
-		one("twice, once empty", twoTokens, field("Cookie", "session=; session=T")),
-		one("twice, once without a value", twoTokens, field("Cookie", "session; session=T")),
-		one("twice, once with a blank after the name", twoTokens, field("Cookie", "session =x; session=T")),
-		one("with a blank after the name, as net/http reads it", admitted, field("Cookie", "session =T")),
-		one("with a blank inside", badToken, field("Cookie", "session=T T")),
-		one("with a byte that makes net/http drop the cookie", badToken, field("Cookie", "session=T\x01")),
-		one("not token68", badToken, field("Cookie", `session=T"x`)),
-		one("more cookies than net/http reads", badField, field("Cookie", strings.Repeat("a=b; ", 3000)+"session=T")),
+		one("another name", missing, withField("Cookie", "session2=T; xsession=T")),
+		one("another case", missing, withField("Cookie", "Session=T")),
+		one("a name without a value", missing, withField("Cookie", "session")),
+		one("empty", missing, withField("Cookie", "session=")),
+		one("empty in double quotes", missing, withField("Cookie", `session=""`)),
+		one("twice", twoTokens, withField("Cookie", "session=T; session=T")),
+		one("twice on two lines", twoTokens, withField("Cookie", "session=T", "session=T")),
+		one("twice, once empty", twoTokens, withField("Cookie", "session=; session=T")),
+		one("twice, once without a value", twoTokens, withField("Cookie", "session; session=T")),
+		one("twice, once with a blank after the name", twoTokens, withField("Cookie", "session =x; session=T")),
+		one("with a blank after the name, as net/http reads it", admitted, withField("Cookie", "session =T")),
+		one("with a blank inside", badToken, withField("Cookie", "session=T T")),
+		one("with a byte that makes net/http drop the cookie", badToken, withField("Cookie", "session=T\x01")),
+		one("not token68", badToken, withField("Cookie", `session=T"x`)),
+		one("more cookies than net/http reads", badField, withField("Cookie", strings.Repeat("a=b; ", 3000)+"session=T")),
 		one("more cookies than net/http reads, on many lines", badField, func(r *http.Request) {
 			for range 3001 {
 				r.Header.Add("Cookie", "a=b")
 			}
 		}),
-		one("as many cookies as net/http reads", admitted, field("Cookie", strings.Repeat("a=b; ", 2999)+"session=T")),
+		one("as many cookies as net/http reads", admitted, withField("Cookie", strings.Repeat("a=b; ", 2999)+"session=T")),
 	})
 }
 
 func TestTokensInTheQuery(t *testing.T) {
 	runExtractions(t, jwthttp.FromQuery("token"), []extraction{
-		one("alone", admitted, query("token=T")),
-		one("among others", admitted, query("a=1&token=T&b=2")),
-		one("with an escaped name", admitted, query("tok%65n=T")),
-		one("no parameter", missing, query("a=1")),
-		one("no query", missing, query("")),
-		one("another case", missing, query("Token=T")),
-		one("a longer name", missing, query("token2=T")),
-		one("a name that does not decode", missing, query("toke%zz=T")),
-		one("empty", missing, query("token=&a=1")),
-		one("without a value", missing, query("token")),
-		one("twice", twoTokens, query("token=T&token=T")),
-		one("twice, once escaped", twoTokens, query("token=T&%74oken=T")),
-		one("a line break at the end", badToken, query("token=T%0A")),
-		one("a plus sign", badToken, query("token=T+")),
-		one("not token68", badToken, query("token=%22T%22")),
-		one("an escape that does not decode", badToken, query("token=T%zz")),
-		one("a semicolon, which net/http drops the parameter for", badToken, query("token=T;a=1")),
-		one("an escaped token longer than any", "401 invalid_token too_large", query("token="+strings.Repeat("%41", 1<<16))),
-		one("more parameters than we read", badField, query(strings.Repeat("a=b&", 3000)+"token=T")),
+		one("alone", admitted, withQuery("token=T")),
+		one("among others", admitted, withQuery("a=1&token=T&b=2")),
+		one("with an escaped name", admitted, withQuery("tok%65n=T")),
+		one("no parameter", missing, withQuery("a=1")),
+		one("no query", missing, withQuery("")),
+		one("another case", missing, withQuery("Token=T")),
+		one("a longer name", missing, withQuery("token2=T")),
+		one("a name that does not decode", missing, withQuery("toke%zz=T")),
+		one("empty", missing, withQuery("token=&a=1")),
+		one("without a value", missing, withQuery("token")),
+		one("twice", twoTokens, withQuery("token=T&token=T")),
+		one("twice, once escaped", twoTokens, withQuery("token=T&%74oken=T")),
+		one("a line break at the end", badToken, withQuery("token=T%0A")),
+		one("a plus sign", badToken, withQuery("token=T+")),
+		one("not token68", badToken, withQuery("token=%22T%22")),
+		one("an escape that does not decode", badToken, withQuery("token=T%zz")),
+		one("a semicolon, which net/http drops the parameter for", badToken, withQuery("token=T;a=1")),
+		one("an escaped token longer than any", "401 invalid_token too_large", withQuery("token="+strings.Repeat("%41", 1<<16))),
+		one("more parameters than we read", badField, withQuery(strings.Repeat("a=b&", 3000)+"token=T")),
 		one("a form parameter in the body", missing, func(r *http.Request) {
 			r.Method = http.MethodPost
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -216,10 +216,10 @@ func TestTokensInAWebSocketUpgrade(t *testing.T) {
 	runExtractions(t, jwthttp.FromWebSocketProtocol("jwt."), []extraction{
 		one("among other protocols", admitted, upgrade("chat, jwt.T")),
 		one("on a second line", admitted, upgrade("chat", "jwt.T")),
-		one("with a foreign origin: scripts of other sites do not have the token", admitted, upgrade("chat, jwt.T"), field("Origin", "https://elsewhere.example")),
-		one("no upgrade", missing, field("Sec-WebSocket-Protocol", "jwt.T")),
-		one("another upgrade", missing, upgrade("jwt.T"), field("Upgrade", "h2c")),
-		one("over HTTP/2", admitted, method("CONNECT"), field("Sec-WebSocket-Protocol", "jwt.T"), func(r *http.Request) { r.Header[":protocol"] = []string{"websocket"} }),
+		one("with a foreign origin: scripts of other sites do not have the token", admitted, upgrade("chat, jwt.T"), withField("Origin", "https://elsewhere.example")),
+		one("no upgrade", missing, withField("Sec-WebSocket-Protocol", "jwt.T")),
+		one("another upgrade", missing, upgrade("jwt.T"), withField("Upgrade", "h2c")),
+		one("over HTTP/2", admitted, withMethod("CONNECT"), withField("Sec-WebSocket-Protocol", "jwt.T"), func(r *http.Request) { r.Header[":protocol"] = []string{"websocket"} }),
 		one("only other protocols", missing, upgrade("chat, JWT.T")),
 		one("nothing after the prefix", badField, upgrade("chat, jwt.")),
 		one("not token68", badField, upgrade("jwt.T!")),
@@ -232,14 +232,14 @@ func TestTheFirstPlaceWithACredentialDecides(t *testing.T) {
 	runExtractions(t, jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("session"), jwthttp.FromQuery("token")), []extraction{
 		one("nowhere", missing),
 		one("first place", admitted, auth("Bearer T")),
-		one("second place", admitted, field("Cookie", "session=T")),
-		one("third place", admitted, query("token=T")),
-		one("a foreign scheme falls through", admitted, auth("Basic dTpw"), field("Cookie", "session=T")),
-		one("an empty cookie falls through", admitted, field("Cookie", "session="), query("token=T")),
-		one("a malformed credential does not fall through", badField, auth("Bearer"), field("Cookie", "session=T")),
-		one("a bad token does not fall through", badToken, auth("Bearer abc"), field("Cookie", "session=T")),
-		one("two credentials do not fall through", twoTokens, auth("Bearer T", "Bearer T"), field("Cookie", "session=T")),
-		one("a bad token in the second place is not looked at", admitted, auth("Bearer T"), field("Cookie", "session=x")),
+		one("second place", admitted, withField("Cookie", "session=T")),
+		one("third place", admitted, withQuery("token=T")),
+		one("a foreign scheme falls through", admitted, auth("Basic dTpw"), withField("Cookie", "session=T")),
+		one("an empty cookie falls through", admitted, withField("Cookie", "session="), withQuery("token=T")),
+		one("a malformed credential does not fall through", badField, auth("Bearer"), withField("Cookie", "session=T")),
+		one("a bad token does not fall through", badToken, auth("Bearer abc"), withField("Cookie", "session=T")),
+		one("two credentials do not fall through", twoTokens, auth("Bearer T", "Bearer T"), withField("Cookie", "session=T")),
+		one("a bad token in the second place is not looked at", admitted, auth("Bearer T"), withField("Cookie", "session=x")),
 	})
 }
 
@@ -247,13 +247,13 @@ func TestOnlyOnePlaceMayHaveACredential(t *testing.T) {
 	runExtractions(t, jwthttp.OnlyOne(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("session"), jwthttp.FromQuery("token")), []extraction{
 		one("nowhere", missing),
 		one("first place", admitted, auth("Bearer T")),
-		one("last place", admitted, query("token=T")),
-		one("header and query, equal tokens", twoTokens, auth("Bearer T"), query("token=T")),
-		one("header and cookie", twoTokens, auth("Bearer T"), field("Cookie", "session=x")),
-		one("a malformed one and a good one", twoTokens, auth("Bearer"), field("Cookie", "session=T")),
+		one("last place", admitted, withQuery("token=T")),
+		one("header and query, equal tokens", twoTokens, auth("Bearer T"), withQuery("token=T")),
+		one("header and cookie", twoTokens, auth("Bearer T"), withField("Cookie", "session=x")),
+		one("a malformed one and a good one", twoTokens, auth("Bearer"), withField("Cookie", "session=T")),
 		one("a malformed one alone", badField, auth("Bearer")),
-		one("a foreign scheme does not count", admitted, auth("Basic dTpw"), query("token=T")),
-		one("an empty cookie does not count", admitted, auth("Bearer T"), field("Cookie", "session=")),
+		one("a foreign scheme does not count", admitted, auth("Basic dTpw"), withQuery("token=T")),
+		one("an empty cookie does not count", admitted, auth("Bearer T"), withField("Cookie", "session=")),
 	})
 }
 
@@ -275,15 +275,15 @@ func TestExtractorsOfOnesOwn(t *testing.T) {
 		{"text that is no token68 is a 400 from a header", answer(jwthttp.Credential{Token: "a b", Source: jwthttp.SourceHeader}, nil), badField},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			opts := options()
+			opts := newOptions()
 			opts.Extractor = tt.e
 			m := mustNew[testClaims](t, opts)
-			checkVerdict(t, m, get(), tt.want)
+			checkVerdict(t, m, newRequest(), tt.want)
 			want := tt.want
 			if want == missing {
 				want = admitted
 			}
-			checkVerdict(t, m.Optional(), get(), want)
+			checkVerdict(t, m.Optional(), newRequest(), want)
 		})
 	}
 }
@@ -302,14 +302,14 @@ func TestMistakesInTheProgramPanic(t *testing.T) {
 		"FirstOf with a nil place":                  func() { jwthttp.FirstOf(jwthttp.FromCookie("a"), nil) },
 		"OnlyOne without places":                    func() { jwthttp.OnlyOne() },
 		"OnlyOne with a nil place":                  func() { jwthttp.OnlyOne(nil) },
-		"RequireScopes without scopes":              func() { mustNew[testClaims](t, options()).RequireScopes() },
-		"RequireAnyScope without scopes":            func() { mustNew[testClaims](t, options()).RequireAnyScope() },
-		"RequireScopes with an empty scope":         func() { mustNew[testClaims](t, options()).RequireScopes("") },
-		"RequireScopes with two scopes in one text": func() { mustNew[testClaims](t, options()).RequireScopes("a b") },
-		"RequireAnyScope with a double quote":       func() { mustNew[testClaims](t, options()).RequireAnyScope(`a"b`) },
-		"RequireAnyScope with a byte above 0x7f":    func() { mustNew[testClaims](t, options()).RequireAnyScope("é") },
-		"Require of nothing":                        func() { mustNew[testClaims](t, options()).Require(nil) },
-		"Handler of nothing":                        func() { mustNew[testClaims](t, options()).Handler(nil) },
+		"RequireScopes without scopes":              func() { mustNew[testClaims](t, newOptions()).RequireScopes() },
+		"RequireAnyScope without scopes":            func() { mustNew[testClaims](t, newOptions()).RequireAnyScope() },
+		"RequireScopes with an empty scope":         func() { mustNew[testClaims](t, newOptions()).RequireScopes("") },
+		"RequireScopes with two scopes in one text": func() { mustNew[testClaims](t, newOptions()).RequireScopes("a b") },
+		"RequireAnyScope with a double quote":       func() { mustNew[testClaims](t, newOptions()).RequireAnyScope(`a"b`) },
+		"RequireAnyScope with a byte above 0x7f":    func() { mustNew[testClaims](t, newOptions()).RequireAnyScope("é") },
+		"Require of nothing":                        func() { mustNew[testClaims](t, newOptions()).Require(nil) },
+		"Handler of nothing":                        func() { mustNew[testClaims](t, newOptions()).Handler(nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -351,13 +351,13 @@ func TestAQueryTokenLeavesTheRequest(t *testing.T) {
 					t.Error("the form has the token")
 				}
 			}
-			opts := options()
+			opts := newOptions()
 			opts.Extractor = jwthttp.OnlyOne(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromQuery("token"))
 			opts.Observer = func(r *http.Request, _ jwthttp.Event) { see(r) }
 			opts.ErrorHandler = func(_ http.ResponseWriter, r *http.Request, _ *jwthttp.Error) { see(r) }
 			m := mustNew[testClaims](t, opts).Require(func(r *http.Request) error { see(r); return nil })
 
-			r := get(query(tt.query))
+			r := newRequest(withQuery(tt.query))
 			original := r.Clone(r.Context())
 			res := serve(m, r)
 			if res.inner != nil {
@@ -401,7 +401,7 @@ func TestAQueryTokenLeavesTheRequestWhereverTheOtherOneIs(t *testing.T) {
 		{"a name with a blank", jwthttp.FirstOf(header, jwthttp.FromQuery("my token")), admitted},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			opts := options()
+			opts := newOptions()
 			opts.Extractor = tt.e
 			good := goodToken(nil)
 			raw := "a=1&token=" + good
@@ -413,7 +413,7 @@ func TestAQueryTokenLeavesTheRequestWhereverTheOtherOneIs(t *testing.T) {
 			case "a name with a blank":
 				raw = "a=1&my+token=" + good
 			}
-			r := get(query(raw), bearer(good))
+			r := newRequest(withQuery(raw), withBearer(good))
 			out, err := mustNew[testClaims](t, opts).Authenticate(r)
 			got := admitted
 			if err != nil {
@@ -427,7 +427,7 @@ func TestAQueryTokenLeavesTheRequestWhereverTheOtherOneIs(t *testing.T) {
 }
 
 func TestAQueryTokenLeavesAFormThatWasParsedBefore(t *testing.T) {
-	opts := options()
+	opts := newOptions()
 	opts.Extractor = jwthttp.FromQuery("token")
 	m := mustNew[testClaims](t, opts)
 	for name, body := range map[string]string{"without it in the body": "a=1", "with one in the body": "a=1&token=mine"} {
@@ -457,14 +457,14 @@ func TestAQueryTokenLeavesAFormThatWasParsedBefore(t *testing.T) {
 
 func TestAHandlersOwnHeadersStayOnAQueryTokensResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = jwthttp.FromQuery("token")
 		h := mustNew[testClaims](t, opts).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		for before, want := range map[string]string{"public, max-age=60": "private", "no-store": "no-store", "private, max-age=60": "private, max-age=60", "": "private"} {
 			w := httptest.NewRecorder()
 			w.Header().Set("Cache-Control", before)
 			w.Header().Set("Referrer-Policy", "same-origin")
-			h.ServeHTTP(w, get(query("token="+goodToken(nil))))
+			h.ServeHTTP(w, newRequest(withQuery("token="+goodToken(nil))))
 			if got := w.Header(); got.Get("Cache-Control") != want || got.Get("Referrer-Policy") != "no-referrer" {
 				t.Errorf("after %q: headers %v", before, got)
 			}
@@ -474,7 +474,7 @@ func TestAHandlersOwnHeadersStayOnAQueryTokensResponse(t *testing.T) {
 			w.Header().Set("Referrer-Policy", "same-origin")
 		}))
 		w := httptest.NewRecorder()
-		own.ServeHTTP(w, get(query("token="+goodToken(nil))))
+		own.ServeHTTP(w, newRequest(withQuery("token="+goodToken(nil))))
 		if got := w.Header(); got.Get("Cache-Control") != "no-cache" || got.Get("Referrer-Policy") != "same-origin" {
 			t.Errorf("the handler's own: headers %v", got)
 		}
@@ -484,7 +484,7 @@ func TestAHandlersOwnHeadersStayOnAQueryTokensResponse(t *testing.T) {
 // Rule 7 and 44: the body is the handler's.
 func TestTheBodyIsNeverRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("token"), jwthttp.FromQuery("token"))
 		body := strings.NewReader("token=x")
 		r := httptest.NewRequest(http.MethodPost, "/", body)
@@ -498,28 +498,28 @@ func TestTheBodyIsNeverRead(t *testing.T) {
 
 // Rule 9: what is too large is refused before anything is done about it.
 func TestHugeCredentialsCostNothing(t *testing.T) {
-	opts := options()
+	opts := newOptions()
 	opts.Extractor = jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("c"), jwthttp.FromQuery("q"))
 	m := mustNew[testClaims](t, opts)
 	for name, tt := range map[string]struct {
 		request func(*http.Request)
 		want    string
 	}{
-		"900 KiB of token":               {bearer(strings.Repeat("A", 900<<10)), "401 invalid_token too_large"},
-		"500 KiB of dots":                {bearer(strings.Repeat(".", 500<<10)), "401 invalid_token too_large"},
-		"900 KiB of commas":              {bearer(strings.Repeat(",", 900<<10)), "401 invalid_token too_large"},
+		"900 KiB of token":               {withBearer(strings.Repeat("A", 900<<10)), "401 invalid_token too_large"},
+		"500 KiB of dots":                {withBearer(strings.Repeat(".", 500<<10)), "401 invalid_token too_large"},
+		"900 KiB of commas":              {withBearer(strings.Repeat(",", 900<<10)), "401 invalid_token too_large"},
 		"900 KiB of another scheme":      {auth("Basic " + strings.Repeat("Bearer,", 130<<10)), missing},
-		"900 KiB of cookie":              {field("Cookie", "c="+strings.Repeat("A", 900<<10)), "401 invalid_token too_large"},
-		"900 KiB of parameter":           {query("q=" + strings.Repeat("A", 900<<10)), "401 invalid_token too_large"},
-		"900 KiB of escapes":             {query("q=" + strings.Repeat("%41", 300<<10)), "401 invalid_token too_large"},
-		"900 KiB of ampersands":          {query(strings.Repeat("&", 900<<10)), badField},
-		"900 KiB of parameter's name":    {query(strings.Repeat("%41", 300<<10) + "=1"), missing},
-		"8 KiB of members":               {bearer(b64(goodHeader) + "." + b64("{"+members(750)+"}") + ".AAAA"), "401 invalid_token issuer"},
-		"8 KiB of brackets":              {bearer(b64(goodHeader) + "." + b64(`{"a":`+strings.Repeat("[", 6000)) + ".AAAA"), badToken},
-		"8 KiB of objects of 17 members": {bearer(b64(goodHeader) + "." + b64(`{"a":[`+strings.Repeat("{"+members(17)+"},", 50)+"1]}") + ".AAAA"), "401 invalid_token issuer"},
+		"900 KiB of cookie":              {withField("Cookie", "c="+strings.Repeat("A", 900<<10)), "401 invalid_token too_large"},
+		"900 KiB of parameter":           {withQuery("q=" + strings.Repeat("A", 900<<10)), "401 invalid_token too_large"},
+		"900 KiB of escapes":             {withQuery("q=" + strings.Repeat("%41", 300<<10)), "401 invalid_token too_large"},
+		"900 KiB of ampersands":          {withQuery(strings.Repeat("&", 900<<10)), badField},
+		"900 KiB of parameter's name":    {withQuery(strings.Repeat("%41", 300<<10) + "=1"), missing},
+		"8 KiB of members":               {withBearer(b64(goodHeader) + "." + b64("{"+members(750)+"}") + ".AAAA"), "401 invalid_token issuer"},
+		"8 KiB of brackets":              {withBearer(b64(goodHeader) + "." + b64(`{"a":`+strings.Repeat("[", 6000)) + ".AAAA"), badToken},
+		"8 KiB of objects of 17 members": {withBearer(b64(goodHeader) + "." + b64(`{"a":[`+strings.Repeat("{"+members(17)+"},", 50)+"1]}") + ".AAAA"), "401 invalid_token issuer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := get(tt.request)
+			r := newRequest(tt.request)
 			if got := verdict(m, r); got != tt.want {
 				t.Fatalf("verdict %q, want %q", got, tt.want)
 			}
@@ -566,22 +566,22 @@ func TestSourceNames(t *testing.T) {
 
 // Rule 10: nothing and something bad are different things.
 func TestOptionalAdmitsAMissingTokenOnly(t *testing.T) {
-	m := mustNew[testClaims](t, options()).Optional()
+	m := mustNew[testClaims](t, newOptions()).Optional()
 	for name, tt := range map[string]struct {
 		request func(*http.Request)
 		want    string
 	}{
 		"nothing":          {func(*http.Request) {}, admitted},
 		"a foreign scheme": {auth("Basic dTpw"), admitted},
-		"a good token":     {bearer(goodToken(nil)), admitted},
-		"an expired token": {bearer(goodToken(map[string]any{"exp": 1})), "401 invalid_token expired"},
+		"a good token":     {withBearer(goodToken(nil)), admitted},
+		"an expired token": {withBearer(goodToken(map[string]any{"exp": 1})), "401 invalid_token expired"},
 		"an empty bearer":  {auth("Bearer"), badField},
 		"two fields":       {auth("Basic dTpw", "Basic dTpw"), twoTokens},
-		"garbage":          {bearer("garbage"), badToken},
+		"garbage":          {withBearer("garbage"), badToken},
 	} {
-		bubble(t, name, func(t *testing.T) { checkVerdict(t, m, get(tt.request), tt.want) })
+		bubble(t, name, func(t *testing.T) { checkVerdict(t, m, newRequest(tt.request), tt.want) })
 	}
-	inner := serve(m, get()).inner
+	inner := serve(m, newRequest()).inner
 	if _, ok := jwthttp.ClaimsFromContext[testClaims](inner.Context()); ok {
 		t.Error("claims without a token")
 	}
@@ -592,13 +592,13 @@ func TestOptionalAdmitsAMissingTokenOnly(t *testing.T) {
 
 // Rule 11: the method makes no difference to a header token.
 func TestEveryMethodNeedsAToken(t *testing.T) {
-	m := mustNew[testClaims](t, options())
+	m := mustNew[testClaims](t, newOptions())
 	for _, name := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "BREW"} {
 		bubble(t, name, func(t *testing.T) {
-			if got := verdict(m, get(method(name))); got != missing {
+			if got := verdict(m, newRequest(withMethod(name))); got != missing {
 				t.Errorf("without a token: %q", got)
 			}
-			if got := verdict(m, get(method(name), bearer(goodToken(nil)))); got != admitted {
+			if got := verdict(m, newRequest(withMethod(name), withBearer(goodToken(nil)))); got != admitted {
 				t.Errorf("with a token: %q", got)
 			}
 		})
@@ -613,16 +613,16 @@ func TestTokensThatABrowserSendsUnaskedAreGuarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	cookie := func(r *http.Request) { r.Header.Set("Cookie", "c="+goodToken(nil)) }
-	header := func(r *http.Request) { bearer(goodToken(nil))(r) }
+	header := func(r *http.Request) { withBearer(goodToken(nil))(r) }
 	other := func(r *http.Request) { r.Header.Set("X-Other", goodToken(nil)) }
-	inQuery := func(r *http.Request) { query("q=" + goodToken(nil))(r) }
-	site := func(v string) func(*http.Request) { return field("Sec-Fetch-Site", v) }
-	foreign := field("Origin", "https://evil.example")
+	inQuery := func(r *http.Request) { withQuery("q=" + goodToken(nil))(r) }
+	site := func(v string) func(*http.Request) { return withField("Sec-Fetch-Site", v) }
+	foreign := withField("Origin", "https://evil.example")
 	websocket := func(r *http.Request) {
 		r.Header.Set("Connection", "keep-alive, Upgrade")
 		r.Header.Set("Upgrade", "websocket")
 	}
-	opts := options()
+	opts := newOptions()
 	opts.Extractor = jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("c"), jwthttp.FromQuery("q"),
 		func(r *http.Request) (jwthttp.Credential, error) {
 			return jwthttp.Credential{Token: r.Header.Get("X-Other")}, nil
@@ -636,32 +636,32 @@ func TestTokensThatABrowserSendsUnaskedAreGuarded(t *testing.T) {
 		request []func(*http.Request)
 		want    string
 	}{
-		{"cookie, same origin", m, []func(*http.Request){cookie, method("POST"), site("same-origin")}, admitted},
-		{"cookie, not from a browser", m, []func(*http.Request){cookie, method("POST")}, admitted},
+		{"cookie, same origin", m, []func(*http.Request){cookie, withMethod("POST"), site("same-origin")}, admitted},
+		{"cookie, not from a browser", m, []func(*http.Request){cookie, withMethod("POST")}, admitted},
 		{"cookie, safe method, cross-site", m, []func(*http.Request){cookie, site("cross-site")}, admitted},
-		{"cookie, POST, cross-site", m, []func(*http.Request){cookie, method("POST"), site("cross-site")}, crossOrigin},
-		{"cookie, POST, same-site", m, []func(*http.Request){cookie, method("POST"), site("same-site")}, crossOrigin},
-		{"cookie, PUT, cross-site", m, []func(*http.Request){cookie, method("PUT"), site("cross-site")}, crossOrigin},
-		{"cookie, PATCH, cross-site", m, []func(*http.Request){cookie, method("PATCH"), site("cross-site")}, crossOrigin},
-		{"cookie, DELETE, cross-site", m, []func(*http.Request){cookie, method("DELETE"), site("cross-site")}, crossOrigin},
-		{"cookie, POST, foreign origin", m, []func(*http.Request){cookie, method("POST"), foreign}, crossOrigin},
-		{"cookie, POST, origin null", m, []func(*http.Request){cookie, method("POST"), field("Origin", "null")}, crossOrigin},
-		{"cookie, POST, own origin", m, []func(*http.Request){cookie, method("POST"), field("Origin", "http://example.com")}, admitted},
-		{"other source, POST, cross-site", m, []func(*http.Request){other, method("POST"), site("cross-site")}, crossOrigin},
+		{"cookie, POST, cross-site", m, []func(*http.Request){cookie, withMethod("POST"), site("cross-site")}, crossOrigin},
+		{"cookie, POST, same-site", m, []func(*http.Request){cookie, withMethod("POST"), site("same-site")}, crossOrigin},
+		{"cookie, PUT, cross-site", m, []func(*http.Request){cookie, withMethod("PUT"), site("cross-site")}, crossOrigin},
+		{"cookie, PATCH, cross-site", m, []func(*http.Request){cookie, withMethod("PATCH"), site("cross-site")}, crossOrigin},
+		{"cookie, DELETE, cross-site", m, []func(*http.Request){cookie, withMethod("DELETE"), site("cross-site")}, crossOrigin},
+		{"cookie, POST, foreign origin", m, []func(*http.Request){cookie, withMethod("POST"), foreign}, crossOrigin},
+		{"cookie, POST, origin null", m, []func(*http.Request){cookie, withMethod("POST"), withField("Origin", "null")}, crossOrigin},
+		{"cookie, POST, own origin", m, []func(*http.Request){cookie, withMethod("POST"), withField("Origin", "http://example.com")}, admitted},
+		{"other source, POST, cross-site", m, []func(*http.Request){other, withMethod("POST"), site("cross-site")}, crossOrigin},
 		{"cookie, WebSocket, foreign origin", m, []func(*http.Request){cookie, websocket, foreign}, crossOrigin},
 		{"cookie, WebSocket, cross-site", m, []func(*http.Request){cookie, websocket, site("cross-site")}, crossOrigin},
-		{"cookie, WebSocket, own origin", m, []func(*http.Request){cookie, websocket, field("Origin", "http://example.com")}, admitted},
-		{"cookie, WebSocket over HTTP/2, foreign origin", m, []func(*http.Request){cookie, method("CONNECT"), foreign, func(r *http.Request) { r.Header[":protocol"] = []string{"websocket"} }}, crossOrigin},
-		{"cookie, POST, trusted origin", mTrusting, []func(*http.Request){cookie, method("POST"), site("cross-site"), field("Origin", "https://app.example")}, admitted},
-		{"cookie, WebSocket, trusted origin", mTrusting, []func(*http.Request){cookie, websocket, site("cross-site"), field("Origin", "https://app.example")}, admitted},
-		{"cookie, POST, another origin than the trusted one", mTrusting, []func(*http.Request){cookie, method("POST"), site("cross-site"), foreign}, crossOrigin},
-		{"header, POST, cross-site", m, []func(*http.Request){header, method("POST"), site("cross-site"), foreign}, admitted},
+		{"cookie, WebSocket, own origin", m, []func(*http.Request){cookie, websocket, withField("Origin", "http://example.com")}, admitted},
+		{"cookie, WebSocket over HTTP/2, foreign origin", m, []func(*http.Request){cookie, withMethod("CONNECT"), foreign, func(r *http.Request) { r.Header[":protocol"] = []string{"websocket"} }}, crossOrigin},
+		{"cookie, POST, trusted origin", mTrusting, []func(*http.Request){cookie, withMethod("POST"), site("cross-site"), withField("Origin", "https://app.example")}, admitted},
+		{"cookie, WebSocket, trusted origin", mTrusting, []func(*http.Request){cookie, websocket, site("cross-site"), withField("Origin", "https://app.example")}, admitted},
+		{"cookie, POST, another origin than the trusted one", mTrusting, []func(*http.Request){cookie, withMethod("POST"), site("cross-site"), foreign}, crossOrigin},
+		{"header, POST, cross-site", m, []func(*http.Request){header, withMethod("POST"), site("cross-site"), foreign}, admitted},
 		{"header, WebSocket, foreign origin", m, []func(*http.Request){header, websocket, foreign}, admitted},
-		{"query, POST, cross-site", m, []func(*http.Request){inQuery, method("POST"), site("cross-site")}, admitted},
-		{"no token, POST, cross-site", m, []func(*http.Request){method("POST"), site("cross-site")}, missing},
+		{"query, POST, cross-site", m, []func(*http.Request){inQuery, withMethod("POST"), site("cross-site")}, admitted},
+		{"no token, POST, cross-site", m, []func(*http.Request){withMethod("POST"), site("cross-site")}, missing},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			r := get(tt.request...)
+			r := newRequest(tt.request...)
 			checkVerdict(t, tt.m, r, tt.want)
 			if tt.want == crossOrigin {
 				checkVerdict(t, tt.m.Optional(), r, tt.want)
@@ -674,7 +674,7 @@ func TestTokensThatABrowserSendsUnaskedAreGuarded(t *testing.T) {
 // cookie, need ten lines each.
 func TestTheSourceOfAnUnnamedPlaceIsGuarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = func(r *http.Request) (jwthttp.Credential, error) {
 			return jwthttp.Credential{Token: r.PostFormValue("token"), Name: "token"}, nil
 		}

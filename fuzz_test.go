@@ -40,7 +40,7 @@ func FuzzAuthenticate(f *testing.F) {
 	f.Add(goodHeader, good, "AAAA")
 	f.Add(goodHeader, good+good, "")
 
-	m := mustNew[jwt.MapClaims](f, options())
+	m := mustNew[jwt.MapClaims](f, newOptions())
 	// golang-jwt cuts dates to whole seconds, so it gets one of leeway.
 	oracle := jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(issuerName),
 		jwt.WithAudience(audienceName), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(time.Second))
@@ -51,7 +51,7 @@ func FuzzAuthenticate(f *testing.F) {
 		if signature != "" {
 			token = signed + "." + signature
 		}
-		r, err := m.Authenticate(get(func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer " + token} }))
+		r, err := m.Authenticate(newRequest(func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer " + token} }))
 		if err != nil {
 			var e *jwthttp.Error
 			if !errors.As(err, &e) || e.Status < 400 || e.Status > 401 || e.Reason == "" {
@@ -153,12 +153,12 @@ func FuzzClaims(f *testing.F) {
 	} {
 		f.Add(members)
 	}
-	opts := options()
+	opts := newOptions()
 	ofQuoted := mustNew[quotedKinds](f, opts)
 	ofKinds, ofRegistered := mustNew[kinds](f, opts), mustNew[*registeredKinds](f, opts)
 	f.Fuzz(func(t *testing.T, members string) {
 		payload := strings.TrimSuffix(claimsJSON(map[string]any{"iat": nil, "exp": time.Now().Unix() + 3600, "sub": nil, "jti": nil, "role": nil}), "}") + "," + members + "}"
-		request := get(bearer(signHS256(goodHeader, payload)))
+		request := newRequest(withBearer(signHS256(goodHeader, payload)))
 		checkDecoded[kinds](t, ofKinds, request, payload)
 		checkDecoded[quotedKinds](t, ofQuoted, request, payload)
 		checkDecoded[*registeredKinds](t, ofRegistered, request, payload)
@@ -192,7 +192,7 @@ func FuzzExtract(f *testing.F) {
 	}
 	e := jwthttp.OnlyOne(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("c"), jwthttp.FromQuery("q"))
 	f.Fuzz(func(t *testing.T, authorization, cookie, rawQuery string) {
-		r := get(auth(authorization), field("Cookie", cookie), query(rawQuery))
+		r := newRequest(auth(authorization), withField("Cookie", cookie), withQuery(rawQuery))
 		c, err := e(r)
 		if err == nil {
 			places := map[jwthttp.Source]string{jwthttp.SourceHeader: authorization, jwthttp.SourceCookie: cookie}
@@ -203,7 +203,7 @@ func FuzzExtract(f *testing.F) {
 				t.Errorf("token %q, net/url has %q", c.Token, values)
 			}
 		}
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = e
 		inner, _ := mustNew[testClaims](t, opts).Authenticate(r)
 		if values := inner.URL.Query()["q"]; len(values) > 0 && strings.Join(values, "") != "" {

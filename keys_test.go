@@ -110,7 +110,7 @@ func signChanged(t *testing.T, method jwt.SigningMethod, key any, kid string, ch
 }
 
 func issuerWith(keys jwthttp.KeySource, algorithms ...string) jwthttp.Issuer {
-	iss := issuer()
+	iss := newIssuer()
 	iss.Keys, iss.Algorithms = keys, algorithms
 	return iss
 }
@@ -118,13 +118,13 @@ func issuerWith(keys jwthttp.KeySource, algorithms ...string) jwthttp.Issuer {
 func TestEveryAlgorithmOfGolangJWT(t *testing.T) {
 	for _, pair := range keyPairs() {
 		bubble(t, pair.method.Alg(), func(t *testing.T) {
-			m := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(pair.public), pair.method.Alg())))
+			m := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(pair.public), pair.method.Alg())))
 			token := sign(t, pair.method, pair.private, "")
-			checkVerdict(t, m, get(bearer(token)), admitted)
-			checkVerdict(t, m, get(bearer(altered(token))), invalid+"signature")
+			checkVerdict(t, m, newRequest(withBearer(token)), admitted)
+			checkVerdict(t, m, newRequest(withBearer(altered(token))), invalid+"signature")
 			parts := strings.Split(token, ".")
-			checkVerdict(t, m, get(bearer(parts[0]+"."+b64(claimsJSON(map[string]any{"role": "admin"}))+"."+parts[2])), invalid+"signature")
-			checkVerdict(t, m, get(bearer(parts[0]+"."+parts[1]+".")), invalid+"signature")
+			checkVerdict(t, m, newRequest(withBearer(parts[0]+"."+b64(claimsJSON(map[string]any{"role": "admin"}))+"."+parts[2])), invalid+"signature")
+			checkVerdict(t, m, newRequest(withBearer(parts[0]+"."+parts[1]+".")), invalid+"signature")
 		})
 	}
 }
@@ -134,7 +134,7 @@ func TestPSSWithAnotherSaltIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := testKeys()
 		for alg, hash := range map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512} {
-			m := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), alg)))
+			m := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), alg)))
 			for salt, want := range map[int]string{rsa.PSSSaltLengthEqualsHash: admitted, 20: invalid + "signature", rsa.PSSSaltLengthAuto: invalid + "signature"} {
 				signed := b64(`{"alg":"`+alg+`"}`) + "." + b64(claimsJSON(nil))
 				h := hash.New()
@@ -143,7 +143,7 @@ func TestPSSWithAnotherSaltIsRefused(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				checkVerdict(t, m, get(bearer(signed+"."+b64(string(sig)))), want)
+				checkVerdict(t, m, newRequest(withBearer(signed+"."+b64(string(sig)))), want)
 			}
 		}
 	})
@@ -169,18 +169,18 @@ func TestAlgorithmConfusionIsRefused(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			forged := sign(t, jwt.SigningMethodHS256, secret, "")
-			m := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), "RS256")))
-			checkVerdict(t, m, get(bearer(forged)), invalid+"algorithm")
+			m := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), "RS256")))
+			checkVerdict(t, m, newRequest(withBearer(forged)), invalid+"algorithm")
 
 			// And where it is given as a secret after all, it is refused at the start, or at the request.
 			if name == "modulus" {
 				return // nothing tells it from a secret
 			}
-			if _, err := jwthttp.New[testClaims](options(issuerWith(jwthttp.StaticKey(secret), "HS256"))); err == nil {
+			if _, err := jwthttp.New[testClaims](newOptions(issuerWith(jwthttp.StaticKey(secret), "HS256"))); err == nil {
 				t.Error("taken for an HMAC secret")
 			}
 			dynamic := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return secret, nil })
-			checkVerdict(t, mustNew[testClaims](t, options(issuerWith(dynamic, "HS256"))), get(bearer(forged)), invalid+"algorithm")
+			checkVerdict(t, mustNew[testClaims](t, newOptions(issuerWith(dynamic, "HS256"))), newRequest(withBearer(forged)), invalid+"algorithm")
 		})
 	}
 }
@@ -225,8 +225,8 @@ func TestKeysThatDoNotFitTheAlgorithmAreRefused(t *testing.T) {
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			source := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return tt.keys, nil })
-			m := mustNew[testClaims](t, options(issuerWith(source, tt.algorithm)))
-			checkVerdict(t, m, get(bearer(sign(t, jwt.GetSigningMethod(tt.algorithm), tt.sign, ""))), tt.want)
+			m := mustNew[testClaims](t, newOptions(issuerWith(source, tt.algorithm)))
+			checkVerdict(t, m, newRequest(withBearer(sign(t, jwt.GetSigningMethod(tt.algorithm), tt.sign, ""))), tt.want)
 		})
 	}
 }
@@ -254,8 +254,8 @@ func TestAtMostEightKeysAreTried(t *testing.T) {
 			}
 			keys = append(keys, &k.rsa.PublicKey)
 			source := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return keySet(keys...), nil })
-			m := mustNew[testClaims](t, options(issuerWith(source, "RS256")))
-			checkVerdict(t, m, get(bearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), want)
+			m := mustNew[testClaims](t, newOptions(issuerWith(source, "RS256")))
+			checkVerdict(t, m, newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), want)
 		})
 	}
 }
@@ -267,20 +267,20 @@ func TestEachIssuerHasItsOwnKeys(t *testing.T) {
 		a := issuerWith(jwthttp.KeySet{"1": &k.rsa.PublicKey}, "RS256")
 		b := issuerWith(jwthttp.KeySet{"1": &k.otherRSA.PublicKey}, "RS256")
 		b.Name = "https://b.example"
-		m := mustNew[testClaims](t, options(a, b))
+		m := mustNew[testClaims](t, newOptions(a, b))
 		fromB := map[string]any{"iss": b.Name}
 		for range 10 { // the same kid, in turns
-			checkVerdict(t, m, get(bearer(sign(t, jwt.SigningMethodRS256, k.rsa, "1"))), admitted)
-			checkVerdict(t, m, get(bearer(signChanged(t, jwt.SigningMethodRS256, k.otherRSA, "1", fromB))), admitted)
+			checkVerdict(t, m, newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.rsa, "1"))), admitted)
+			checkVerdict(t, m, newRequest(withBearer(signChanged(t, jwt.SigningMethodRS256, k.otherRSA, "1", fromB))), admitted)
 		}
-		checkVerdict(t, m, get(bearer(sign(t, jwt.SigningMethodRS256, k.otherRSA, "1"))), invalid+"signature")
-		checkVerdict(t, m, get(bearer(signChanged(t, jwt.SigningMethodRS256, k.rsa, "1", fromB))), invalid+"signature")
+		checkVerdict(t, m, newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.otherRSA, "1"))), invalid+"signature")
+		checkVerdict(t, m, newRequest(withBearer(signChanged(t, jwt.SigningMethodRS256, k.rsa, "1", fromB))), invalid+"signature")
 	})
 }
 
 func TestAKeySetWantsItsKid(t *testing.T) {
 	k := testKeys()
-	m := mustNew[testClaims](t, options(issuerWith(jwthttp.KeySet{"a": &k.rsa.PublicKey, "b": &k.p256.PublicKey}, "RS256", "ES256")))
+	m := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.KeySet{"a": &k.rsa.PublicKey, "b": &k.p256.PublicKey}, "RS256", "ES256")))
 	for _, tt := range []struct {
 		name  string
 		token func(*testing.T) string
@@ -294,7 +294,7 @@ func TestAKeySetWantsItsKid(t *testing.T) {
 		{"a path", func(t *testing.T) string { return sign(t, jwt.SigningMethodRS256, k.rsa, "../../dev/null") }, invalid + "unknown_key"},
 		{"SQL", func(t *testing.T) string { return sign(t, jwt.SigningMethodRS256, k.rsa, "a' OR '1'='1") }, invalid + "unknown_key"},
 	} {
-		bubble(t, tt.name, func(t *testing.T) { checkVerdict(t, m, get(bearer(tt.token(t))), tt.want) })
+		bubble(t, tt.name, func(t *testing.T) { checkVerdict(t, m, newRequest(withBearer(tt.token(t))), tt.want) })
 	}
 }
 
@@ -303,14 +303,14 @@ func TestNewCopiesKeys(t *testing.T) {
 		k := testKeys()
 		token := sign(t, jwt.SigningMethodHS256, long(32), "a")
 		set, hmac := jwthttp.KeySet{"a": long(32)}, long(32)
-		ofSet := mustNew[testClaims](t, options(issuerWith(set, "HS256")))
-		static := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(hmac), "HS256")))
+		ofSet := mustNew[testClaims](t, newOptions(issuerWith(set, "HS256")))
+		static := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(hmac), "HS256")))
 		public := rsa.PublicKey{N: new(big.Int).Set(k.rsa.N), E: k.rsa.E}
 		ed := ed25519.PublicKey(strings.Clone(string(k.ed[32:])))
 		ec := ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).Set(k.p256.X), Y: new(big.Int).Set(k.p256.Y)}
-		ofEd := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(ed), "EdDSA")))
-		ofEC := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&ec), "ES256")))
-		asymmetric := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&public), "RS256")))
+		ofEd := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(ed), "EdDSA")))
+		ofEC := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(&ec), "ES256")))
+		asymmetric := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(&public), "RS256")))
 		set["a"].([]byte)[0]++
 		delete(set, "a")
 		hmac[0]++
@@ -318,11 +318,11 @@ func TestNewCopiesKeys(t *testing.T) {
 		ed[0]++
 		ec.X.SetInt64(1)
 		ec.Y.SetInt64(1)
-		checkVerdict(t, ofEd, get(bearer(sign(t, jwt.SigningMethodEdDSA, k.ed, ""))), admitted)
-		checkVerdict(t, ofEC, get(bearer(sign(t, jwt.SigningMethodES256, k.p256, ""))), admitted)
-		checkVerdict(t, ofSet, get(bearer(token)), admitted)
-		checkVerdict(t, static, get(bearer(token)), admitted)
-		checkVerdict(t, asymmetric, get(bearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), admitted)
+		checkVerdict(t, ofEd, newRequest(withBearer(sign(t, jwt.SigningMethodEdDSA, k.ed, ""))), admitted)
+		checkVerdict(t, ofEC, newRequest(withBearer(sign(t, jwt.SigningMethodES256, k.p256, ""))), admitted)
+		checkVerdict(t, ofSet, newRequest(withBearer(token)), admitted)
+		checkVerdict(t, static, newRequest(withBearer(token)), admitted)
+		checkVerdict(t, asymmetric, newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), admitted)
 	})
 }
 
@@ -338,8 +338,8 @@ func TestAKeySourceSeesHeaderAndRegisteredClaims(t *testing.T) {
 			}
 			return secret, nil
 		})
-		m := mustNew[testClaims](t, options(issuerWith(source, "HS256")))
-		inner := serve(m, get(bearer(sign(t, jwt.SigningMethodHS256, secret, "k")))).inner
+		m := mustNew[testClaims](t, newOptions(issuerWith(source, "HS256")))
+		inner := serve(m, newRequest(withBearer(sign(t, jwt.SigningMethodHS256, secret, "k")))).inner
 		if inner == nil {
 			t.Fatal("refused")
 		}
@@ -369,8 +369,8 @@ func TestAKeySourcesErrors(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			source := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return nil, tt.err })
-			m := mustNew[testClaims](t, options(issuerWith(source, "HS256")))
-			r := get(bearer(goodToken(nil)))
+			m := mustNew[testClaims](t, newOptions(issuerWith(source, "HS256")))
+			r := newRequest(withBearer(goodToken(nil)))
 			checkVerdict(t, m, r, tt.want)
 			if _, err := m.Authenticate(r); !errors.Is(err, tt.err) {
 				t.Errorf("error %v does not wrap the cause", err)
@@ -382,14 +382,14 @@ func TestAKeySourcesErrors(t *testing.T) {
 func TestAKeySourceGetsTheRequestsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
-		r := get(bearer(goodToken(nil)))
+		r := newRequest(withBearer(goodToken(nil)))
 		r = r.WithContext(context.WithValue(r.Context(), key{}, "v"))
 		source := contextSource(func(ctx context.Context) {
 			if ctx.Value(key{}) != "v" {
 				t.Error("not the request's context")
 			}
 		})
-		checkVerdict(t, mustNew[testClaims](t, options(issuerWith(source, "HS256"))), r, admitted)
+		checkVerdict(t, mustNew[testClaims](t, newOptions(issuerWith(source, "HS256"))), r, admitted)
 	})
 }
 
@@ -418,7 +418,7 @@ func TestKeyfuncOfMicahParks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := mustNew[testClaims](t, options(issuerWith(keys, "RS256", "ES256")))
+	m := mustNew[testClaims](t, newOptions(issuerWith(keys, "RS256", "ES256")))
 	for _, tt := range []struct {
 		name   string
 		method jwt.SigningMethod
@@ -435,7 +435,7 @@ func TestKeyfuncOfMicahParks(t *testing.T) {
 		{"a weak key without kid", jwt.SigningMethodRS256, k.weakRSA, "", invalid + "signature"},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			checkVerdict(t, m, get(bearer(sign(t, tt.method, tt.key, tt.kid))), tt.want)
+			checkVerdict(t, m, newRequest(withBearer(sign(t, tt.method, tt.key, tt.kid))), tt.want)
 		})
 	}
 }
@@ -448,23 +448,23 @@ func TestKeysCanRotateUnderAnAtomicPointer(t *testing.T) {
 			return current.Load().KeyfuncCtx(context.Background())(token)
 		})
 		current.Store(&jwthttp.KeySet{"1": long(32)})
-		m := mustNew[testClaims](t, options(issuerWith(source, "HS256")))
+		m := mustNew[testClaims](t, newOptions(issuerWith(source, "HS256")))
 		first, second := sign(t, jwt.SigningMethodHS256, long(32), "1"), sign(t, jwt.SigningMethodHS256, long(40), "2")
-		checkVerdict(t, m, get(bearer(first)), admitted)
-		checkVerdict(t, m, get(bearer(second)), invalid+"unknown_key")
+		checkVerdict(t, m, newRequest(withBearer(first)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(second)), invalid+"unknown_key")
 		current.Store(&jwthttp.KeySet{"1": long(32), "2": long(40)})
-		checkVerdict(t, m, get(bearer(first)), admitted)
-		checkVerdict(t, m, get(bearer(second)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(first)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(second)), admitted)
 		current.Store(&jwthttp.KeySet{"2": long(40)})
-		checkVerdict(t, m, get(bearer(first)), invalid+"unknown_key")
-		checkVerdict(t, m, get(bearer(second)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(first)), invalid+"unknown_key")
+		checkVerdict(t, m, newRequest(withBearer(second)), admitted)
 	})
 }
 
 func TestPrintingKeysShowsNone(t *testing.T) {
-	opts := options(issuer(), issuerWith(jwthttp.KeySet{"k1": secret}, "HS256"))
+	opts := newOptions(newIssuer(), issuerWith(jwthttp.KeySet{"k1": secret}, "HS256"))
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
-		for _, v := range []any{opts, opts.Issuers[0], opts.Issuers[1], opts.Issuers[1].Keys, mustNew[testClaims](t, options())} {
+		for _, v := range []any{opts, opts.Issuers[0], opts.Issuers[1], opts.Issuers[1].Keys, mustNew[testClaims](t, newOptions())} {
 			text := fmt.Sprintf(verb, v)
 			asJSON, _ := json.Marshal(v) // Options have functions, which JSON refuses
 			text += string(asJSON)

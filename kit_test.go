@@ -35,7 +35,7 @@ type testClaims struct {
 	Role string `json:"role"`
 }
 
-func issuer() jwthttp.Issuer {
+func newIssuer() jwthttp.Issuer {
 	return jwthttp.Issuer{
 		Name:       issuerName,
 		Audience:   []string{audienceName},
@@ -44,9 +44,9 @@ func issuer() jwthttp.Issuer {
 	}
 }
 
-func options(issuers ...jwthttp.Issuer) jwthttp.Options {
+func newOptions(issuers ...jwthttp.Issuer) jwthttp.Options {
 	if len(issuers) == 0 {
-		issuers = []jwthttp.Issuer{issuer()}
+		issuers = []jwthttp.Issuer{newIssuer()}
 	}
 	// With a cache, since checkVerdict asks twice: a token must fare the same
 	// when it was seen before.
@@ -120,7 +120,7 @@ func altered(token string) string {
 	return token[:i] + string(c) + token[i+1:]
 }
 
-func get(change ...func(*http.Request)) *http.Request {
+func newRequest(change ...func(*http.Request)) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "/things?x=1", nil)
 	for _, f := range change {
 		f(r)
@@ -128,19 +128,19 @@ func get(change ...func(*http.Request)) *http.Request {
 	return r
 }
 
-func bearer(token string) func(*http.Request) {
+func withBearer(token string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
 }
 
-func field(name string, values ...string) func(*http.Request) {
+func withField(name string, values ...string) func(*http.Request) {
 	return func(r *http.Request) { r.Header[http.CanonicalHeaderKey(name)] = values }
 }
 
-func query(raw string) func(*http.Request) {
+func withQuery(raw string) func(*http.Request) {
 	return func(r *http.Request) { r.URL.RawQuery, r.RequestURI = raw, "/things?"+raw }
 }
 
-func method(name string) func(*http.Request) {
+func withMethod(name string) func(*http.Request) {
 	return func(r *http.Request) { r.Method = name }
 }
 

@@ -25,11 +25,11 @@ import (
 )
 
 func scoped(scope string) func(*http.Request) {
-	return bearer(goodToken(map[string]any{"scope": scope}))
+	return withBearer(goodToken(map[string]any{"scope": scope}))
 }
 
 func TestScopes(t *testing.T) {
-	m := mustNew[testClaims](t, options())
+	m := mustNew[testClaims](t, newOptions())
 	const denied = "403 insufficient_scope scope"
 	for _, tt := range []struct {
 		name  string
@@ -51,12 +51,12 @@ func TestScopes(t *testing.T) {
 		{"any but not all", m.RequireAnyScope("b", "c").RequireScopes("a"), "b", denied},
 		{"optional is no way around", m.Optional().RequireScopes("a"), "b", denied},
 	} {
-		bubble(t, tt.name, func(t *testing.T) { checkVerdict(t, tt.m, get(scoped(tt.scope)), tt.want) })
+		bubble(t, tt.name, func(t *testing.T) { checkVerdict(t, tt.m, newRequest(scoped(tt.scope)), tt.want) })
 	}
 }
 
 func TestEveryRequirementNeedsATokenInAnyOrderWithOptional(t *testing.T) {
-	m := mustNew[testClaims](t, options())
+	m := mustNew[testClaims](t, newOptions())
 	rule := func(*http.Request) error { return nil }
 	for name, d := range map[string]*jwthttp.Middleware{
 		"optional, scopes":    m.Optional().RequireScopes("a"),
@@ -66,53 +66,53 @@ func TestEveryRequirementNeedsATokenInAnyOrderWithOptional(t *testing.T) {
 		"optional, rule":      m.Optional().Require(rule),
 		"rule, optional":      m.Require(rule).Optional(),
 	} {
-		t.Run(name, func(t *testing.T) { checkVerdict(t, d, get(), missing) })
+		t.Run(name, func(t *testing.T) { checkVerdict(t, d, newRequest(), missing) })
 	}
-	checkVerdict(t, m.Optional(), get(), admitted)
-	checkVerdict(t, m, get(), missing) // deriving does not change the original
+	checkVerdict(t, m.Optional(), newRequest(), admitted)
+	checkVerdict(t, m, newRequest(), missing) // deriving does not change the original
 }
 
 func TestDerivingDoesNotChangeSiblings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := mustNew[testClaims](t, options()).RequireScopes("a").Require(func(*http.Request) error { return nil })
+		base := mustNew[testClaims](t, newOptions()).RequireScopes("a").Require(func(*http.Request) error { return nil })
 		b := base.RequireScopes("b").Require(func(*http.Request) error { return errors.New("b") })
 		c := base.RequireScopes("c").Require(func(*http.Request) error { return nil })
-		checkVerdict(t, b, get(scoped("a c")), "403 insufficient_scope scope")
-		checkVerdict(t, c, get(scoped("a c")), admitted)
-		checkVerdict(t, b, get(scoped("a b")), "403 forbidden")
-		checkVerdict(t, base, get(scoped("a")), admitted)
+		checkVerdict(t, b, newRequest(scoped("a c")), "403 insufficient_scope scope")
+		checkVerdict(t, c, newRequest(scoped("a c")), admitted)
+		checkVerdict(t, b, newRequest(scoped("a b")), "403 forbidden")
+		checkVerdict(t, base, newRequest(scoped("a")), admitted)
 	})
 }
 
 func TestDerivingTwiceFromALongChainKeepsThemApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := mustNew[testClaims](t, options())
+		base := mustNew[testClaims](t, newOptions())
 		fine := func(*http.Request) error { return nil }
 		for range 3 { // so that there is room behind the last requirement
 			base = base.RequireScopes("a").Require(fine)
 		}
 		bad := base.RequireScopes("x").Require(func(*http.Request) error { return errors.New("no") })
 		good := base.RequireScopes("a").Require(fine)
-		checkVerdict(t, good, get(scoped("a")), admitted)
-		checkVerdict(t, bad, get(scoped("a")), "403 insufficient_scope scope")
-		checkVerdict(t, bad, get(scoped("a x")), "403 forbidden")
+		checkVerdict(t, good, newRequest(scoped("a")), admitted)
+		checkVerdict(t, bad, newRequest(scoped("a")), "403 insufficient_scope scope")
+		checkVerdict(t, bad, newRequest(scoped("a x")), "403 forbidden")
 		scopes := []string{"a"}
-		m := mustNew[testClaims](t, options()).RequireScopes(scopes...)
+		m := mustNew[testClaims](t, newOptions()).RequireScopes(scopes...)
 		scopes[0] = "b"
-		checkVerdict(t, m, get(scoped("a")), admitted)
+		checkVerdict(t, m, newRequest(scoped("a")), admitted)
 	})
 }
 
 func TestARefusalIsTheRequestsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[testClaims](t, options()).RequireScopes("a")
-		_, err := m.Authenticate(get(scoped("b")))
+		m := mustNew[testClaims](t, newOptions()).RequireScopes("a")
+		_, err := m.Authenticate(newRequest(scoped("b")))
 		var e *jwthttp.Error
 		if !errors.As(err, &e) {
 			t.Fatal(err)
 		}
 		e.Scopes[0] = "changed"
-		_, err = m.Authenticate(get(scoped("b")))
+		_, err = m.Authenticate(newRequest(scoped("b")))
 		if !errors.As(err, &e) || e.Scopes[0] != "a" {
 			t.Errorf("scopes %q", e.Scopes)
 		}
@@ -120,11 +120,11 @@ func TestARefusalIsTheRequestsOwn(t *testing.T) {
 		// One Error value that rules of two families return.
 		shared := &jwthttp.Error{Status: 401, Code: "invalid_token", Scopes: []string{"x", `"`}}
 		rule := func(*http.Request) error { return shared }
-		opts := options()
+		opts := newOptions()
 		opts.Realm = "other"
 		for range 2 {
-			for realm, m := range map[string]*jwthttp.Middleware{"restricted": mustNew[testClaims](t, options()), "other": mustNew[testClaims](t, opts)} {
-				if got := serve(m.Require(rule), get(bearer(goodToken(nil)))).Header().Get("WWW-Authenticate"); !strings.Contains(got, `realm="`+realm+`"`) {
+			for realm, m := range map[string]*jwthttp.Middleware{"restricted": mustNew[testClaims](t, newOptions()), "other": mustNew[testClaims](t, opts)} {
+				if got := serve(m.Require(rule), newRequest(withBearer(goodToken(nil)))).Header().Get("WWW-Authenticate"); !strings.Contains(got, `realm="`+realm+`"`) {
 					t.Errorf("challenge %q, want realm %q", got, realm)
 				}
 			}
@@ -132,7 +132,7 @@ func TestARefusalIsTheRequestsOwn(t *testing.T) {
 		if len(shared.Scopes) != 2 || shared.Scopes[1] != `"` || shared.Reason != "" {
 			t.Errorf("the rule's Error was changed: %v", shared)
 		}
-		_, err = m.Require(func(*http.Request) error { return fmt.Errorf("tenant 7: %w", shared) }).Authenticate(get(scoped("a")))
+		_, err = m.Require(func(*http.Request) error { return fmt.Errorf("tenant 7: %w", shared) }).Authenticate(newRequest(scoped("a")))
 		if !strings.Contains(err.Error(), "tenant 7") {
 			t.Errorf("the rule's words are lost: %v", err)
 		}
@@ -140,7 +140,7 @@ func TestARefusalIsTheRequestsOwn(t *testing.T) {
 }
 
 func TestRules(t *testing.T) {
-	m := mustNew[testClaims](t, options())
+	m := mustNew[testClaims](t, newOptions())
 	custom := &jwthttp.Error{Status: 451, Code: "legal", Reason: "legal", Err: errors.New("not here")}
 	for _, tt := range []struct {
 		name string
@@ -159,8 +159,8 @@ func TestRules(t *testing.T) {
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			d := m.Require(func(*http.Request) error { return tt.err })
-			checkVerdict(t, d, get(bearer(goodToken(nil))), tt.want)
-			if body := serve(d, get(bearer(goodToken(nil)))).Body.String(); strings.Contains(body, "detail") {
+			checkVerdict(t, d, newRequest(withBearer(goodToken(nil))), tt.want)
+			if body := serve(d, newRequest(withBearer(goodToken(nil)))).Body.String(); strings.Contains(body, "detail") {
 				t.Errorf("the rule's text reached the client: %s", body)
 			}
 		})
@@ -181,11 +181,11 @@ func TestRulesSeeClaimsAndRunInOrderAfterScopes(t *testing.T) {
 				return err
 			}
 		}
-		m := mustNew[testClaims](t, options()).Require(note("first", nil)).RequireScopes("a").Require(note("second", errors.New("no"))).Require(note("third", nil))
-		if got := verdict(m, get(scoped("b"))); got != "403 insufficient_scope scope" || log != nil {
+		m := mustNew[testClaims](t, newOptions()).Require(note("first", nil)).RequireScopes("a").Require(note("second", errors.New("no"))).Require(note("third", nil))
+		if got := verdict(m, newRequest(scoped("b"))); got != "403 insufficient_scope scope" || log != nil {
 			t.Errorf("%q, rules ran: %q", got, log)
 		}
-		if got := verdict(m, get(scoped("a"))); got != "403 forbidden" {
+		if got := verdict(m, newRequest(scoped("a"))); got != "403 forbidden" {
 			t.Errorf("%q", got)
 		}
 		if diff := cmp.Diff([]string{"first editor alice", "second editor alice"}, log); diff != "" {
@@ -200,10 +200,10 @@ type counting struct {
 	events                 []string
 }
 
-func (c *counting) options() jwthttp.Options {
-	opts := options()
+func (c *counting) newOptions() jwthttp.Options {
+	opts := newOptions()
 	bearer := jwthttp.FromHeader("Authorization", "Bearer")
-	opts.Extractor = func(r *http.Request) (jwthttp.Credential, error) { c.extracted++; return bearer(r) }
+	opts.Extractor = func(r *http.Request) (jwthttp.Credential, error) { c.extracted++; return withBearer(r) }
 	opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { c.revocations++; return false, nil }
 	opts.Observer = func(_ *http.Request, e jwthttp.Event) {
 		v := admitted
@@ -243,7 +243,7 @@ func TestAHandlerInsideOneOfItsFamilyAuthenticatesOnce(t *testing.T) {
 	}{
 		{"both content", scoped("a"), plain, withScope, []string{admitted, admitted}, 1},
 		{"inner lacks its scope", scoped("b"), plain, withScope, []string{admitted, "403 insufficient_scope scope"}, 1},
-		{"outer refuses", bearer("x"), plain, withScope, []string{badToken}, 0},
+		{"outer refuses", withBearer("x"), plain, withScope, []string{badToken}, 0},
 		{"no token, outer optional, inner not", func(*http.Request) {}, optional, plain, []string{admitted, missing}, 0},
 		{"no token, outer optional, inner scoped", func(*http.Request) {}, optional, withScope, []string{admitted, missing}, 0},
 		{"no token, both optional", func(*http.Request) {}, optional, optional, []string{admitted, admitted}, 0},
@@ -252,7 +252,7 @@ func TestAHandlerInsideOneOfItsFamilyAuthenticatesOnce(t *testing.T) {
 		bubble(t, tt.name, func(t *testing.T) {
 			var c counting
 			m := mustNew[testClaims](t, c.options())
-			res := nest(get(tt.request), tt.outer(m).Handler, router, tt.inner(m).Handler)
+			res := nest(newRequest(tt.request), tt.outer(m).Handler, router, tt.inner(m).Handler)
 			if diff := cmp.Diff(tt.events, c.events); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
@@ -277,7 +277,7 @@ func TestAuthenticateInsideHandlerAuthenticatesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c counting
 		m := mustNew[testClaims](t, c.options())
-		res := serve(m, get(scoped("a")))
+		res := serve(m, newRequest(scoped("a")))
 		if got := verdict(m.RequireScopes("a"), res.inner); got != admitted || c.extracted != 1 || c.revocations != 1 {
 			t.Errorf("%q after %d extractions and %d revocation checks", got, c.extracted, c.revocations)
 		}
@@ -287,10 +287,10 @@ func TestAuthenticateInsideHandlerAuthenticatesOnce(t *testing.T) {
 // Claims made for tests, or by another family, are no authentication.
 func TestOnlyItsOwnFamilysAdmissionCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		other := issuer()
+		other := newIssuer()
 		other.Name = "https://other.example"
-		a, b := mustNew[testClaims](t, options()), mustNew[testClaims](t, options(other))
-		res := nest(get(bearer(goodToken(nil))), a.Handler, b.Handler)
+		a, b := mustNew[testClaims](t, newOptions()), mustNew[testClaims](t, newOptions(other))
+		res := nest(newRequest(withBearer(goodToken(nil))), a.Handler, b.Handler)
 		if res.Code != 401 || res.inner != nil {
 			t.Errorf("status %d", res.Code)
 		}
@@ -300,10 +300,10 @@ func TestOnlyItsOwnFamilysAdmissionCounts(t *testing.T) {
 func TestFamiliesInsideEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type service struct{ testClaims }
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = jwthttp.FromHeader("X-Service", "")
-		user, svc := mustNew[testClaims](t, options()), mustNew[service](t, opts)
-		both := get(bearer(goodToken(map[string]any{"sub": "user", "scope": "a"})), field("X-Service", goodToken(map[string]any{"sub": "service"})))
+		user, svc := mustNew[testClaims](t, newOptions()), mustNew[service](t, opts)
+		both := newRequest(withBearer(goodToken(map[string]any{"sub": "user", "scope": "a"})), withField("X-Service", goodToken(map[string]any{"sub": "service"})))
 
 		ctx := nest(both, user.Handler, svc.Handler).inner.Context()
 		if token, _ := jwthttp.TokenFromContext(ctx); token.Subject != "service" {
@@ -322,7 +322,7 @@ func TestFamiliesInsideEachOther(t *testing.T) {
 		}
 
 		// An anonymous admission hides who came in further out.
-		r := get(bearer(goodToken(nil)))
+		r := newRequest(withBearer(goodToken(nil)))
 		ctx = nest(r, user.Handler, svc.Optional().Handler).inner.Context()
 		if _, ok := jwthttp.TokenFromContext(ctx); ok {
 			t.Error("the outer Token is visible")
@@ -339,7 +339,7 @@ func TestFamiliesInsideEachOther(t *testing.T) {
 // Rule 29.
 func TestEachRouteJudgesTheSameTokenByItsOwnRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[testClaims](t, options())
+		m := mustNew[testClaims](t, newOptions())
 		mux := http.NewServeMux()
 		ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 		mux.Handle("GET /read", m.RequireScopes("read").Handler(ok))
@@ -364,10 +364,10 @@ func TestEachRouteJudgesTheSameTokenByItsOwnRules(t *testing.T) {
 
 func TestQueryTokensWorkInNestedHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = jwthttp.FromQuery("t")
 		m := mustNew[testClaims](t, opts)
-		res := nest(get(query("a=1&t="+goodToken(map[string]any{"scope": "a"}))), m.Handler, m.RequireScopes("a").Handler)
+		res := nest(newRequest(withQuery("a=1&t="+goodToken(map[string]any{"scope": "a"}))), m.Handler, m.RequireScopes("a").Handler)
 		if res.inner == nil || res.inner.URL.RawQuery != "a=1" {
 			t.Errorf("status %d", res.Code)
 		}
@@ -376,8 +376,8 @@ func TestQueryTokensWorkInNestedHandlers(t *testing.T) {
 
 func TestClaimsAndTokenAreTheRequestsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[jwt.MapClaims](t, options())
-		r := get(scoped("a"))
+		m := mustNew[jwt.MapClaims](t, newOptions())
+		r := newRequest(scoped("a"))
 		for range 2 {
 			ctx := serve(m, r.Clone(context.Background())).inner.Context()
 			c, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](ctx)
@@ -395,7 +395,7 @@ func TestClaimsAndTokenAreTheRequestsOwn(t *testing.T) {
 
 func TestHookAndObserverGetCopies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
 			token.Subject, token.Scopes[0] = "changed", "changed"
 			return false, nil
@@ -406,7 +406,7 @@ func TestHookAndObserverGetCopies(t *testing.T) {
 			}
 			e.Token.Subject, e.Token.Scopes[0] = "changed", "changed"
 		}
-		ctx := serve(mustNew[testClaims](t, opts).RequireScopes("a"), get(scoped("a"))).inner.Context()
+		ctx := serve(mustNew[testClaims](t, opts).RequireScopes("a"), newRequest(scoped("a"))).inner.Context()
 		if token, _ := jwthttp.TokenFromContext(ctx); token.Subject != "alice" || token.Scopes[0] != "a" {
 			t.Errorf("handler saw %v", token)
 		}
@@ -422,17 +422,17 @@ func TestEvents(t *testing.T) {
 	}{
 		{"admitted", scoped("a"), admitted, true},
 		{"no token", func(*http.Request) {}, missing, false},
-		{"a forged token", bearer(altered(goodToken(nil))), invalid + "signature", false},
-		{"an expired token", bearer(goodToken(map[string]any{"exp": 1})), invalid + "expired", false},
-		{"a bound token", bearer(goodToken(map[string]any{"cnf": 1})), invalid + "binding", true},
-		{"claims that do not decode", bearer(goodToken(map[string]any{"role": 1})), invalid + "claims", true},
-		{"a revoked token", bearer(goodToken(map[string]any{"jti": "revoked"})), invalid + "revoked", true},
+		{"a forged token", withBearer(altered(goodToken(nil))), invalid + "signature", false},
+		{"an expired token", withBearer(goodToken(map[string]any{"exp": 1})), invalid + "expired", false},
+		{"a bound token", withBearer(goodToken(map[string]any{"cnf": 1})), invalid + "binding", true},
+		{"claims that do not decode", withBearer(goodToken(map[string]any{"role": 1})), invalid + "claims", true},
+		{"a revoked token", withBearer(goodToken(map[string]any{"jti": "revoked"})), invalid + "revoked", true},
 		{"a missing scope", scoped("b"), "403 insufficient_scope scope", true},
-		{"a rule", bearer(goodToken(map[string]any{"scope": "a", "sub": "bob"})), "403 forbidden", true},
+		{"a rule", withBearer(goodToken(map[string]any{"scope": "a", "sub": "bob"})), "403 forbidden", true},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			var events []jwthttp.Event
-			opts := options()
+			opts := newOptions()
 			opts.Observer = func(_ *http.Request, e jwthttp.Event) { events = append(events, e) }
 			opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
 				time.Sleep(time.Millisecond)
@@ -444,8 +444,8 @@ func TestEvents(t *testing.T) {
 				}
 				return nil
 			})
-			serve(m, get(tt.request))
-			_, err := m.Authenticate(get(tt.request))
+			serve(m, newRequest(tt.request))
+			_, err := m.Authenticate(newRequest(tt.request))
 			if len(events) != 2 {
 				t.Fatalf("%d events from Handler and Authenticate", len(events))
 			}
@@ -471,7 +471,7 @@ func TestEvents(t *testing.T) {
 
 func TestARefusedRequestCarriesNoClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.ErrorHandler = func(_ http.ResponseWriter, r *http.Request, _ *jwthttp.Error) {
 			if _, ok := jwthttp.ClaimsFromContext[testClaims](r.Context()); ok {
 				t.Error("ErrorHandler got claims")
@@ -483,9 +483,9 @@ func TestARefusedRequestCarriesNoClaims(t *testing.T) {
 			}
 		}
 		m := mustNew[testClaims](t, opts).RequireScopes("a")
-		serve(m, get(scoped("b")))
-		serve(m.Require(func(*http.Request) error { return errors.New("no") }), get(scoped("a")))
-		r, err := m.Authenticate(get(scoped("b")))
+		serve(m, newRequest(scoped("b")))
+		serve(m.Require(func(*http.Request) error { return errors.New("no") }), newRequest(scoped("a")))
+		r, err := m.Authenticate(newRequest(scoped("b")))
 		if _, ok := jwthttp.ClaimsFromContext[testClaims](r.Context()); err == nil || ok {
 			t.Errorf("refused request with claims (%v)", err)
 		}
@@ -496,7 +496,7 @@ func TestARefusedRequestCarriesNoClaims(t *testing.T) {
 // around the guard.
 func TestTheGuardIsAskedInNestedHandlersToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = jwthttp.FromCookie("c")
 		m := mustNew[testClaims](t, opts)
 		override := func(next http.Handler) http.Handler {
@@ -506,7 +506,7 @@ func TestTheGuardIsAskedInNestedHandlersToo(t *testing.T) {
 				next.ServeHTTP(w, r)
 			})
 		}
-		r := get(field("Cookie", "c="+goodToken(nil)), field("Sec-Fetch-Site", "cross-site"))
+		r := newRequest(withField("Cookie", "c="+goodToken(nil)), withField("Sec-Fetch-Site", "cross-site"))
 		if res := nest(r, m.Handler, override, m.Handler); res.inner != nil || res.Code != 403 {
 			t.Errorf("status %d", res.Code)
 		}
@@ -548,7 +548,7 @@ func TestErrorHandlers(t *testing.T) {
 		}, 401, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			opts := options()
+			opts := newOptions()
 			opts.ErrorHandler = tt.handler
 			var serverLog bytes.Buffer
 			defer func() {
@@ -580,7 +580,7 @@ func TestErrorHandlers(t *testing.T) {
 
 // Rule 44: the ResponseWriter is the server's own.
 func TestTheResponseWriterIsHandedOnAsItIs(t *testing.T) {
-	m := mustNew[testClaims](t, options())
+	m := mustNew[testClaims](t, newOptions())
 	token := mustSign(t, jwt.SigningMethodHS256, secret, jwt.RegisteredClaims{
 		Issuer: issuerName, Audience: jwt.ClaimStrings{audienceName}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
 	})
@@ -638,9 +638,9 @@ func TestTheResponseWriterIsHandedOnAsItIs(t *testing.T) {
 
 func TestTheOriginalRequestIsUntouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := get(bearer(goodToken(nil)))
+		r := newRequest(withBearer(goodToken(nil)))
 		before := r.Clone(r.Context())
-		inner := serve(mustNew[testClaims](t, options()), r).inner
+		inner := serve(mustNew[testClaims](t, newOptions()), r).inner
 		if !reflect.DeepEqual(r.Header, before.Header) || r.Context() != before.Context() || *r.URL != *before.URL {
 			t.Error("the original request was changed")
 		}
@@ -655,13 +655,13 @@ func TestTheRawTokenIsNeverPrinted(t *testing.T) {
 	compact := goodToken(map[string]any{"scope": "a"})
 	for _, secretText := range []string{compact, strings.Split(compact, ".")[1], strings.Split(compact, ".")[2]} {
 		bubble(t, secretText[:8], func(t *testing.T) {
-			opts := options()
+			opts := newOptions()
 			var event jwthttp.Event
 			opts.Observer = func(_ *http.Request, e jwthttp.Event) { event = e }
 			m := mustNew[testClaims](t, opts)
-			ctx := serve(m, get(bearer(compact))).inner.Context()
+			ctx := serve(m, newRequest(withBearer(compact))).inner.Context()
 			token, _ := jwthttp.TokenFromContext(ctx)
-			credential, err := jwthttp.FromHeader("Authorization", "Bearer")(get(bearer(compact)))
+			credential, err := jwthttp.FromHeader("Authorization", "Bearer")(newRequest(withBearer(compact)))
 			if err != nil || credential.Token != compact {
 				t.Fatalf("extraction: %v", err)
 			}
@@ -669,10 +669,10 @@ func TestTheRawTokenIsNeverPrinted(t *testing.T) {
 			derived := context.WithValue(ctx, http.ServerContextKey, "x")
 			values := []any{token, *token, credential, &credential, event, &event, m, *m, ctx, derived, claims, opts}
 			for _, change := range []map[string]any{{"exp": 1}, {"aud": "x"}, {"iss": "x"}, {"role": 1}, {"cnf": 1}} {
-				_, err := m.Authenticate(get(bearer(goodToken(change))))
+				_, err := m.Authenticate(newRequest(withBearer(goodToken(change))))
 				values = append(values, err)
 			}
-			_, err = m.Authenticate(get(bearer(altered(compact))))
+			_, err = m.Authenticate(newRequest(withBearer(altered(compact))))
 			values = append(values, err, []any{token}, map[string]any{"t": token}, struct{ T any }{credential}, struct{ t *jwthttp.Token }{token})
 			for _, v := range values {
 				var logged bytes.Buffer

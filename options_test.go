@@ -20,7 +20,7 @@ import (
 func TestNewReportsEachProblem(t *testing.T) {
 	k := testKeys()
 	with := func(change func(*jwthttp.Options)) jwthttp.Options {
-		opts := options()
+		opts := newOptions()
 		change(&opts)
 		return opts
 	}
@@ -28,7 +28,7 @@ func TestNewReportsEachProblem(t *testing.T) {
 		return with(func(o *jwthttp.Options) { change(&o.Issuers[0]) })
 	}
 	keys := func(source jwthttp.KeySource, algorithms ...string) jwthttp.Options {
-		return options(issuerWith(source, algorithms...))
+		return newOptions(issuerWith(source, algorithms...))
 	}
 	rs := func(key any) jwthttp.Options { return keys(jwthttp.StaticKey(key), "RS256") }
 	for _, tt := range []struct {
@@ -36,7 +36,7 @@ func TestNewReportsEachProblem(t *testing.T) {
 		opts jwthttp.Options
 		want string // in the error; empty: no error
 	}{
-		{"good options", options(), ""},
+		{"good options", newOptions(), ""},
 		{"the largest of everything", with(func(o *jwthttp.Options) {
 			o.Leeway, o.MaxTokenSize, o.RevocationTimeout, o.CacheSize = 5*time.Minute, 1<<20, time.Minute, 1<<24
 			o.Issuers[0].MaxAge = 10 * 365 * 24 * time.Hour
@@ -75,8 +75,8 @@ func TestNewReportsEachProblem(t *testing.T) {
 		{"a metadata URL on a name that begins like loopback", with(func(o *jwthttp.Options) { o.ResourceMetadataURL = "http://127.0.0.1.evil.example/x" }), "ResourceMetadataURL"},
 
 		{"no name", first(func(i *jwthttp.Issuer) { i.Name = "" }), "Issuers[0].Name"},
-		{"two issuers of one name", options(issuer(), issuer()), "Issuers[1].Name"},
-		{"Any beside another issuer", options(func() jwthttp.Issuer { i := issuer(); i.Name = jwthttp.Any; return i }(), issuer()), "Issuers[0].Name"},
+		{"two issuers of one name", newOptions(newIssuer(), newIssuer()), "Issuers[1].Name"},
+		{"Any beside another issuer", newOptions(func() jwthttp.Issuer { i := newIssuer(); i.Name = jwthttp.Any; return i }(), newIssuer()), "Issuers[0].Name"},
 		{"no audience", first(func(i *jwthttp.Issuer) { i.Audience = nil }), "Issuers[0].Audience"},
 		{"an empty audience", first(func(i *jwthttp.Issuer) { i.Audience = []string{""} }), "Issuers[0].Audience"},
 		{"Any beside another audience", first(func(i *jwthttp.Issuer) { i.Audience = []string{"a", jwthttp.Any} }), "Issuers[0].Audience"},
@@ -163,25 +163,25 @@ func TestNewWantsATypeThatAnObjectDecodesInto(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
-	m, err := jwthttp.New[string](options())
+	m, err := jwthttp.New[string](newOptions())
 	check("string", m, err, false)
-	m, err = jwthttp.New[[]string](options())
+	m, err = jwthttp.New[[]string](newOptions())
 	check("slice", m, err, false)
-	m, err = jwthttp.New[chan int](options())
+	m, err = jwthttp.New[chan int](newOptions())
 	check("chan", m, err, false)
-	m, err = jwthttp.New[error](options())
+	m, err = jwthttp.New[error](newOptions())
 	check("interface with methods", m, err, false)
-	m, err = jwthttp.New[*int](options())
+	m, err = jwthttp.New[*int](newOptions())
 	check("pointer to int", m, err, false)
-	m, err = jwthttp.New[**testClaims](options())
+	m, err = jwthttp.New[**testClaims](newOptions())
 	check("pointer to a pointer to a struct", m, err, false)
-	m, err = jwthttp.New[map[bool]string](options())
+	m, err = jwthttp.New[map[bool]string](newOptions())
 	check("a map by bool", m, err, false)
-	m, err = jwthttp.New[big.Int](options())
+	m, err = jwthttp.New[big.Int](newOptions())
 	check("a struct", m, err, true)
-	m, err = jwthttp.New[role](options())
+	m, err = jwthttp.New[role](newOptions())
 	check("a string with UnmarshalJSON", m, err, true)
-	m, err = jwthttp.New[*role](options())
+	m, err = jwthttp.New[*role](newOptions())
 	check("a pointer to it", m, err, true)
 }
 
@@ -196,18 +196,18 @@ func (r *role) UnmarshalJSON(b []byte) error {
 // Changing what New was given changes nothing.
 func TestNewCopiesItsOptions(t *testing.T) {
 	bubble(t, "lists", func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Issuers[0].Types = []string{"JWT"}
 		m := mustNew[testClaims](t, opts)
 		opts.Issuers[0].Audience[0], opts.Issuers[0].Types[0], opts.Issuers[0].Algorithms[0] = "x", "x", "HS512"
 		opts.Issuers[0] = jwthttp.Issuer{}
-		checkVerdict(t, m, get(bearer(goodToken(nil))), admitted)
+		checkVerdict(t, m, newRequest(withBearer(goodToken(nil))), admitted)
 	})
 }
 
 func TestAMiddlewareIsSafeForConcurrentUse(t *testing.T) {
 	var list jwthttp.RevocationList
-	opts := options()
+	opts := newOptions()
 	opts.Revoked = list.Revoked
 	m := mustNew[testClaims](t, opts)
 	token := mustSign(t, jwt.SigningMethodHS256, secret, jwt.MapClaims{
@@ -218,9 +218,9 @@ func TestAMiddlewareIsSafeForConcurrentUse(t *testing.T) {
 		go func() {
 			verdicts := map[string]int{}
 			for range 200 {
-				r := get(bearer(token)).WithContext(context.Background())
+				r := newRequest(withBearer(token)).WithContext(context.Background())
 				verdicts[verdict(m.RequireScopes("a"), r)]++
-				verdicts[verdict(m.Optional(), get())]++
+				verdicts[verdict(m.Optional(), newRequest())]++
 			}
 			done <- fmt.Sprint(verdicts)
 		}()

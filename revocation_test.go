@@ -55,7 +55,7 @@ func TestTheRevocationHook(t *testing.T) {
 	} {
 		for _, failOpen := range []bool{false, true} {
 			bubble(t, fmt.Sprintf("%s, FailOpen %v", tt.name, failOpen), func(t *testing.T) {
-				opts := options()
+				opts := newOptions()
 				opts.Revoked, opts.FailOpen = tt.hook, failOpen
 				unchecked := false
 				opts.Observer = func(_ *http.Request, e jwthttp.Event) { unchecked = e.Unchecked }
@@ -63,7 +63,7 @@ func TestTheRevocationHook(t *testing.T) {
 				if failOpen {
 					want = tt.open
 				}
-				checkVerdict(t, mustNew[testClaims](t, opts), get(bearer(goodToken(nil))), want)
+				checkVerdict(t, mustNew[testClaims](t, opts), newRequest(withBearer(goodToken(nil))), want)
 				if wantUnchecked := tt.closed == unavailable && want == admitted; unchecked != wantUnchecked {
 					t.Errorf("Event.Unchecked %v, want %v", unchecked, wantUnchecked)
 				}
@@ -75,7 +75,7 @@ func TestTheRevocationHook(t *testing.T) {
 func TestTheHookRunsOnlyForVerifiedTokensAndHasADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		opts := options()
+		opts := newOptions()
 		opts.RevocationTimeout = 3 * time.Second
 		opts.Revoked = func(ctx context.Context, token *jwthttp.Token) (bool, error) {
 			asked++
@@ -89,12 +89,12 @@ func TestTheHookRunsOnlyForVerifiedTokensAndHasADeadline(t *testing.T) {
 		}
 		m := mustNew[testClaims](t, opts)
 		for _, bad := range []string{altered(goodToken(nil)), goodToken(map[string]any{"exp": 1}), goodToken(map[string]any{"cnf": 1}), goodToken(map[string]any{"role": 1})} {
-			_ = verdict(m, get(bearer(bad)))
+			_ = verdict(m, newRequest(withBearer(bad)))
 		}
 		if asked != 0 {
 			t.Errorf("asked %d times about refused tokens", asked)
 		}
-		_ = verdict(m, get(bearer(goodToken(nil))))
+		_ = verdict(m, newRequest(withBearer(goodToken(nil))))
 		if asked != 1 {
 			t.Errorf("asked %d times about a good one", asked)
 		}
@@ -106,13 +106,13 @@ func TestTheHookRunsOnlyForVerifiedTokensAndHasADeadline(t *testing.T) {
 func TestTheContextOfTheHook(t *testing.T) {
 	ask := func(t *testing.T, request context.Context, hook func(context.Context)) {
 		t.Helper()
-		opts := options()
+		opts := newOptions()
 		opts.CacheSize = 0
 		opts.Revoked = func(ctx context.Context, _ *jwthttp.Token) (bool, error) {
 			hook(ctx)
 			return false, nil
 		}
-		_, _ = mustNew[testClaims](t, opts).Authenticate(get(bearer(goodToken(nil))).WithContext(request))
+		_, _ = mustNew[testClaims](t, opts).Authenticate(newRequest(withBearer(goodToken(nil))).WithContext(request))
 	}
 	type key struct{}
 	bubble(t, "it has the request's values and the earlier deadline", func(t *testing.T) {
@@ -190,14 +190,14 @@ func TestTheContextOfTheHook(t *testing.T) {
 func TestAClientThatHangsUpGainsNothingFromFailOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, hangUp := context.WithCancel(context.Background())
-		opts := options()
+		opts := newOptions()
 		opts.FailOpen = true
 		opts.Revoked = func(ctx context.Context, _ *jwthttp.Token) (bool, error) {
 			hangUp()
 			<-ctx.Done()
 			return false, ctx.Err()
 		}
-		r := get(bearer(goodToken(nil))).WithContext(ctx)
+		r := newRequest(withBearer(goodToken(nil))).WithContext(ctx)
 		if got := verdict(mustNew[testClaims](t, opts), r); got != unavailable {
 			t.Errorf("verdict %q", got)
 		}
@@ -210,7 +210,7 @@ func at(d time.Duration) time.Time { return time.Unix(bubbleStart, 0).Add(d) }
 func TestWhatARevocationEnds(t *testing.T) {
 	const minute = time.Minute // goodToken was issued a minute before the bubble's clock starts
 	fingerprint := func(t *testing.T, claims map[string]any) string {
-		token, _ := jwthttp.TokenFromContext(serve(mustNew[testClaims](t, options()), get(bearer(goodToken(claims)))).inner.Context())
+		token, _ := jwthttp.TokenFromContext(serve(mustNew[testClaims](t, newOptions()), newRequest(withBearer(goodToken(claims)))).inner.Context())
 		return token.Fingerprint()
 	}
 	for _, tt := range []struct {
@@ -249,13 +249,13 @@ func TestWhatARevocationEnds(t *testing.T) {
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			var list jwthttp.RevocationList
-			opts := options(func() jwthttp.Issuer { iss := issuer(); iss.Name = jwthttp.Any; return iss }())
+			opts := newOptions(func() jwthttp.Issuer { iss := newIssuer(); iss.Name = jwthttp.Any; return iss }())
 			opts.Revoked = list.Revoked
 			m := mustNew[testClaims](t, opts)
 			if tt.r.Fingerprint == "of the token" {
 				tt.r.Fingerprint = fingerprint(t, tt.claims)
 			}
-			r := get(bearer(goodToken(tt.claims)))
+			r := newRequest(withBearer(goodToken(tt.claims)))
 			checkVerdict(t, m, r, admitted)
 			if err := list.Add(tt.r); err != nil {
 				t.Fatal(err)
@@ -374,23 +374,23 @@ func TestRevokeTokenEndsEverySpelling(t *testing.T) {
 			var list jwthttp.RevocationList
 			iss := issuerWith(jwthttp.StaticKey(&k.p256.PublicKey), "ES256")
 			iss.NoExpiry = true
-			opts := options(iss)
+			opts := newOptions(iss)
 			opts.Revoked = list.Revoked
 			m := mustNew[testClaims](t, opts)
 			token := signChanged(t, jwt.SigningMethodES256, k.p256, "", claims)
 			mirrored := mirrorSignature(t, token, n)
 			again := signChanged(t, jwt.SigningMethodES256, k.p256, "", claims)
-			inner := serve(m, get(bearer(token))).inner
-			checkVerdict(t, m, get(bearer(mirrored)), admitted)
+			inner := serve(m, newRequest(withBearer(token))).inner
+			checkVerdict(t, m, newRequest(withBearer(mirrored)), admitted)
 			verified, _ := jwthttp.TokenFromContext(inner.Context())
 			if err := list.RevokeToken(verified); err != nil {
 				t.Fatal(err)
 			}
 			for _, spelling := range []string{token, mirrored, again} {
-				checkVerdict(t, m, get(bearer(spelling)), revoked)
+				checkVerdict(t, m, newRequest(withBearer(spelling)), revoked)
 			}
 			other := signChanged(t, jwt.SigningMethodES256, k.p256, "", map[string]any{"jti": "other"})
-			checkVerdict(t, m, get(bearer(other)), admitted)
+			checkVerdict(t, m, newRequest(withBearer(other)), admitted)
 
 			time.Sleep(3600*time.Second + 5*time.Minute)
 			if list.Len() != 1 {
@@ -599,9 +599,9 @@ func TestTheEdgesOfExpires(t *testing.T) {
 func TestARequestThatEndedIsNotAdmittedOnTheHooksWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
-		opts := options()
+		opts := newOptions()
 		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { cancel(); return false, nil }
-		if got := verdict(mustNew[testClaims](t, opts), get(bearer(goodToken(nil))).WithContext(ctx)); got != unavailable {
+		if got := verdict(mustNew[testClaims](t, opts), newRequest(withBearer(goodToken(nil))).WithContext(ctx)); got != unavailable {
 			t.Errorf("verdict %q", got)
 		}
 	})
@@ -609,14 +609,14 @@ func TestARequestThatEndedIsNotAdmittedOnTheHooksWord(t *testing.T) {
 
 func TestAnUncheckedTokenThatIsRefusedIsNotAdmittedUnchecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.FailOpen = true
 		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { return false, errors.New("down") }
 		var events []jwthttp.Event
 		opts.Observer = func(_ *http.Request, e jwthttp.Event) { events = append(events, e) }
 		m := mustNew[testClaims](t, opts)
-		serve(m.RequireScopes("a"), get(bearer(goodToken(nil))))
-		nest(get(bearer(goodToken(nil))), m.Handler, m.Handler)
+		serve(m.RequireScopes("a"), newRequest(withBearer(goodToken(nil))))
+		nest(newRequest(withBearer(goodToken(nil))), m.Handler, m.Handler)
 		if len(events) != 3 || events[0].Unchecked || !events[1].Unchecked || !events[2].Unchecked {
 			t.Errorf("events %+v", events)
 		}

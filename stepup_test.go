@@ -20,7 +20,7 @@ type level = jwthttp.AuthenticationLevel
 // RFC 9470 §3.
 func TestStepUp(t *testing.T) {
 	const weak = "401 insufficient_user_authentication authentication"
-	opts := options()
+	opts := newOptions()
 	opts.Leeway = 10 * time.Second
 	m := mustNew[testClaims](t, opts)
 	gold := m.RequireAuthentication(level{ACR: []string{"gold", "silver"}})
@@ -69,22 +69,22 @@ func TestStepUp(t *testing.T) {
 		{"the derived one leaves its base alone", m, acr("bronze"), admitted},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			checkVerdict(t, tt.m, get(bearer(goodToken(tt.claims))), tt.want)
+			checkVerdict(t, tt.m, newRequest(withBearer(goodToken(tt.claims))), tt.want)
 		})
 	}
 	bubble(t, "no token: each level needs one", func(t *testing.T) {
-		checkVerdict(t, gold.Optional(), get(), "401 missing")
-		checkVerdict(t, m.Optional().RequireAuthentication(level{MaxAge: time.Hour}), get(), "401 missing")
+		checkVerdict(t, gold.Optional(), newRequest(), "401 missing")
+		checkVerdict(t, m.Optional().RequireAuthentication(level{MaxAge: time.Hour}), newRequest(), "401 missing")
 	})
 	bubble(t, "a token grows too old for the level, though cached", func(t *testing.T) {
-		r := get(bearer(goodToken(map[string]any{"auth_time": bubbleStart})))
+		r := newRequest(withBearer(goodToken(map[string]any{"auth_time": bubbleStart})))
 		checkVerdict(t, fresh, r.Clone(t.Context()), admitted)
 		time.Sleep(5*time.Minute + 1)
 		checkVerdict(t, fresh, r.Clone(t.Context()), weak)
 		checkVerdict(t, m, r, admitted)
 	})
 	bubble(t, "inside a Handler of the family", func(t *testing.T) {
-		res := nest(get(bearer(goodToken(acr("bronze")))), m.Handler, gold.Handler)
+		res := nest(newRequest(withBearer(goodToken(acr("bronze")))), m.Handler, gold.Handler)
 		if res.Code != 401 || res.inner != nil {
 			t.Errorf("status %d", res.Code)
 		}
@@ -92,7 +92,7 @@ func TestStepUp(t *testing.T) {
 }
 
 func TestStepUpChallenges(t *testing.T) {
-	opts := options()
+	opts := newOptions()
 	opts.ResourceMetadataURL = "https://api.example/meta"
 	m := mustNew[testClaims](t, opts)
 	const begin = `Bearer realm="restricted", error="insufficient_user_authentication", error_description="this resource needs another authentication of the user"`
@@ -116,7 +116,7 @@ func TestStepUpChallenges(t *testing.T) {
 		}), nil, begin + `, acr_values="x", max_age="1"` + end},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			res := serve(tt.m, get(bearer(goodToken(tt.claims))))
+			res := serve(tt.m, newRequest(withBearer(goodToken(tt.claims))))
 			if diff := cmp.Diff([]string{tt.want}, res.Header()["Www-Authenticate"]); diff != "" {
 				t.Errorf("challenge (-want +got):\n%s", diff)
 			}
@@ -133,10 +133,10 @@ func TestStepUpChallenges(t *testing.T) {
 func TestTheErrorOfAStepUpSaysTheLevel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acr := []string{"gold"}
-		m := mustNew[testClaims](t, options()).RequireAuthentication(level{ACR: acr, MaxAge: time.Minute}).RequireScopes("a")
+		m := mustNew[testClaims](t, newOptions()).RequireAuthentication(level{ACR: acr, MaxAge: time.Minute}).RequireScopes("a")
 		acr[0] = "changed"
 		for range 2 {
-			_, err := m.Authenticate(get(bearer(goodToken(nil))))
+			_, err := m.Authenticate(newRequest(withBearer(goodToken(nil))))
 			var e *jwthttp.Error
 			if !errors.As(err, &e) {
 				t.Fatal(err)
@@ -152,10 +152,10 @@ func TestTheErrorOfAStepUpSaysTheLevel(t *testing.T) {
 func TestStepUpIsSeenByTheObserverAndTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var event jwthttp.Event
-		opts := options()
+		opts := newOptions()
 		opts.Observer = func(_ *http.Request, e jwthttp.Event) { event = e }
 		m := mustNew[testClaims](t, opts)
-		r := get(bearer(goodToken(map[string]any{"acr": "gold", "amr": []string{"pwd", "otp"}, "auth_time": bubbleStart + 0.5, "scope": "a b c d"})))
+		r := newRequest(withBearer(goodToken(map[string]any{"acr": "gold", "amr": []string{"pwd", "otp"}, "auth_time": bubbleStart + 0.5, "scope": "a b c d"})))
 		for range 2 {
 			token, ok := jwthttp.TokenFromContext(serve(m, r.Clone(t.Context())).inner.Context())
 			if !ok || token.ACR != "gold" || !token.AuthTime.Equal(time.Unix(bubbleStart, 5e8)) || cmp.Diff(token.AMR, []string{"pwd", "otp"}) != "" || len(token.Scopes) != 4 {
@@ -170,7 +170,7 @@ func TestStepUpIsSeenByTheObserverAndTheToken(t *testing.T) {
 		if text := event.Err.Error(); !strings.Contains(text, `"acr" is "gold", want one of ["platinum"]`) {
 			t.Errorf("cause %q", text)
 		}
-		serve(m.RequireAuthentication(level{MaxAge: time.Hour}), get(bearer(goodToken(nil))))
+		serve(m.RequireAuthentication(level{MaxAge: time.Hour}), newRequest(withBearer(goodToken(nil))))
 		if text := event.Err.Error(); !strings.Contains(text, `"auth_time" is missing`) {
 			t.Errorf("cause %q", text)
 		}
@@ -190,9 +190,9 @@ func TestWriteErrorOfAStepUpMadeByHand(t *testing.T) {
 func TestARuleMayStepUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := &jwthttp.Error{Code: "insufficient_user_authentication", Authentication: level{ACR: []string{"not one", "gold"}}}
-		m := mustNew[testClaims](t, options()).Require(func(*http.Request) error { return shared })
+		m := mustNew[testClaims](t, newOptions()).Require(func(*http.Request) error { return shared })
 		for range 2 {
-			res := serve(m, get(bearer(goodToken(nil))))
+			res := serve(m, newRequest(withBearer(goodToken(nil))))
 			want := `Bearer realm="restricted", error="insufficient_user_authentication", error_description="this resource needs another authentication of the user", acr_values="gold"`
 			if got := res.Header().Get("WWW-Authenticate"); res.Code != 401 || got != want {
 				t.Errorf("status %d, challenge %q", res.Code, got)
@@ -201,16 +201,16 @@ func TestARuleMayStepUp(t *testing.T) {
 		if diff := cmp.Diff([]string{"not one", "gold"}, shared.Authentication.ACR); diff != "" {
 			t.Errorf("the rule's own Error was changed (-want +got):\n%s", diff)
 		}
-		m = mustNew[testClaims](t, options()).Require(func(*http.Request) error {
+		m = mustNew[testClaims](t, newOptions()).Require(func(*http.Request) error {
 			return &jwthttp.Error{Code: "insufficient_scope", Scopes: []string{"a"}}
 		})
-		checkVerdict(t, m, get(bearer(goodToken(nil))), "403 insufficient_scope scope")
-		opts := options()
+		checkVerdict(t, m, newRequest(withBearer(goodToken(nil))), "403 insufficient_scope scope")
+		opts := newOptions()
 		opts.ResourceMetadataURL = "https://api.example/meta"
 		m = mustNew[testClaims](t, opts).Require(func(*http.Request) error {
 			return &jwthttp.Error{Status: 403, Code: "insufficient_user_authentication", Authentication: level{MaxAge: time.Hour}}
 		})
-		if res := serve(m, get(bearer(goodToken(nil)))); res.Code != 403 || !strings.Contains(res.Header().Get("WWW-Authenticate"), `max_age="3600", resource_metadata="https://api.example/meta"`) {
+		if res := serve(m, newRequest(withBearer(goodToken(nil)))); res.Code != 403 || !strings.Contains(res.Header().Get("WWW-Authenticate"), `max_age="3600", resource_metadata="https://api.example/meta"`) {
 			t.Errorf("a status of its own: %d %v", res.Code, res.Header())
 		}
 	})
@@ -218,10 +218,10 @@ func TestARuleMayStepUp(t *testing.T) {
 
 func TestALongACRIsCutInTheCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.MaxTokenSize = 1 << 20
 		m := mustNew[testClaims](t, opts).RequireAuthentication(level{ACR: []string{"gold"}})
-		_, err := m.Authenticate(get(bearer(goodToken(map[string]any{"acr": strings.Repeat("x", 100_000)}))))
+		_, err := m.Authenticate(newRequest(withBearer(goodToken(map[string]any{"acr": strings.Repeat("x", 100_000)}))))
 		if err == nil || len(err.Error()) > 1000 {
 			t.Errorf("%d bytes of cause", len(err.Error()))
 		}
@@ -229,7 +229,7 @@ func TestALongACRIsCutInTheCause(t *testing.T) {
 }
 
 func TestRequireAuthenticationPanics(t *testing.T) {
-	m := mustNew[testClaims](t, options())
+	m := mustNew[testClaims](t, newOptions())
 	for name, f := range map[string]func(){
 		"nothing is asked for": func() { m.RequireAuthentication(level{}) },
 		"an empty list":        func() { m.RequireAuthentication(level{ACR: []string{}}) },

@@ -2,8 +2,6 @@ package jwthttp
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +19,7 @@ import (
 type verified struct {
 	token    *Token
 	hasKeyID bool
+	tenantID string
 	issuer   *issuer
 	claims   any                 // a *claims[T], before its Validate
 	key      jwt.VerificationKey // that verified the signature
@@ -38,7 +37,7 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 	if err != nil {
 		return nil, refuse(ReasonMalformed, malformed(err.Error()))
 	}
-	v := &verified{token: newToken(found.Token, parsed, registered, found.Source), hasKeyID: parsed.HasKeyID}
+	v := &verified{token: newToken(found.Token, parsed, registered, found.Source), hasKeyID: parsed.HasKeyID, tenantID: registered.TenantID}
 	if v.issuer, e = c.findIssuer(v.token, parsed.Padded); e != nil {
 		return nil, e
 	}
@@ -215,14 +214,4 @@ func (c *config) recall(ctx context.Context, raw string) (*verified, *Error) {
 		return v, nil
 	}
 	return nil, nil
-}
-
-// tenantID returns the claim "tid" of Entra ID.
-func (v *verified) tenantID() string {
-	var payload map[string]json.RawMessage
-	var tid string
-	if err := errors.Join(json.Unmarshal(jws.Segment(v.token.Raw(), 1), &payload), json.Unmarshal(payload["tid"], &tid)); err != nil {
-		return ""
-	}
-	return tid
 }

@@ -29,7 +29,7 @@ func runVerifications(t *testing.T, opts jwthttp.Options, tests []verification) 
 	t.Helper()
 	for _, tt := range tests {
 		bubble(t, tt.name, func(t *testing.T) {
-			checkVerdict(t, mustNew[testClaims](t, opts), get(bearer(tt.token)), tt.want)
+			checkVerdict(t, mustNew[testClaims](t, opts), newRequest(withBearer(tt.token)), tt.want)
 		})
 	}
 }
@@ -53,7 +53,7 @@ func TestCompactSerialisation(t *testing.T) {
 	last := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", spare[len(spare)-1])
 	spareBits := spare[:len(spare)-1] + string("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[last+1])
 
-	opts := options()
+	opts := newOptions()
 	opts.Extractor = func(r *http.Request) (jwthttp.Credential, error) { // takes any bytes
 		return jwthttp.Credential{Token: r.Header["Token"][0]}, nil
 	}
@@ -85,7 +85,7 @@ func TestCompactSerialisation(t *testing.T) {
 		{"a NUL in the signature", good + "\x00", invalid + "malformed"},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			r := get()
+			r := newRequest()
 			r.Header["Token"] = []string{tt.token}
 			checkVerdict(t, m, r, tt.want)
 		})
@@ -176,13 +176,13 @@ func TestHeaders(t *testing.T) {
 	} {
 		tests = append(tests, verification{header[:min(len(header), 60)], signHS256(header, claimsJSON(nil)), want})
 	}
-	runVerifications(t, options(), tests)
+	runVerifications(t, newOptions(), tests)
 }
 
 // Keys that a token brings along, or points to, are never used (RFC 8725 §3.10; rule 14).
 func TestKeysInsideATokenAreNeverUsed(t *testing.T) {
 	called := false
-	iss := issuer()
+	iss := newIssuer()
 	iss.Keys = jwthttp.Keyfunc(func(*jwt.Token) (any, error) { called = true; return secret, nil })
 	transport := http.DefaultTransport
 	http.DefaultTransport = refusingTransport{t}
@@ -193,8 +193,8 @@ func TestKeysInsideATokenAreNeverUsed(t *testing.T) {
 		bubble(t, member, func(t *testing.T) {
 			called = false
 			token := signHS256(`{"alg":"HS256",`+member+`}`, claimsJSON(nil))
-			checkVerdict(t, mustNew[testClaims](t, options(iss)), get(bearer(token)), admitted)
-			checkVerdict(t, mustNew[testClaims](t, options(iss)), get(bearer(altered(token))), invalid+"signature")
+			checkVerdict(t, mustNew[testClaims](t, newOptions(iss)), newRequest(withBearer(token)), admitted)
+			checkVerdict(t, mustNew[testClaims](t, newOptions(iss)), newRequest(withBearer(altered(token))), invalid+"signature")
 			if !called {
 				t.Error("the configured keys were not asked")
 			}
@@ -210,7 +210,7 @@ func (rt refusingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestAcceptedTypesCanBeListed(t *testing.T) {
-	iss := issuer()
+	iss := newIssuer()
 	iss.Types = []string{"application/at+jwt", "secevent+jwt"}
 	var tests []verification
 	for header, want := range map[string]string{
@@ -223,7 +223,7 @@ func TestAcceptedTypesCanBeListed(t *testing.T) {
 	} {
 		tests = append(tests, verification{header, signHS256(header, claimsJSON(nil)), want})
 	}
-	runVerifications(t, options(iss), tests)
+	runVerifications(t, newOptions(iss), tests)
 }
 
 // RFC 7519 §4.1, §7.2; RFC 8259; rules 15, 16, 24 and 26.
@@ -289,7 +289,7 @@ func TestPayloads(t *testing.T) {
 	} {
 		tests = append(tests, verification{payload[:min(len(payload), 120)], signHS256(goodHeader, payload), want})
 	}
-	runVerifications(t, options(), tests)
+	runVerifications(t, newOptions(), tests)
 }
 
 // RFC 7519 §4.1.4 to §4.1.6, §2; rules 24 and 25.
@@ -299,12 +299,12 @@ func TestTimes(t *testing.T) {
 		return goodToken(changes)
 	}
 	with := func(change func(*jwthttp.Options)) jwthttp.Options {
-		opts := options()
+		opts := newOptions()
 		change(&opts)
 		return opts
 	}
 	now := func(d time.Duration) string { return fmt.Sprintf("%.3f", float64(bubbleStart)+d.Seconds()) }
-	plain := options()
+	plain := newOptions()
 	leeway := with(func(o *jwthttp.Options) { o.Leeway = time.Minute })
 	maxAge := with(func(o *jwthttp.Options) { o.Issuers[0].MaxAge = time.Hour; o.Leeway = time.Minute })
 	noExpiry := with(func(o *jwthttp.Options) { o.Issuers[0].NoExpiry = true })
@@ -377,16 +377,16 @@ func TestTimes(t *testing.T) {
 // RFC 7519 §4.1.1, §4.1.3; RFC 8725 §3.8, §3.9; rule 26.
 func TestIssuerAndAudience(t *testing.T) {
 	claim := func(name string, v any) string { return goodToken(map[string]any{name: v}) }
-	anyone := issuer()
+	anyone := newIssuer()
 	anyone.Name, anyone.Audience = jwthttp.Any, []string{jwthttp.Any}
-	two := issuer()
+	two := newIssuer()
 	two.Audience = []string{"https://other.example", audienceName}
 	for _, group := range []struct {
 		name  string
 		opts  jwthttp.Options
 		tests []verification
 	}{
-		{"iss", options(), []verification{
+		{"iss", newOptions(), []verification{
 			{"another", claim("iss", "https://evil.example"), invalid + "issuer"},
 			{"by case", claim("iss", "https://LOGIN.example"), invalid + "issuer"},
 			{"with a slash", claim("iss", issuerName+"/"), invalid + "issuer"},
@@ -398,7 +398,7 @@ func TestIssuerAndAudience(t *testing.T) {
 			{"an array", claim("iss", []string{issuerName}), invalid + "malformed"},
 			{"null", claim("iss", json.RawMessage("null")), invalid + "malformed"},
 		}},
-		{"aud", options(), []verification{
+		{"aud", newOptions(), []verification{
 			{"among others", claim("aud", []string{"a", audienceName}), admitted},
 			{"missing", claim("aud", nil), invalid + "audience"},
 			{"empty", claim("aud", ""), invalid + "audience"},
@@ -415,12 +415,12 @@ func TestIssuerAndAudience(t *testing.T) {
 			{"nested", claim("aud", []any{[]any{audienceName}}), invalid + "malformed"},
 			{"an object", claim("aud", map[string]any{audienceName: true}), invalid + "malformed"},
 		}},
-		{"several audiences", options(two), []verification{
+		{"several audiences", newOptions(two), []verification{
 			{"the first", claim("aud", "https://other.example"), admitted},
 			{"the second", claim("aud", audienceName), admitted},
 			{"neither", claim("aud", "https://third.example"), invalid + "audience"},
 		}},
-		{"waived", options(anyone), []verification{
+		{"waived", newOptions(anyone), []verification{
 			{"any iss", claim("iss", "https://evil.example"), admitted},
 			{"no iss", claim("iss", nil), admitted},
 			{"any aud", claim("aud", "x"), admitted},
@@ -440,17 +440,17 @@ func TestABoundTokenIsNoBearerToken(t *testing.T) {
 		tests = append(tests, verification{cnf, goodToken(map[string]any{"cnf": json.RawMessage(cnf)}), invalid + "binding"})
 	}
 	tests = append(tests, verification{"not before the signature holds", altered(goodToken(map[string]any{"cnf": 1})), invalid + "signature"})
-	runVerifications(t, options(), tests)
+	runVerifications(t, newOptions(), tests)
 }
 
 // The order is cheap first: each of these tokens is wrong in all later ways too.
 func TestJudgementsComeInOrder(t *testing.T) {
 	asked := 0
-	iss := issuer()
+	iss := newIssuer()
 	iss.Algorithms = []string{"HS256", "HS384"}
 	iss.Keys = jwthttp.Keyfunc(func(*jwt.Token) (any, error) { asked++; return nil, errors.New("no such key") })
 	other := jwthttp.Issuer{Name: "other", Audience: []string{"x"}, Algorithms: []string{"HS512"}, Keys: iss.Keys}
-	m := mustNew[testClaims](t, options(iss, other))
+	m := mustNew[testClaims](t, newOptions(iss, other))
 	wrong := map[string]any{"aud": "x", "exp": 1}
 	foreign := map[string]any{"iss": "x", "aud": "x", "exp": 1}
 	for _, tt := range []struct {
@@ -471,7 +471,7 @@ func TestJudgementsComeInOrder(t *testing.T) {
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			asked = 0
-			if got := verdict(m, get(bearer(tt.token))); got != tt.want {
+			if got := verdict(m, newRequest(withBearer(tt.token))); got != tt.want {
 				t.Errorf("verdict %q, want %q", got, tt.want)
 			}
 			if asked != tt.asked {
@@ -482,9 +482,9 @@ func TestJudgementsComeInOrder(t *testing.T) {
 }
 
 func TestErrorsWrapTheSentinelsOfGolangJWT(t *testing.T) {
-	iss := issuer()
+	iss := newIssuer()
 	iss.MaxAge = 2 * time.Hour
-	opts := options(iss)
+	opts := newOptions(iss)
 	list := new(jwthttp.RevocationList)
 	opts.Revoked = list.Revoked
 	for _, tt := range []struct {
@@ -514,9 +514,9 @@ func TestErrorsWrapTheSentinelsOfGolangJWT(t *testing.T) {
 			if err := list.Add(jwthttp.Revocation{Issuer: issuerName, ID: "gone"}); err != nil {
 				t.Fatal(err)
 			}
-			r := get(bearer(tt.token))
+			r := newRequest(withBearer(tt.token))
 			if tt.token == "" {
-				r = get()
+				r = newRequest()
 			}
 			_, err := mustNew[testClaims](t, opts).Authenticate(r)
 			for _, want := range tt.want {
@@ -534,7 +534,7 @@ func TestATokenHasWhatWasVerified(t *testing.T) {
 			"aud": []string{"a", audienceName}, "nbf": json.RawMessage("946684790.5"), "sid": "s", "azp": "app",
 			"scope": "orders:read  orders:write",
 		}))
-		inner := serve(mustNew[jwt.MapClaims](t, options()), get(bearer(compact))).inner
+		inner := serve(mustNew[jwt.MapClaims](t, newOptions()), newRequest(withBearer(compact))).inner
 		got, ok := jwthttp.TokenFromContext(inner.Context())
 		if !ok {
 			t.Fatal("no token")
@@ -577,7 +577,7 @@ func TestScopesOfAToken(t *testing.T) {
 		{"an empty scope before scp", map[string]any{"scope": "", "scp": "b"}, nil},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			inner := serve(mustNew[testClaims](t, options()), get(bearer(goodToken(tt.claims)))).inner
+			inner := serve(mustNew[testClaims](t, newOptions()), newRequest(withBearer(goodToken(tt.claims)))).inner
 			token, _ := jwthttp.TokenFromContext(inner.Context())
 			if diff := cmp.Diff(tt.want, token.Scopes); diff != "" {
 				t.Errorf("scopes (-want +got):\n%s", diff)
@@ -597,7 +597,7 @@ func TestTheClientIDIsThatOfRFC9068OrAzp(t *testing.T) {
 		"an escaped value": {map[string]any{"client_id": json.RawMessage(`"\u00e9\n\ud83d\ude00"`)}, "é\n😀"},
 	} {
 		bubble(t, name, func(t *testing.T) {
-			inner := serve(mustNew[testClaims](t, options()), get(bearer(goodToken(tt.claims)))).inner
+			inner := serve(mustNew[testClaims](t, newOptions()), newRequest(withBearer(goodToken(tt.claims)))).inner
 			if token, _ := jwthttp.TokenFromContext(inner.Context()); token.ClientID != tt.want {
 				t.Errorf("ClientID %q, want %q", token.ClientID, tt.want)
 			}
@@ -609,7 +609,7 @@ func TestTheClientIDIsThatOfRFC9068OrAzp(t *testing.T) {
 func TestTheFingerprintLeavesTheSignatureOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fingerprint := func(compact string) string {
-			inner := serve(mustNew[testClaims](t, options()), get(bearer(compact))).inner
+			inner := serve(mustNew[testClaims](t, newOptions()), newRequest(withBearer(compact))).inner
 			token, _ := jwthttp.TokenFromContext(inner.Context())
 			return token.Fingerprint()
 		}
@@ -632,11 +632,11 @@ func TestTheFingerprintLeavesTheSignatureOut(t *testing.T) {
 func TestEveryAcceptedSizeIsWithinTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		token := goodToken(nil)
-		opts := options()
+		opts := newOptions()
 		opts.MaxTokenSize = len(token)
-		checkVerdict(t, mustNew[testClaims](t, opts), get(bearer(token)), admitted)
+		checkVerdict(t, mustNew[testClaims](t, opts), newRequest(withBearer(token)), admitted)
 		opts.MaxTokenSize--
-		checkVerdict(t, mustNew[testClaims](t, opts), get(bearer(token)), invalid+"too_large")
+		checkVerdict(t, mustNew[testClaims](t, opts), newRequest(withBearer(token)), invalid+"too_large")
 	})
 }
 
@@ -666,8 +666,8 @@ func needsEditor(role string) error {
 
 func checkClaims[T any](t *testing.T, name string, role func(T) string, validates bool) {
 	bubble(t, name, func(t *testing.T) {
-		m := mustNew[T](t, options())
-		inner := serve(m, get(bearer(goodToken(nil)))).inner
+		m := mustNew[T](t, newOptions())
+		inner := serve(m, newRequest(withBearer(goodToken(nil)))).inner
 		if inner == nil {
 			t.Fatal("refused")
 		}
@@ -676,7 +676,7 @@ func checkClaims[T any](t *testing.T, name string, role func(T) string, validate
 			t.Errorf("claims %v, %v", c, ok)
 		}
 		if validates {
-			r := get(bearer(goodToken(map[string]any{"role": "visitor"})))
+			r := newRequest(withBearer(goodToken(map[string]any{"role": "visitor"})))
 			checkVerdict(t, m, r, invalid+"claims")
 			if _, err := m.Authenticate(r); !errors.Is(err, errNotEditor) {
 				t.Errorf("error %v", err)
@@ -706,14 +706,14 @@ func TestAnyDecodableTypeServesAsClaims(t *testing.T) {
 	checkClaims(t, "Validate on the pointer, a pointer", func(c *strictClaims) string { return c.Role }, true)
 	checkClaims(t, "Validate on the value", func(c valueClaims) string { return c.Role }, true)
 	checkClaims(t, "Validate on the value, a pointer", func(c *valueClaims) string { return c.Role }, true)
-	runVerifications(t, options(), []verification{
+	runVerifications(t, newOptions(), []verification{
 		{"claims that do not decode", goodToken(map[string]any{"role": 1}), invalid + "claims"},
 	})
 }
 
 func TestClaimsAreFoundByTheirVeryType(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx := serve(mustNew[testClaims](t, options()), get(bearer(goodToken(nil)))).inner.Context()
+		ctx := serve(mustNew[testClaims](t, newOptions()), newRequest(withBearer(goodToken(nil)))).inner.Context()
 		if _, ok := jwthttp.ClaimsFromContext[testClaims](ctx); !ok {
 			t.Error("not found by their type")
 		}
@@ -748,21 +748,21 @@ func TestHandlersCanBeTestedWithoutATokenOrAMiddleware(t *testing.T) {
 	if _, ok := jwthttp.TokenFromContext(jwthttp.ContextWithToken(ctx, nil)); ok {
 		t.Error("a nil Token was found")
 	}
-	r := get().WithContext(ctx)
-	if got := verdict(mustNew[testClaims](t, options()), r); got != missing {
+	r := newRequest().WithContext(ctx)
+	if got := verdict(mustNew[testClaims](t, newOptions()), r); got != missing {
 		t.Errorf("a context made by hand counts as an authentication: %q", got)
 	}
 }
 
 func TestNothingOfATokenReachesTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		iss := issuer()
+		iss := newIssuer()
 		iss.Keys = jwthttp.KeySet{"k1": secret}
-		m := mustNew[testClaims](t, options(iss))
+		m := mustNew[testClaims](t, newOptions(iss))
 		bodies := map[string]string{}
 		for _, kid := range []string{"plain", `"quotes"`, "ünïcode", "../../etc/passwd", "' OR 1=1 --", "<script>"} {
 			header, _ := json.Marshal(map[string]string{"alg": "HS256", "kid": kid})
-			res := serve(m, get(bearer(signHS256(string(header), claimsJSON(nil)))))
+			res := serve(m, newRequest(withBearer(signHS256(string(header), claimsJSON(nil)))))
 			bodies[fmt.Sprint(res.Body, res.Header())] = kid
 		}
 		if len(bodies) != 1 {
@@ -775,7 +775,7 @@ func TestNothingOfATokenReachesTheClient(t *testing.T) {
 // wrong; escaped and cut, since nobody vouches for it.
 func TestErrorsQuoteTokensSafely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, err := mustNew[testClaims](t, options()).Authenticate(get(bearer(goodToken(map[string]any{"aud": "https://wrong.example\n\x1b[31m" + strings.Repeat("x", 1000)}))))
+		_, err := mustNew[testClaims](t, newOptions()).Authenticate(newRequest(withBearer(goodToken(map[string]any{"aud": "https://wrong.example\n\x1b[31m" + strings.Repeat("x", 1000)}))))
 		text := err.Error()
 		if !strings.Contains(text, "https://wrong.example") || strings.ContainsAny(text, "\n\x1b") || len(text) > 300 {
 			t.Errorf("error %q", text)

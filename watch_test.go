@@ -42,7 +42,7 @@ func TestWatch(t *testing.T) {
 	}
 	var key atomic.Pointer[[]byte]
 	base := func() jwthttp.Options {
-		iss := issuer()
+		iss := newIssuer()
 		iss.MaxAge = 2 * time.Hour
 		iss.Keys = jwthttp.Keyfunc(func(*jwt.Token) (any, error) {
 			if k := key.Load(); k != nil {
@@ -50,7 +50,7 @@ func TestWatch(t *testing.T) {
 			}
 			return nil, jwthttp.ErrKeysUnavailable
 		})
-		opts := options(iss)
+		opts := newOptions(iss)
 		opts.Leeway, opts.Revoked = 5*time.Second, hook
 		return opts
 	}
@@ -92,7 +92,7 @@ func TestWatch(t *testing.T) {
 					tt.change(&opts)
 				}
 				m := mustNew[watchedClaims](t, opts)
-				ctx, cancel := context.WithCancel(serve(m, get(bearer(goodToken(tt.claims)))).inner.Context())
+				ctx, cancel := context.WithCancel(serve(m, newRequest(withBearer(goodToken(tt.claims)))).inner.Context())
 				defer synctest.Wait() // its goroutine ends, or the bubble complains
 				defer cancel()
 				if tt.derive != nil {
@@ -123,7 +123,7 @@ func TestWatch(t *testing.T) {
 }
 
 func TestWatchOfOtherContexts(t *testing.T) {
-	m := mustNew[testClaims](t, options())
+	m := mustNew[testClaims](t, newOptions())
 	bubble(t, "no authentication at all", func(t *testing.T) {
 		ctx := m.Watch(t.Context(), time.Minute)
 		if got := verdictOf(context.Cause(ctx)); got != "401 missing" || ctx.Err() == nil {
@@ -131,14 +131,14 @@ func TestWatchOfOtherContexts(t *testing.T) {
 		}
 	})
 	bubble(t, "a Token put there for a test, and another family's authentication", func(t *testing.T) {
-		other := mustNew[testClaims](t, options())
-		ctx := jwthttp.ContextWithToken(serve(other, get(bearer(goodToken(nil)))).inner.Context(), &jwthttp.Token{Subject: "x"})
+		other := mustNew[testClaims](t, newOptions())
+		ctx := jwthttp.ContextWithToken(serve(other, newRequest(withBearer(goodToken(nil)))).inner.Context(), &jwthttp.Token{Subject: "x"})
 		if got := verdictOf(context.Cause(m.Watch(ctx, time.Minute))); got != "401 missing" {
 			t.Errorf("%q", got)
 		}
 	})
 	bubble(t, "a visitor", func(t *testing.T) {
-		inner := serve(m.Optional(), get()).inner.Context()
+		inner := serve(m.Optional(), newRequest()).inner.Context()
 		ctx, cancel := context.WithCancel(inner)
 		watched := m.Optional().Watch(ctx, time.Minute)
 		time.Sleep(time.Hour)
@@ -152,7 +152,7 @@ func TestWatchOfOtherContexts(t *testing.T) {
 	})
 	bubble(t, "the request ends first", func(t *testing.T) {
 		over := errors.New("over")
-		ctx, cancel := context.WithCancelCause(serve(m, get(bearer(goodToken(nil)))).inner.Context())
+		ctx, cancel := context.WithCancelCause(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context())
 		watched := m.Watch(ctx, time.Minute)
 		cancel(over)
 		<-watched.Done()
@@ -171,13 +171,13 @@ func TestWatchOfOtherContexts(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			var looks []time.Duration
 			start := time.Now()
-			opts := options()
+			opts := newOptions()
 			opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) {
 				looks = append(looks, time.Since(start))
 				return len(looks) > 2, nil
 			}
 			m := mustNew[testClaims](t, opts)
-			ctx, cancel := context.WithCancel(serve(m, get(bearer(goodToken(nil)))).inner.Context())
+			ctx, cancel := context.WithCancel(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context())
 			defer cancel()
 			<-m.Watch(ctx, tt.every).Done()
 			if tt.want == time.Hour && time.Since(start) != time.Hour || tt.want < time.Hour && looks[1] != tt.want {
@@ -190,16 +190,16 @@ func TestWatchOfOtherContexts(t *testing.T) {
 func TestWatchOfATokenWithoutExpiryLooksNoMoreOftenThanItShould(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks := -1 // but for the Handler's
-		iss := issuer()
+		iss := newIssuer()
 		iss.NoExpiry = true
-		opts := options(iss)
+		opts := newOptions(iss)
 		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) {
 			looks++
 			return looks > 60, nil
 		}
 		m := mustNew[testClaims](t, opts)
 		start := time.Now()
-		ctx := m.Watch(serve(m, get(bearer(goodToken(map[string]any{"exp": nil})))).inner.Context(), time.Minute)
+		ctx := m.Watch(serve(m, newRequest(withBearer(goodToken(map[string]any{"exp": nil})))).inner.Context(), time.Minute)
 		<-ctx.Done()
 		if took := time.Since(start); took != 61*time.Minute {
 			t.Errorf("%d looks in %v", looks, took)
@@ -210,7 +210,7 @@ func TestWatchOfATokenWithoutExpiryLooksNoMoreOftenThanItShould(t *testing.T) {
 // A handler that has written nothing yet may answer with the cause.
 func TestTheCauseOfWatchIsAWholeAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Realm = "ours"
 		opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
 			return token.ID == "revoked" && time.Now().Unix() > bubbleStart+30, nil
@@ -220,7 +220,7 @@ func TestTheCauseOfWatchIsAWholeAnswer(t *testing.T) {
 			m  *jwthttp.Middleware
 			id string
 		}{{m.RequireScopes("a"), "scope"}, {m, "revoked"}, {m, "expires"}} {
-			inner := serve(m, get(bearer(goodToken(map[string]any{"jti": tt.id, "exp": bubbleStart + 7000})))).inner.Context()
+			inner := serve(m, newRequest(withBearer(goodToken(map[string]any{"jti": tt.id, "exp": bubbleStart + 7000})))).inner.Context()
 			every := 24 * time.Hour // so that it is the expiry that ends it
 			if tt.id == "revoked" {
 				every = time.Minute
@@ -259,7 +259,7 @@ func TestExpiryWaitsForNoHook(t *testing.T) {
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			var watching atomic.Bool
-			opts := options()
+			opts := newOptions()
 			tt.hangs(&opts, func() {
 				if watching.Load() {
 					time.Sleep(24 * time.Hour)
@@ -267,7 +267,7 @@ func TestExpiryWaitsForNoHook(t *testing.T) {
 			})
 			m := mustNew[testClaims](t, opts)
 			start := time.Now()
-			inner := serve(m, get(bearer(goodToken(map[string]any{"exp": bubbleStart + 100})))).inner.Context()
+			inner := serve(m, newRequest(withBearer(goodToken(map[string]any{"exp": bubbleStart + 100})))).inner.Context()
 			watching.Store(true)
 			ctx := m.Watch(inner, 30*time.Second)
 			<-ctx.Done()
@@ -282,11 +282,11 @@ func TestExpiryWaitsForNoHook(t *testing.T) {
 func TestAForgottenUnitIsAMillisecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks := 0
-		opts := options()
+		opts := newOptions()
 		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { looks++; return looks > 10, nil }
 		m := mustNew[testClaims](t, opts)
 		start := time.Now()
-		<-m.Watch(serve(m, get(bearer(goodToken(nil)))).inner.Context(), 30).Done()
+		<-m.Watch(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context(), 30).Done()
 		if took := time.Since(start); took != 10*time.Millisecond {
 			t.Errorf("%d looks in %v", looks, took)
 		}
@@ -297,7 +297,7 @@ func TestAForgottenUnitIsAMillisecond(t *testing.T) {
 // place where the token was.
 func TestWhatTheHookOfAWatchIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = jwthttp.FromCookie("t")
 		looks, over := 0, make(chan error, 1)
 		opts.Revoked = func(ctx context.Context, token *jwthttp.Token) (bool, error) {
@@ -312,7 +312,7 @@ func TestWhatTheHookOfAWatchIsTold(t *testing.T) {
 		}
 		m := mustNew[testClaims](t, opts)
 		gone := errors.New("gone")
-		ctx, cancel := context.WithCancelCause(serve(m, get(field("Cookie", "t="+goodToken(nil)))).inner.Context())
+		ctx, cancel := context.WithCancelCause(serve(m, newRequest(withField("Cookie", "t="+goodToken(nil)))).inner.Context())
 		m.Watch(ctx, time.Minute)
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -327,8 +327,8 @@ func TestWhatTheHookOfAWatchIsTold(t *testing.T) {
 func TestAPanicEndsWhatIsWatched(t *testing.T) {
 	bubble(t, "runtime.Goexit", func(t *testing.T) {
 		objection.Store(nil)
-		m := mustNew[watchedClaims](t, options())
-		watched := m.Watch(serve(m, get(bearer(goodToken(nil)))).inner.Context(), time.Minute)
+		m := mustNew[watchedClaims](t, newOptions())
+		watched := m.Watch(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context(), time.Minute)
 		f := func() error { runtime.Goexit(); return nil }
 		objection.Store(&f)
 		time.Sleep(2 * time.Minute)
@@ -340,8 +340,8 @@ func TestAPanicEndsWhatIsWatched(t *testing.T) {
 	})
 	bubble(t, "panic", func(t *testing.T) {
 		objection.Store(nil)
-		m := mustNew[watchedClaims](t, options())
-		ctx, cancel := context.WithCancel(serve(m, get(bearer(goodToken(nil)))).inner.Context())
+		m := mustNew[watchedClaims](t, newOptions())
+		ctx, cancel := context.WithCancel(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context())
 		defer cancel()
 		watched := m.Watch(ctx, time.Minute)
 		f := func() error { panic("oops") }
@@ -357,16 +357,16 @@ func TestAPanicEndsWhatIsWatched(t *testing.T) {
 // The query of a request is gone by then; the token is not.
 func TestWatchKnowsTheTokenWhereverItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = jwthttp.FirstOf(jwthttp.FromQuery("t"), jwthttp.FromCookie("t"))
 		m := mustNew[testClaims](t, opts)
 		for name, change := range map[string]func(token string) func(*http.Request){
-			"query":  func(token string) func(*http.Request) { return query("t=" + token) },
-			"cookie": func(token string) func(*http.Request) { return field("Cookie", "t="+token) },
+			"query":  func(token string) func(*http.Request) { return withQuery("t=" + token) },
+			"cookie": func(token string) func(*http.Request) { return withField("Cookie", "t="+token) },
 		} {
 			start := time.Now()
 			token := goodToken(map[string]any{"exp": start.Unix() + 90})
-			ctx := m.Watch(serve(m, get(change(token))).inner.Context(), time.Minute)
+			ctx := m.Watch(serve(m, newRequest(change(token))).inner.Context(), time.Minute)
 			<-ctx.Done()
 			if got := verdictOf(context.Cause(ctx)); got != "401 invalid_token expired" || time.Since(start) != 90*time.Second {
 				t.Errorf("%s: after %v: %q", name, time.Since(start), got)

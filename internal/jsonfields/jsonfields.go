@@ -36,11 +36,11 @@ type field struct {
 	set func(to reflect.Value, v strictjson.Value) bool
 }
 
-// New returns a Decoder for the struct type t, which also finds the strict
-// names. It returns false for a type that has to be left to encoding/json: names
+// New returns a Decoder for the struct type t, whose Names have the strict ones,
+// those of the fields, and others. It returns false for a type that has to be left to encoding/json: names
 // that collide, embedded pointers, types that decode themselves, the option
 // "string" and unusual characters in a tag follow finer rules there.
-func New(t reflect.Type, strict []string) (*Decoder, bool) {
+func New(t reflect.Type, strict []string, others ...string) (*Decoder, bool) {
 	fields, ok := structFields(t, nil, nil)
 	if !ok {
 		return nil, false
@@ -49,7 +49,7 @@ func New(t reflect.Type, strict []string) (*Decoder, bool) {
 	for i := range fields {
 		names[i] = fields[i].name
 	}
-	d := &Decoder{strictjson.NewNames(strict, names), fields}
+	d := &Decoder{strictjson.NewNames(strict, append(names, others...)), fields}
 	for i := range fields {
 		f := &d.fields[i]
 		f.value = d.names.Index(f.name)
@@ -58,7 +58,7 @@ func New(t reflect.Type, strict []string) (*Decoder, bool) {
 	return d, true
 }
 
-// Names are the strict names and those of the fields.
+// Names returns the names to pass to strictjson.Parse.
 func (d *Decoder) Names() *strictjson.Names { return d.names }
 
 // Decode decodes values, which strictjson.Parse has found for Names, into the

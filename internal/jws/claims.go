@@ -21,7 +21,8 @@ type Claims struct {
 	Scopes                                   []string
 	ACR                                      string
 	AMR                                      []string
-	Bound                                    bool // has a "cnf"
+	TenantID                                 string // "tid" of Entra ID
+	Bound                                    bool   // has a "cnf"
 }
 
 // Indexes of the claims in a list of values.
@@ -52,6 +53,10 @@ func ClaimNames() []string {
 		"scope", "scp", "cnf", "acr", "amr", "auth_time"}
 }
 
+// TenantIDName is the name of a claim that ParseClaims reads if it is one of its
+// names. Other spellings of it are accepted, since few issuers have it.
+const TenantIDName = "tid"
+
 // ParseClaims parses a payload and stores the values of names, which begin with
 // ClaimNames, in values.
 func ParseClaims(payload string, names *strictjson.Names, values []strictjson.Value) (*Claims, error) {
@@ -78,6 +83,9 @@ func ParseClaims(payload string, names *strictjson.Names, values []strictjson.Va
 	c.AMR, _ = values[claimAmr].Strings()
 	c.AuthTime, _ = numericDate(values[claimAuthTime])
 	c.Bound = !isAbsent(values[claimCnf])
+	if i := names.Index(TenantIDName); i >= 0 {
+		c.TenantID, _ = values[i].Unquote()
+	}
 	return c, nil
 }
 

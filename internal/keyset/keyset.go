@@ -10,11 +10,11 @@ import (
 
 // Query says which keys a token needs. Nothing in it has been verified.
 type Query struct {
-	KeyID     string        // "kid"; empty if HasKeyID is false
-	HasKeyID  bool          // the header has a "kid", which may be empty
-	Algorithm string        // "alg"
-	Issuer    string        // "iss"
-	TenantID  func() string // returns "tid", or "" if it is missing or not a string
+	KeyID     string // "kid"; empty if HasKeyID is false
+	HasKeyID  bool   // the header has a "kid", which may be empty
+	Algorithm string // "alg"
+	Issuer    string // "iss"
+	TenantID  string // "tid"; empty if it is missing or not a string
 }
 
 // Finder is a key set that selects the keys for a token itself.
