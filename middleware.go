@@ -124,7 +124,10 @@ type decision struct {
 
 // decide takes the steps of the package comment.
 func (m *Middleware) decide(r *http.Request) decision {
-	d := decision{start: time.Now(), request: r}
+	d := decision{request: r}
+	if m.config.observer != nil {
+		d.start = time.Now()
+	}
 	m.authenticate(&d)
 	m.authorize(r.Context(), &d)
 	return d
