@@ -145,13 +145,12 @@ func onlyField(r *http.Request, name string) (string, error) {
 // it is not a token68, nor three segments of one without a scheme, which may be
 // padded (see Issuer.PaddedSegments).
 func (c Credential) violatesSyntax() bool {
-	token := c.Token
-	if c.Scheme == "" && strings.Count(token, ".") == 2 {
-		header, rest, _ := strings.Cut(token, ".")
-		payload, signature, _ := strings.Cut(rest, ".")
-		token = strings.TrimRight(header, "=") + "." + strings.TrimRight(payload, "=") + "." + signature
+	if c.Source != SourceHeader || syntax.IsToken68(c.Token) {
+		return false
 	}
-	return c.Source == SourceHeader && !syntax.IsToken68(token)
+	segments := strings.SplitN(c.Token, ".", 4)
+	return c.Scheme != "" || len(segments) != 3 ||
+		slices.ContainsFunc(segments, func(s string) bool { return !syntax.IsToken68(s) })
 }
 
 // FromProxyHeader returns an Extractor for a header field that a proxy fills
