@@ -168,7 +168,7 @@ func (c *config) admit(ctx context.Context, found Credential) (*admission, *Erro
 	if v == nil && e == nil {
 		v, e = c.verify(ctx, found)
 	}
-	if (c.padding || e != nil && e.Reason == ReasonMalformed) && found.violatesSyntax() {
+	if mayViolate := e == nil && c.padding || e != nil && e.Reason == ReasonMalformed; mayViolate && found.violatesSyntax() {
 		return nil, refuseCredential(errSyntax)
 	}
 	if e != nil {
