@@ -24,7 +24,7 @@ type Token struct {
 type Header struct {
 	Algorithm string // "alg"
 	KeyID     string // "kid"
-	Type      string // "typ"; empty if there is none
+	Type      string // "typ"; empty if it is missing
 	HasKeyID  bool   // there is a "kid", which may be empty
 }
 
@@ -120,7 +120,7 @@ func parseHeader(text string) (h Header, err error) {
 	}
 	if typ := values[headerTyp]; typ.Kind != strictjson.Absent {
 		if h.Type, ok = typ.Unquote(); !ok || h.Type == "" {
-			return Header{}, errHeaderType // an empty media type is none
+			return Header{}, errHeaderType // RFC 7515 §4.1.9: a media type
 		}
 	}
 	return h, nil
