@@ -359,6 +359,7 @@ func (s snippet) program() string {
 		}
 		switch {
 		case begins:
+			text, _, _ := strings.Cut(text, " //")
 			declaration = strings.HasSuffix(text, "{") || strings.HasSuffix(text, "(")
 		case strings.HasPrefix(line, "}") || strings.HasPrefix(line, ")"):
 			declaration = false
