@@ -310,6 +310,7 @@ var stubs = []struct{ name, declaration string }{
 	{"keys", "var keys jwthttp.KeySource"},
 	{"issuers", "var issuers []jwthttp.Issuer"},
 	{"store", "var store revocation.Store"},
+	{"revoked", "var revoked revocation.List"},
 	{"mux", "var mux *http.ServeMux"},
 	{"w", "var w http.ResponseWriter"},
 	{"r", "var r *http.Request"},
@@ -330,8 +331,8 @@ var (
 	ellipsisField = regexp.MustCompile(`,\s*\.\.\.\s*([})])`)
 )
 
-// program completes a snippet to a file. Functions and types at the left margin
-// are declarations of the file, and all else is the body of a function.
+// program completes a snippet to a file. Functions, types and constants at the left
+// margin are declarations of the file, and all else is the body of a function.
 func (s snippet) program() string {
 	code := ellipsisField.ReplaceAllString(ellipsisLine.ReplaceAllString(s.code, ""), "$1")
 	if strings.HasPrefix(code, "package ") {
@@ -351,7 +352,7 @@ func (s snippet) program() string {
 	declaration := false
 	for line := range strings.Lines(code) {
 		text := strings.TrimSpace(line)
-		begins := strings.HasPrefix(line, "func ") || strings.HasPrefix(line, "type ")
+		begins := strings.HasPrefix(line, "func ") || strings.HasPrefix(line, "type ") || strings.HasPrefix(line, "const ")
 		if begins || declaration {
 			file.WriteString(line)
 		} else {
