@@ -2,6 +2,7 @@ package jwthttp_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -13,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwthttptest"
 )
 
 // publicPackages are the folders of the packages that users import.
@@ -441,4 +450,41 @@ func TestDocs_snippets(t *testing.T) {
 			t.Errorf("%s: compiles", test.name)
 		}
 	}
+}
+
+// docs/observability.md shows log lines as its Observer prints them.
+func TestDocs_logLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		provider := jwthttptest.New(t, "RS256")
+		var printed strings.Builder
+		auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
+			Issuers: []jwthttp.Issuer{provider.Trusted()},
+			Observer: func(_ context.Context, e jwthttp.Event) {
+				fmt.Fprintf(&printed, "%s %q: %v\n", e.Request.Method, e.Request.URL.Path, e.Err)
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, authorization := range []string{
+			"",
+			"Bearer",
+			"Bearer " + provider.Expired(nil),
+			"Bearer " + provider.Forged(nil),
+			"Bearer " + provider.Token(map[string]any{"exp": nil}),
+			"Bearer " + provider.Token(map[string]any{"iss": "https://issuer.test/"}),
+			"Bearer " + provider.Token(map[string]any{"aud": "https://other.example"}),
+		} {
+			r := httptest.NewRequest("GET", "/me", nil)
+			r.Header.Set("Authorization", authorization)
+			if _, err := auth.Authenticate(r); err == nil {
+				t.Errorf("%q is accepted", authorization)
+			}
+		}
+		_, shown, _ := strings.Cut(readText(t, "docs/observability.md"), "<!-- printed by TestDocs_logLines -->\n```text\n")
+		shown, _, _ = strings.Cut(shown, "```\n")
+		if diff := cmp.Diff(printed.String(), shown); diff != "" {
+			t.Errorf("docs/observability.md shows other lines (-printed +shown):\n%s", diff)
+		}
+	})
 }
