@@ -476,7 +476,9 @@ func TestDocs_logLines(t *testing.T) {
 			"Bearer " + provider.Token(map[string]any{"aud": "https://other.example"}),
 		} {
 			r := httptest.NewRequest("GET", "/me", nil)
-			r.Header.Set("Authorization", authorization)
+			if authorization != "" {
+				r.Header.Set("Authorization", authorization)
+			}
 			if _, err := auth.Authenticate(r); err == nil {
 				t.Errorf("%q is accepted", authorization)
 			}
