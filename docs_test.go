@@ -490,3 +490,57 @@ func TestDocs_logLines(t *testing.T) {
 		}
 	})
 }
+
+var (
+	codeBlock = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+	inline    = regexp.MustCompile("`[^`\n]*`")
+	link      = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading   = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notInName = regexp.MustCompile(`[^\pL\pN_ -]`)
+)
+
+// anchors returns the names that GitHub gives to the headings of a page.
+func anchors(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	for _, match := range heading.FindAllStringSubmatch(codeBlock.ReplaceAllString(readText(t, page), ""), -1) {
+		name := notInName.ReplaceAllString(strings.ToLower(match[1]), "")
+		names[strings.ReplaceAll(name, " ", "-")] = true
+	}
+	return names
+}
+
+func TestDocs_links(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := 0
+	for _, page := range slices.Concat(top, pages) {
+		text := codeBlock.ReplaceAllString(readText(t, page), "")
+		text = regexp.MustCompile(`\[`+inline.String()).ReplaceAllString(text, "[") // code as the text of a link
+		for _, match := range link.FindAllStringSubmatch(inline.ReplaceAllString(text, ""), -1) {
+			if strings.HasPrefix(match[1], "https://") {
+				continue
+			}
+			links++
+			name, anchor, _ := strings.Cut(match[1], "#")
+			target := page
+			if name != "" {
+				target = filepath.Join(filepath.Dir(page), name)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: broken link: %v", page, err)
+			} else if anchor != "" && !anchors(t, target)[anchor] {
+				t.Errorf("%s: %s has no heading for #%s", page, target, anchor)
+			}
+		}
+	}
+	if links < 50 {
+		t.Errorf("found only %d links", links)
+	}
+}
