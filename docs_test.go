@@ -144,14 +144,16 @@ func TestRules_citation(t *testing.T) {
 	}
 }
 
-// prose returns README.md and docs, without the pages about other packages.
-func prose(t *testing.T) string {
+// codeOf returns the code in README.md and docs, in blocks and in sentences.
+func codeOf(t *testing.T) string {
 	t.Helper()
-	text := readText(t, "README.md")
-	for _, name := range docPages(t) {
-		text += readText(t, name)
+	var code []string
+	for _, name := range append(docPages(t), "README.md") {
+		text := readText(t, name)
+		code = append(code, codeBlock.FindAllString(text, -1)...)
+		code = append(code, inline.FindAllString(codeBlock.ReplaceAllString(text, ""), -1)...)
 	}
-	return text
+	return strings.Join(code, "\n")
 }
 
 // docPages returns the pages of docs whose snippets stand alone. Those of
@@ -239,10 +241,7 @@ func TestDocs_completeness(t *testing.T) {
 	if len(root.reasons) < 20 || len(root.extractors) < 8 || len(root.fields["Options"]) < 10 || len(root.fields["Issuer"]) < 8 {
 		t.Fatalf("the source has only %d reasons, %d extractors and %d options", len(root.reasons), len(root.extractors), len(root.fields["Options"]))
 	}
-	text := prose(t)
-	hasWord := func(text, word string) bool {
-		return regexp.MustCompile(`\b` + regexp.QuoteMeta(word) + `\b`).MatchString(text)
-	}
+	code := codeOf(t)
 	_, table, _ := strings.Cut(readText(t, "README.md"), "## Error responses\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	for _, reason := range root.reasons {
@@ -251,7 +250,7 @@ func TestDocs_completeness(t *testing.T) {
 		}
 	}
 	for _, name := range slices.Concat(root.fields["Options"], root.fields["Issuer"], root.extractors) {
-		if !hasWord(text, name) {
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(code) {
 			t.Errorf("neither README.md nor docs mention %s", name)
 		}
 	}
