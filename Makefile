@@ -31,8 +31,8 @@ fuzz: ## run each fuzz test for FUZZTIME
 		for f in $$(grep -ho '^func Fuzz[A-Za-z]*' $$p/*_test.go | cut -c6-); do \
 			echo "== ./$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 500ms ./$$p; done; done
 
-faults: ## torment a key server for a minute, and print what came of it
-	@go test -count=1 -run Faults -v -faults 1m . | grep -v '^==='
+faults: ## let a key server fail in many ways for a minute, and print figures
+	@go test -count=1 -run Set_faults -v -faults 1m ./jwks | grep -v '^==='
 
 bench: ## all contenders on an idle machine; writes results.md, chart.svg and benchstat.txt in benchmarks
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -chart chart.svg -samples samples.out

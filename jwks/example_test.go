@@ -1,4 +1,4 @@
-package jwthttp_test
+package jwks_test
 
 import (
 	"context"
@@ -10,14 +10,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwks"
 	"github.com/seed450a7203/jwthttp/jwthttptest"
 )
 
-// Keys from the address of a key set.
-func ExampleNewJWKS() {
+// Keys from the URL of a key set.
+func ExampleNew() {
 	ctx, stop := context.WithCancel(context.Background()) // must live as long as the server
 	defer stop()
-	keys, err := jwthttp.NewJWKS(ctx, "https://login.example/keys", jwthttp.JWKSOptions{})
+	keys, err := jwks.New(ctx, "https://login.example/keys", jwks.Options{})
 	if err != nil {
 		panic(err)
 	}
@@ -30,12 +31,12 @@ func ExampleNewJWKS() {
 	// true <nil>
 }
 
-// Keys from an issuer's discovery document: OpenID Connect, or RFC 8414.
-func ExampleDiscoverJWKS() {
+// Keys from the URL in an issuer's metadata: OpenID Connect Discovery or RFC 8414.
+func ExampleDiscover() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	const issuer = "https://login.example"
-	keys, err := jwthttp.DiscoverJWKS(ctx, issuer, jwthttp.JWKSOptions{})
+	keys, err := jwks.Discover(ctx, issuer, jwks.Options{})
 	if err != nil {
 		panic(err)
 	}
@@ -48,10 +49,10 @@ func ExampleDiscoverJWKS() {
 	// true <nil>
 }
 
-// A whole test of an API with the test kit, over real HTTP.
-func TestExampleOfTheKit(t *testing.T) {
+// A complete test of an API, over HTTP.
+func TestSet_overHTTP(t *testing.T) {
 	issuer := jwthttptest.Start(t, "ES256")
-	keys, err := jwthttp.DiscoverJWKS(t.Context(), issuer.Name(), jwthttp.JWKSOptions{})
+	keys, err := jwks.Discover(t.Context(), issuer.Name(), jwks.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,15 +63,18 @@ func TestExampleOfTheKit(t *testing.T) {
 		t.Fatal(err)
 	}
 	api := auth.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	for token, want := range map[string]int{
-		issuer.Token(map[string]any{"role": "editor"}): http.StatusOK,
-		issuer.Expired(nil):                            http.StatusUnauthorized,
-		issuer.Forged(nil):                             http.StatusUnauthorized,
+	for _, tt := range []struct {
+		name, token string
+		want        int
+	}{
+		{"valid", issuer.Token(map[string]any{"role": "editor"}), http.StatusOK},
+		{"expired", issuer.Expired(nil), http.StatusUnauthorized},
+		{"forged", issuer.Forged(nil), http.StatusUnauthorized},
 	} {
 		r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
-		r.Header.Set("Authorization", "Bearer "+token)
-		if api.ServeHTTP(w, r); w.Code != want {
-			t.Errorf("status %d, want %d: %s", w.Code, want, w.Body)
+		r.Header.Set("Authorization", "Bearer "+tt.token)
+		if api.ServeHTTP(w, r); w.Code != tt.want {
+			t.Errorf("%s: status %d, want %d: %s", tt.name, w.Code, tt.want, w.Body)
 		}
 	}
 }

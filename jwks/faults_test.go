@@ -1,4 +1,4 @@
-package jwthttp_test
+package jwks_test
 
 import (
 	"context"
@@ -12,18 +12,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
-	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwks"
 	"github.com/seed450a7203/jwthttp/jwthttptest"
 )
 
-var faultsFor = flag.Duration("faults", 2*time.Second, "how long the fault test torments a key server")
+var faultsFor = flag.Duration("faults", 2*time.Second, "how long the fault test runs")
 
-// TestFaultsOfAKeyServer sends valid, forged and junk tokens over real sockets
-// while the key server rotates, dies, hangs, lies and comes back. It prints
-// what it saw; "make faults" runs it for longer.
-func TestFaultsOfAKeyServer(t *testing.T) {
+// TestSet_faults sends valid, forged and junk tokens over sockets while the key
+// server rotates its keys, fails, hangs, answers nonsense and recovers. It prints
+// figures; "make faults" runs it for longer.
+func TestSet_faults(t *testing.T) {
 	const minInterval, timeout = 100 * time.Millisecond, 200 * time.Millisecond
 	seed := uint64(time.Now().UnixNano())
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -31,7 +29,7 @@ func TestFaultsOfAKeyServer(t *testing.T) {
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
 	var failures atomic.Int64
-	keys, err := jwthttp.DiscoverJWKS(ctx, issuer.Name(), jwthttp.JWKSOptions{
+	keys, err := jwks.Discover(ctx, issuer.Name(), jwks.Options{
 		MinInterval: minInterval, Timeout: timeout, RefreshInterval: 300 * time.Millisecond,
 		OnError: func(error) { failures.Add(1) },
 	})
@@ -43,14 +41,14 @@ func TestFaultsOfAKeyServer(t *testing.T) {
 	}
 	trusted := issuer.Trusted()
 	trusted.Keys = keys
-	m := mustNew[jwt.MapClaims](t, options(trusted))
+	m := newMiddleware(t, trusted)
 	server := httptest.NewServer(m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	defer server.Close()
 
-	// The load: each client asks again and again with what make gives it.
+	// Each client sends what newToken returns, again and again.
 	var load sync.WaitGroup
 	stop := make(chan struct{})
-	client := func(make func() string, judge func(status int, took time.Duration)) {
+	client := func(newToken func() string, check func(status int, took time.Duration)) {
 		load.Go(func() {
 			pace := time.NewTicker(2 * time.Millisecond)
 			defer pace.Stop()
@@ -61,7 +59,7 @@ func TestFaultsOfAKeyServer(t *testing.T) {
 				case <-pace.C:
 				}
 				r, _ := http.NewRequest(http.MethodGet, server.URL, nil)
-				r.Header.Set("Authorization", "Bearer "+make())
+				r.Header.Set("Authorization", "Bearer "+newToken())
 				began := time.Now()
 				resp, err := server.Client().Do(r)
 				if err != nil {
@@ -69,7 +67,7 @@ func TestFaultsOfAKeyServer(t *testing.T) {
 					return
 				}
 				resp.Body.Close()
-				judge(resp.StatusCode, time.Since(began))
+				check(resp.StatusCode, time.Since(began))
 			}
 		})
 	}
@@ -85,29 +83,29 @@ func TestFaultsOfAKeyServer(t *testing.T) {
 			}
 		})
 	}
-	judgeBad := func(status int, _ time.Duration) {
+	checkBad := func(status int, _ time.Duration) {
 		bad.Add(1)
 		if status != http.StatusUnauthorized && status != http.StatusServiceUnavailable {
 			admittedBad.Add(1)
 		}
 	}
-	client(func() string { return issuer.Forged(nil) }, judgeBad)
-	client(func() string { return issuer.Tampered(nil) }, judgeBad)
+	client(func() string { return issuer.Forged(nil) }, checkBad)
+	client(func() string { return issuer.Tampered(nil) }, checkBad)
 	client(func() string {
 		return issuer.Sign(map[string]any{"kid": fmt.Sprint("junk", time.Now().UnixNano())}, map[string]any{
 			"iss": issuer.Name(), "aud": jwthttptest.Audience, "exp": time.Now().Unix() + 60,
 		})
-	}, judgeBad)
+	}, checkBad)
 
 	began := time.Now()
-	// inUse returns when every client has sent a token of the newest key: its
-	// first use must not be the very moment at which the server dies.
+	// inUse returns when every client has sent a token of the newest key, so that
+	// the key is not first used while the server fails.
 	inUse := func() {
 		for from := sent.Load(); sent.Load() < from+4*3; {
 			<-time.After(time.Millisecond)
 		}
 	}
-	faults := torment(rnd, issuer, minInterval, timeout, inUse, began.Add(*faultsFor))
+	faults := injectFaults(rnd, issuer, minInterval, timeout, inUse, began.Add(*faultsFor))
 	took := time.Since(began)
 	close(stop)
 	load.Wait()
@@ -119,21 +117,21 @@ func TestFaultsOfAKeyServer(t *testing.T) {
 	t.Logf("bad requests: %d sent, %d admitted", bad.Load(), admittedBad.Load())
 	t.Logf("fetches: %d, at most %d", issuer.Fetches(), bound)
 	if refused.Load() > 0 || admittedBad.Load() > 0 || issuer.Fetches() > bound || sent.Load() == 0 || bad.Load() == 0 || faults == 0 {
-		t.Error("this is not as it should be")
+		t.Error("a valid token was refused, a bad one admitted, there were too many fetches, or nothing happened")
 	}
 }
 
-// torment lets the issuer fail in turns until the time is over, and rotates its
-// key in between, MinInterval after it was published.
-func torment(rnd *rand.Rand, issuer *jwthttptest.Issuer, minInterval, timeout time.Duration, inUse func(), until time.Time) (faults int) {
-	lie := func(body string) func() {
+// injectFaults makes the issuer fail and recover until the given time. In between
+// it rotates the key, MinInterval after the new one was published.
+func injectFaults(rnd *rand.Rand, issuer *jwthttptest.Issuer, minInterval, timeout time.Duration, inUse func(), until time.Time) (faults int) {
+	answerWith := func(body string) func() {
 		return func() { issuer.Answer(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }) }
 	}
 	kinds := []func(){
 		func() { issuer.Down(true) },
 		func() { issuer.Slow(5 * timeout) },
 		func() { issuer.Answer(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }) },
-		lie("<html>"), lie("{}"), lie(`{"keys":[{"kty":"oct","k":"AAAA"}]}`),
+		answerWith("<html>"), answerWith("{}"), answerWith(`{"keys":[{"kty":"oct","k":"AAAA"}]}`),
 		func() {
 			issuer.Answer(func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "http://localhost:1/", http.StatusFound)
