@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -121,7 +120,7 @@ type Options struct {
 	InsecureAllowHTTP bool
 
 	// OnError is called with the error of each failed fetch, and once when the
-	// context of the Set ends. If nil, errors are logged by [slog.Default]. Calls
+	// context of the Set ends. If nil, errors are logged by slog.Default. Calls
 	// come from other goroutines, possibly after a waiting request was answered.
 	// The errors contain no user, password or query of a URL.
 	OnError func(error)
@@ -225,13 +224,8 @@ func (o Options) compile(p *problems.List) Options {
 	}
 	client.CheckRedirect = sameOrigin(client.CheckRedirect)
 	o.Client = &client
-	if o.OnError == nil {
-		o.OnError = logError
-	}
 	return o
 }
-
-func logError(err error) { slog.Error(err.Error()) }
 
 // KeyfuncCtx returns a function that returns the keys for a token as a
 // jwt.VerificationKeySet. It waits for a fetch until ctx ends. The errors are
