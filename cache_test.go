@@ -120,28 +120,6 @@ func TestACachedTokenEndsWithItsKey(t *testing.T) {
 			}
 		})
 	})
-	t.Run("JWKS", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s := serveKeys(t, func(o *jwthttp.JWKSOptions) { o.MaxStale = time.Hour })
-			token, first := s.Token(map[string]any{"exp": time.Now().Add(100 * time.Hour).Unix()}), s.KeyID()
-			s.check(t, "first", token, admitted)
-			if err := s.set.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			s.check(t, "after a refresh", token, admitted)
-			s.Rotate()
-			s.Withdraw(first)
-			if err := s.set.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			s.check(t, "withdrawn", token, invalid+"unknown_key")
-			token = s.Token(map[string]any{"exp": time.Now().Add(100 * time.Hour).Unix()})
-			s.check(t, "the new key", token, admitted)
-			s.Down(true)
-			time.Sleep(time.Hour + 1)
-			s.check(t, "stale", token, noKeys)
-		})
-	})
 }
 
 // resisting cannot be copied field by field.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -156,8 +155,11 @@ func serve(m *jwthttp.Middleware, r *http.Request) result {
 	return res
 }
 
-// admitted is the verdict of a request that reached its handler.
-const admitted = "200"
+// Verdicts: of a request that reached its handler, and without keys.
+const (
+	admitted = "200"
+	noKeys   = "503 keys_unavailable"
+)
 
 // verdict is the outcome in one line: "401 invalid_token expired", "401 missing", "200".
 func verdict(m *jwthttp.Middleware, r *http.Request) string {
@@ -221,4 +223,8 @@ func bubble(t *testing.T, name string, f func(*testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
-func ioNop(body string) io.ReadCloser { return io.NopCloser(strings.NewReader(body)) }
+func panicOf(f func()) (text string) {
+	defer func() { text, _ = recover().(string) }()
+	f()
+	return ""
+}

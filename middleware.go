@@ -14,7 +14,7 @@
 // An [Extractor] says where the token is: a header field, a cookie, a query
 // parameter, a WebSocket subprotocol or a place of your own. An [Issuer] says
 // which tokens are believed: exact issuer, audience, algorithms and keys, none
-// of which has a default. Keys are static, a [KeySet], a [JWKS] over HTTP, or
+// of which has a default. Keys are static, a [KeySet], a jwks.Set over HTTP, or
 // whatever a [KeySource] finds.
 //
 // # What a route asks for
@@ -28,7 +28,7 @@
 //
 // A status, a challenge and a JSON body that say no more than they must;
 // [Event] and [Error] say the rest to logs and metrics, by a closed set of
-// [Reason]s. [ResourceMetadata] tells clients who issues tokens for the resource.
+// [Reason]s. Package protectedresource tells clients who issues tokens for the resource.
 //
 // # Taking a token back
 //

@@ -709,7 +709,7 @@ func TestNoExportedStructHasUnkeyedLiterals(t *testing.T) {
 	for _, v := range []any{
 		jwthttp.Options{}, jwthttp.Issuer{}, jwthttp.Credential{}, jwthttp.Token{}, jwthttp.Error{},
 		jwthttp.Event{}, jwthttp.Revocation{}, jwthttp.RevocationList{}, jwthttp.Middleware{},
-		jwthttp.AuthenticationLevel{}, jwthttp.ResourceMetadata{}, jwthttp.JWKSOptions{},
+		jwthttp.AuthenticationLevel{},
 	} {
 		typ := reflect.TypeOf(v)
 		hidden := false

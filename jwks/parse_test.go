@@ -495,11 +495,11 @@ func TestSet_errorsNameKeysPassedOver(t *testing.T) {
 	}
 	t.Run("of bounded length", func(t *testing.T) {
 		var many []string
-		for i := range 1000 {
+		for i := range 100 {
 			many = append(many, fmt.Sprintf(`{"kty":"%s","kid":"%d%s"}`, strings.Repeat("\u00fc", 1000), i, strings.Repeat("\u00fc", 1000)))
 		}
 		_, err := jwks.Parse([]byte(jwkSet(many...)))
-		if err == nil || len(err.Error()) > 8*1000 || !strings.HasSuffix(err.Error(), " and 992 more") {
+		if err == nil || len(err.Error()) > 8*1000 || !strings.HasSuffix(err.Error(), " and 92 more") {
 			t.Errorf("error of %d bytes: %.2000v", len(err.Error()), err)
 		}
 	})

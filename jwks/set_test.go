@@ -69,7 +69,7 @@ func TestSet_rotation(t *testing.T) {
 			s.Slow(slow)
 			junk := s.junk("junk")
 			var wg sync.WaitGroup
-			for i := range 200 {
+			for i := range 60 {
 				wg.Go(func() { verdict(s.m, junk) })
 				kid := s.Publish()
 				time.Sleep(10 * time.Second)
