@@ -355,8 +355,8 @@ func TestParse_PEM(t *testing.T) {
 		{"a chain", certificate(t) + certificate(t), nil, "more than one PEM block"},
 		{"text after the block", certificate(t) + "x", nil, "more than one PEM block"},
 		{"a block that is cut", certificate(t)[:100], nil, "not a PEM block"},
-		{"a certificate that is none", pemBlock("CERTIFICATE", []byte("x"), nil), nil, "invalid key"},
-		{"a public key that is none", pemBlock("PUBLIC KEY", []byte("x"), nil), nil, "invalid key"},
+		{"an invalid certificate", pemBlock("CERTIFICATE", []byte("x"), nil), nil, "invalid key"},
+		{"an invalid public key", pemBlock("PUBLIC KEY", []byte("x"), nil), nil, "invalid key"},
 		{"a key for key agreement", spki(x25519.PublicKey()), nil, "key agreement"},
 		{"a key on another curve", spki(&p224.PublicKey), nil, "curve P-224 is not supported"},
 	} {
@@ -527,7 +527,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, key := range all.Keys { // each fits an algorithm, whatever its JWK said
+		for _, key := range all.Keys { // each fits an algorithm
 			fits := false
 			for _, alg := range jwk.PublicKeyAlgorithms() {
 				fits = fits || jwk.Fits(jwk.Method(alg), key) == nil

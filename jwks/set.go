@@ -7,8 +7,8 @@
 //	opts.Issuers = []jwthttp.Issuer{{Name: "https://login.example", Keys: keys, ...}}
 //
 // A Set is also a keyfunc.Keyfunc of github.com/MicahParks/keyfunc. A program
-// that uses keyfunc today, with golang-jwt's parser or another middleware, can
-// replace keyfunc.NewDefaultCtx by [New] and change nothing else:
+// that uses keyfunc today, with golang-jwt's parser or another middleware, only
+// replaces the call of keyfunc.NewDefaultCtx by one of [New]:
 //
 //	keys, err := jwks.New(ctx, "https://login.example/keys", jwks.Options{})
 //	...
@@ -101,7 +101,7 @@ type Options struct {
 	RefreshInterval time.Duration
 
 	// MinInterval is the minimum time between fetches caused by requests,
-	// counted from the beginning of a fetch. If zero, 10 seconds.
+	// counted from the beginning of a fetch, failed or not. If zero, 10 seconds.
 	MinInterval time.Duration
 
 	// MaxStale is how long the last good keys are used while fetches fail. If
