@@ -571,6 +571,12 @@ func TestDiscover(t *testing.T) {
 				if r.URL.String() == tt.hangs {
 					return hang(r)
 				}
+				if tt.hangs != "" { // the answers take their time
+					time.Sleep(time.Second)
+				}
+				if err := r.Context().Err(); err != nil {
+					return nil, err
+				}
 				for _, a := range tt.answers {
 					if a[0] == r.URL.String() {
 						return answer(r, http.StatusOK, a[1]), nil

@@ -94,7 +94,7 @@ func (s *Set) pause(failures int) time.Duration {
 	if failures > 0 {
 		// A failing server is asked less and less often: after 1 s, 2 s, 4 s...
 		backoff := max(minPause, min(time.Second, s.opts.MinInterval)) << min(failures-1, 16)
-		pause = min(pause, backoff, max(left, 0)+maxRetry)
+		pause = min(pause, backoff, left+maxRetry)
 	}
 	pause = max(pause, minPause)
 	// Up to a tenth less, so that many instances do not fetch at once.
