@@ -2,6 +2,7 @@ package jwthttp
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -155,7 +156,7 @@ func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
 func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.VerificationKey, *Error) {
 	list, err := v.issuer.keys.find(ctx, v)
 	if err != nil {
-		return nil, refuseKeys(ctx, v.token.KeyID, err)
+		return nil, refuseKeys(ctx, err)
 	}
 	method := v.issuer.methods[v.token.Algorithm]
 	verifies := func(key jwt.VerificationKey) bool {
@@ -168,6 +169,9 @@ func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.Verifica
 		list = refetch(ctx, v)
 		if i := slices.IndexFunc(list, verifies); i >= 0 {
 			return list[i], nil
+		}
+		if errors.Is(ctx.Err(), context.Canceled) { // while the request waited for keys
+			return nil, refuse(ReasonCanceled, ctx.Err())
 		}
 	}
 	return nil, refuse(ReasonSignature, &cause{[]error{jwt.ErrTokenSignatureInvalid}, "no key of the issuer verifies the signature", nil})
@@ -203,7 +207,7 @@ func (c *config) recall(ctx context.Context, raw string) (*verified, *Error) {
 	}
 	list, err := v.issuer.keys.find(ctx, v)
 	if err != nil {
-		return nil, refuseKeys(ctx, v.token.KeyID, err)
+		return nil, refuseKeys(ctx, err)
 	}
 	if slices.ContainsFunc(list, func(key jwt.VerificationKey) bool { return jwk.Equal(key, v.key) }) {
 		return v, nil
