@@ -25,6 +25,7 @@ import (
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/jwthttptest"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 // cached counts the requests that a cache answered.
@@ -40,7 +41,7 @@ func cached(opts *jwthttp.Options) *int {
 
 func TestATokenSeenBeforeIsJudgedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var list jwthttp.RevocationList
+		var list revocation.List
 		iss := issuer()
 		iss.MaxAge = 2 * time.Hour
 		opts := options(iss)
@@ -65,11 +66,11 @@ func TestATokenSeenBeforeIsJudgedAgain(t *testing.T) {
 		check("a refused token, once more", m, altered(token), invalid+"signature", false)
 		check("still", m, token, admitted, true)
 
-		if err := list.Add(jwthttp.Revocation{Issuer: issuerName, ID: "id-1"}); err != nil {
+		if err := list.Revoke(context.Background(), revocation.Entry{Kind: revocation.ByID, Issuer: issuerName, Value: "id-1"}); err != nil {
 			t.Fatal(err)
 		}
 		check("revoked", m, token, invalid+"revoked", true)
-		list.Remove(jwthttp.Revocation{Issuer: issuerName, ID: "id-1"})
+		_ = list.Remove(context.Background(), revocation.Entry{Kind: revocation.ByID, Issuer: issuerName, Value: "id-1"})
 		check("revoked no longer", m, token, admitted, true)
 
 		time.Sleep(time.Hour)
@@ -687,7 +688,7 @@ func FuzzCache(f *testing.F) {
 				}
 				return keys[key], nil
 			})
-			var list jwthttp.RevocationList
+			var list revocation.List
 			iss := issuerWith(source, "HS256")
 			iss.MaxAge = 5 * time.Minute
 			var ms [2]*jwthttp.Middleware
@@ -728,11 +729,11 @@ func FuzzCache(f *testing.F) {
 				case step == 'K':
 					down = !down
 				case step == 'r':
-					_ = list.Add(jwthttp.Revocation{Issuer: issuerName, ID: fmt.Sprint(i % 8)})
+					_ = list.Revoke(context.Background(), revocation.Entry{Kind: revocation.ByID, Issuer: issuerName, Value: fmt.Sprint(i % 8)})
 				case step == 's':
-					_ = list.Add(jwthttp.Revocation{Issuer: issuerName, Subject: fmt.Sprint("s", i%3), IssuedUntil: time.Now()})
+					_ = list.Revoke(context.Background(), revocation.Entry{Kind: revocation.BySubject, Issuer: issuerName, Value: fmt.Sprint("s", i%3), IssuedUntil: time.Now()})
 				case step == 'R':
-					list.Remove(jwthttp.Revocation{Issuer: issuerName, ID: fmt.Sprint(i % 8)})
+					_ = list.Remove(context.Background(), revocation.Entry{Kind: revocation.ByID, Issuer: issuerName, Value: fmt.Sprint(i % 8)})
 				case step == 'z':
 					scoped = !scoped
 				}

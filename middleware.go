@@ -32,7 +32,7 @@
 //
 // # Taking a token back
 //
-// Options.Revoked may end a token early, and a [RevocationList] is the simplest
+// Options.Revoked may end a token early, and a revocation.List is the simplest
 // such hook. The modules redisrevocation and sqlrevocation keep what it would
 // lose at a restart. Middleware.Watch ends a stream with its token.
 //

@@ -15,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 func TestNewReportsEachProblem(t *testing.T) {
@@ -206,7 +207,7 @@ func TestNewCopiesItsOptions(t *testing.T) {
 }
 
 func TestAMiddlewareIsSafeForConcurrentUse(t *testing.T) {
-	var list jwthttp.RevocationList
+	var list revocation.List
 	opts := options()
 	opts.Revoked = list.Revoked
 	m := mustNew[testClaims](t, opts)

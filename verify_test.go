@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 const invalid = "401 invalid_token "
@@ -485,7 +486,7 @@ func TestErrorsWrapTheSentinelsOfGolangJWT(t *testing.T) {
 	iss := issuer()
 	iss.MaxAge = 2 * time.Hour
 	opts := options(iss)
-	list := new(jwthttp.RevocationList)
+	list := new(revocation.List)
 	opts.Revoked = list.Revoked
 	for _, tt := range []struct {
 		token string
@@ -511,7 +512,7 @@ func TestErrorsWrapTheSentinelsOfGolangJWT(t *testing.T) {
 		{"", []error{jwthttp.ErrNoToken}},
 	} {
 		bubble(t, fmt.Sprint(tt.want), func(t *testing.T) {
-			if err := list.Add(jwthttp.Revocation{Issuer: issuerName, ID: "gone"}); err != nil {
+			if err := list.Revoke(context.Background(), revocation.Entry{Kind: revocation.ByID, Issuer: issuerName, Value: "gone"}); err != nil {
 				t.Fatal(err)
 			}
 			r := get(bearer(tt.token))
