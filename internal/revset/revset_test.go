@@ -18,7 +18,9 @@ func in(d time.Duration) Times { return Times{Expires: time.Now().Add(d).Unix()}
 func (s *Set) size() int {
 	n := 0
 	for i := range s.shards {
-		n += len(s.shards[i].entries)
+		for _, e := range s.shards[i].groups {
+			n += len(e.times)
+		}
 	}
 	return n
 }
