@@ -121,9 +121,9 @@ func (l *lab) misuses() []threat {
 			attack(
 				l.with("another", map[string]any{"iss": "https://evil.example/"}),
 				l.with("missing", map[string]any{"iss": nil}),
-				l.with("ours without the slash", map[string]any{"iss": strings.TrimSuffix(issuerName, "/")}),
-				l.with("ours in upper case", map[string]any{"iss": strings.ToUpper(issuerName)}),
-				l.with("a list", map[string]any{"iss": []string{issuerName}}),
+				l.with("ours without the slash", map[string]any{"iss": strings.TrimSuffix(IssuerName, "/")}),
+				l.with("ours in upper case", map[string]any{"iss": strings.ToUpper(IssuerName)}),
+				l.with("a list", map[string]any{"iss": []string{IssuerName}}),
 			),
 			"`Name` has no default", "TestIssuerAndAudience"},
 		{"Of another kind by its `typ`",
