@@ -192,7 +192,7 @@ func drawPanels(w io.Writer, panels [][]*plot.Plot, height vg.Length) error {
 	}
 	// Where the font is missing, browsers would use one with serifs. Arial has the
 	// same metrics.
-	const font = "font-family:Liberation Sans"
-	_, err := w.Write(bytes.ReplaceAll(out.Bytes(), []byte(font), []byte(font+",Arial,Helvetica,sans-serif")))
+	const family = "font-family:Liberation Sans"
+	_, err := w.Write(bytes.ReplaceAll(out.Bytes(), []byte(family), []byte(family+",Arial,Helvetica,sans-serif")))
 	return err
 }

@@ -24,7 +24,7 @@ const (
 	// revocations is the admitted request with and without a list of revocations.
 	revocations = "revocations"
 
-	withList, withoutList = "list", "no list"
+	withList, withoutList = "list", "no-list"
 	listSize              = 1_000_000
 )
 

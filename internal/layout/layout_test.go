@@ -1,5 +1,5 @@
 // Package layout tests the layout of the repository: its size, its imports, and
-// how much code a request passes through. It has no code of its own.
+// how much code a request passes through. It contains only tests.
 package layout
 
 import (
