@@ -39,7 +39,7 @@ fuzz: ## run each fuzz test for FUZZTIME
 			echo "== $$p $$f"; (cd $$p && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 500ms .); done; done
 
 faults: ## run the tests with a failing key server for FAULTTIME, and print figures
-	@go test -count=1 -run '(?i)faults' -v $$(grep -rl --include='*_test.go' '"faults"' . | xargs -n1 dirname | sort -u) -faults $(FAULTTIME)
+	@go test -count=1 -run '(?i)faults' -v $$(grep -rl --include='*_test.go' 'flag.*"faults"' . | xargs -n1 dirname | sort -u) -faults $(FAULTTIME)
 
 bench: ## measure all contenders on an idle machine; writes results.md, chart.svg and benchstat.txt in benchmarks
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -chart chart.svg -samples samples.out

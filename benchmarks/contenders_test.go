@@ -16,10 +16,10 @@ func TestContenders(t *testing.T) {
 	for _, alg := range Algorithms() {
 		f := newFixture(t, alg)
 		for _, c := range Contenders() {
+			if !c.Knows(alg) {
+				continue
+			}
 			t.Run(alg+"/"+c.Name, func(t *testing.T) {
-				if !c.Knows(alg) {
-					t.Skip(c.Name + " does not support " + alg)
-				}
 				ran := false
 				h, err := c.Guard(f, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran = true }))
 				if err != nil {

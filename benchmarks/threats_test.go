@@ -105,7 +105,7 @@ func (l *lab) forgeries() []threat {
 
 func (l *lab) misuses() []threat {
 	hour := func(n time.Duration) int64 { return time.Now().Add(n * time.Hour).Unix() }
-	within := l.with("by 10 s", map[string]any{"exp": time.Now().Add(-10 * time.Second).Unix()})
+	within := l.with("expired 10 s ago", map[string]any{"exp": time.Now().Add(-10 * time.Second).Unix()})
 	within.fine = true // less than the default Leeway
 	typed := func(typ string) shot { return l.withMember("`"+typ+"`", `"typ":"`+typ+`"`) }
 	return []threat{
@@ -138,8 +138,8 @@ func (l *lab) misuses() []threat {
 			"`NoExpiry` waives it", "TestTimes"},
 		{"An expired token",
 			attack(
-				l.with("by an hour", map[string]any{"exp": hour(-1)}),
-				l.with("by a minute", map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}),
+				l.with("expired an hour ago", map[string]any{"exp": hour(-1)}),
+				l.with("expired a minute ago", map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}),
 				within,
 			),
 			"`Leeway` is 30 s unless set; negative means none", "TestTimes TestATokenSeenBeforeIsJudgedAgain"},

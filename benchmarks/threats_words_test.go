@@ -31,7 +31,7 @@ func oursIn(shots []shot, outcomes []outcome) string {
 	if len(fine) > 0 {
 		parts = append(parts, "admits "+strings.Join(fine, ", "))
 	}
-	return strings.Join(parts, "; ")
+	return strings.Join(parts, ", and ")
 }
 
 // reasonIn returns the Reason in the body of a refusal.
