@@ -105,7 +105,7 @@ func (l *lab) forgeries() []threat {
 
 func (l *lab) misuses() []threat {
 	hour := func(n time.Duration) int64 { return time.Now().Add(n * time.Hour).Unix() }
-	within := l.with("expired 10 s ago", map[string]any{"exp": time.Now().Add(-10 * time.Second).Unix()})
+	within := l.with("one that expired 10 s ago", map[string]any{"exp": time.Now().Add(-10 * time.Second).Unix()})
 	within.fine = true // less than the default Leeway
 	typed := func(typ string) shot { return l.withMember("`"+typ+"`", `"typ":"`+typ+`"`) }
 	return []threat{
