@@ -178,9 +178,12 @@ func (c *config) admit(ctx context.Context, found Credential) (*admission, *Erro
 		err = c.claims.validate(a.claims)
 	}
 	if err != nil {
-		return nil, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err)).about(a.token)
+		e = refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
+	} else {
+		a.unchecked, e = c.checkRevoked(ctx, a.token)
 	}
-	if a.unchecked, e = c.checkRevoked(ctx, a.token); e != nil {
+	if e != nil {
+		e.cached = cached
 		return nil, e.about(a.token)
 	}
 	return a, nil
@@ -239,13 +242,13 @@ func (m *Middleware) observe(ctx context.Context, d *decision) {
 	if event.Err == nil {
 		event.Err = d.ignored
 	}
-	switch {
-	case event.Err != nil:
-		event.Token = event.Err.token.clone()
-	case d.admission.token != nil:
-		event.Token = d.admission.token.clone()
-		event.Cached = d.admission.cached && !d.nested
-		event.Unchecked = d.admission.unchecked
+	if event.Err != nil {
+		event.Token, event.Cached = event.Err.token.clone(), event.Err.cached
+	}
+	if a := d.admission; a != nil && a.token != nil {
+		event.Token = a.token.clone()
+		event.Cached = a.cached && !d.nested
+		event.Unchecked = a.unchecked && event.Admitted
 	}
 	if d.request != nil {
 		ctx = d.request.Context()
