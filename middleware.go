@@ -165,10 +165,11 @@ func (c *config) admit(ctx context.Context, found Credential) (*admission, *Erro
 	if v == nil && e == nil {
 		v, e = c.verify(ctx, found)
 	}
+	// Only padded segments can be a token that violates the syntax of its field.
+	if (e == nil && c.padding || e != nil && e.Reason == ReasonMalformed) && found.violatesSyntax() {
+		return nil, refuseCredential(errSyntax)
+	}
 	if e != nil {
-		if e.Reason == ReasonMalformed && found.violatesSyntax() {
-			return nil, refuseCredential(errSyntax)
-		}
 		return nil, e
 	}
 	a := &admission{Context: ctx, config: c, verified: v, token: v.token.from(found.Source), cached: cached}
