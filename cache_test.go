@@ -437,11 +437,9 @@ func TestOptions_CacheSize(t *testing.T) {
 		for i := range 20 {
 			*hits = 0
 			if _, err := m.Authenticate(busy); err != nil || *hits != 1 {
-				t.Fatalf("evicted after %d tokens that came twice, %v", i, err)
+				t.Fatalf("evicted after %d tokens that came once, %v", i, err)
 			}
-			for range 2 {
-				_, _ = m.Authenticate(newRequest(withBearer(goodToken(map[string]any{"jti": fmt.Sprint(i)}))))
-			}
+			_, _ = m.Authenticate(newRequest(withBearer(goodToken(map[string]any{"jti": fmt.Sprint(i)}))))
 		}
 	})
 }

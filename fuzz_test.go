@@ -2,11 +2,14 @@ package jwthttp_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +70,7 @@ func FuzzAuthenticate(f *testing.F) {
 			return
 		}
 		want := jwt.MapClaims{}
-		parsed, err := oracle.ParseWithClaims(token, &want, func(*jwt.Token) (any, error) { return secret, nil })
+		parsed, err := oracle.ParseWithClaims(withoutNull(t, token), &want, func(*jwt.Token) (any, error) { return secret, nil })
 		if err != nil || !parsed.Valid {
 			t.Fatalf("golang-jwt refuses %q, %q: %v", header, payload, err)
 		}
@@ -76,7 +79,7 @@ func FuzzAuthenticate(f *testing.F) {
 		if !ok || !ok2 {
 			t.Fatal("admitted without claims")
 		}
-		a, _ := json.Marshal(got)
+		a, _ := json.Marshal(withoutNullClaims(got))
 		b, _ := json.Marshal(want)
 		if string(a) != string(b) {
 			t.Errorf("claims %s, golang-jwt has %s", a, b)
@@ -95,6 +98,37 @@ func FuzzAuthenticate(f *testing.F) {
 			t.Errorf("signature %q was accepted", signature)
 		}
 	})
+}
+
+// withoutNull returns a token without the registered claims that are null, which
+// golang-jwt refuses.
+func withoutNull(t *testing.T, token string) string {
+	parts := strings.Split(token, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	before := len(claims)
+	if claims = withoutNullClaims(claims); len(claims) == before {
+		return token
+	}
+	if payload, err = json.Marshal(claims); err != nil {
+		t.Fatal(err)
+	}
+	return reSign(parts[0], b64(string(payload)))
+}
+
+func withoutNullClaims[M ~map[string]V, V any](claims M) M {
+	claims = maps.Clone(claims)
+	maps.DeleteFunc(claims, func(name string, value V) bool {
+		text, err := json.Marshal(value)
+		return err == nil && string(text) == "null" && slices.Contains([]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}, name)
+	})
+	return claims
 }
 
 // kinds has a field of each kind that is decoded differently.
