@@ -47,6 +47,7 @@ func cached(opts *jwthttp.Options) *int {
 	return n
 }
 
+// Rule 29
 func TestCache_laterChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var list revocation.List

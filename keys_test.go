@@ -512,7 +512,7 @@ func (s contextSource) KeyfuncCtx(ctx context.Context) jwt.Keyfunc {
 	return func(*jwt.Token) (any, error) { return secret, nil }
 }
 
-// A keyfunc.Keyfunc of github.com/MicahParks/keyfunc gets the checks that it does
+// Rules 19 and 23: a keyfunc.Keyfunc of github.com/MicahParks/keyfunc gets the checks that it does
 // not make itself.
 func TestKeySource_keyfunc(t *testing.T) {
 	k := testKeys()

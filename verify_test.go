@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -847,6 +849,94 @@ func TestToken_Fingerprint(t *testing.T) {
 		}
 		if got := new(jwthttp.Token).Raw(); got != "" {
 			t.Errorf("raw text of a token made by hand: %q", got)
+		}
+	})
+}
+
+// Rule 29
+func TestMiddleware_routes(t *testing.T) {
+	m := mustNew[testClaims](t, newOptions())
+	isRole := func(role string) func(*http.Request) error {
+		return jwthttp.Rule(func(_ *http.Request, c testClaims) error {
+			if c.Role != role {
+				return errNotEditor
+			}
+			return nil
+		})
+	}
+	for _, tt := range []struct {
+		name string
+		m    *jwthttp.Middleware
+		want string
+	}{
+		{"no requirement", m, admitted},
+		{"its scope", m.RequireScopes("a"), admitted},
+		{"another scope", m.RequireScopes("b"), "403 insufficient_scope scope"},
+		{"both scopes", m.RequireScopes("a", "b"), "403 insufficient_scope scope"},
+		{"any of both scopes", m.RequireAnyScope("a", "b"), admitted},
+		{"a rule that accepts it", m.Require(isRole("editor")), admitted},
+		{"a rule that does not", m.Require(isRole("admin")), "403 forbidden"},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			r := newRequest(withBearer(goodToken(map[string]any{"scope": "a"})))
+			checkVerdict(t, tt.m, r, tt.want)
+			checkVerdict(t, m, r, admitted)
+		})
+	}
+}
+
+// Rule 9: the size is checked before anything is decoded.
+func TestOptions_MaxTokenSize_allocation(t *testing.T) {
+	opts := newOptions()
+	opts.Extractor = jwthttp.FromCookie("c") // which reads any size
+	m := mustNew[testClaims](t, opts)
+	for _, tt := range []struct{ name, token string }{
+		{"900 KiB", strings.Repeat("a", 900<<10)},
+		{"500 KiB of dots", strings.Repeat(".", 500<<10)},
+		{"a header of 900 KiB", strings.Repeat("a", 900<<10) + ".e30."},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRequest(withField("Cookie", "c="+tt.token))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			got := verdict(m, r)
+			runtime.ReadMemStats(&after)
+			if got != invalid+"too_large" {
+				t.Errorf("verdict %q", got)
+			}
+			if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10 {
+				t.Errorf("%d bytes allocated", n)
+			}
+		})
+	}
+}
+
+// Rule 47
+func TestToken_printing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		compact := goodToken(nil)
+		signature := compact[strings.LastIndexByte(compact, '.')+1:]
+		var events []jwthttp.Event
+		opts := newOptions()
+		opts.Observer = func(_ context.Context, e jwthttp.Event) { events = append(events, e) }
+		m := mustNew[testClaims](t, opts)
+		inner := serve(m, newRequest(withBearer(compact))).inner
+		token, _ := jwthttp.TokenFromContext(inner.Context())
+		serve(m.RequireScopes("none"), newRequest(withBearer(compact)))
+		values := []any{token, *token, []*jwthttp.Token{token}, events, events[0], &events[1], events[1].Err, *events[1].Err, inner.Context(), m}
+		for _, v := range values {
+			var b strings.Builder
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+				fmt.Fprintf(&b, verb+"\n", v)
+			}
+			text, _ := json.Marshal(v)
+			b.Write(text)
+			for _, handler := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
+				slog.New(handler).Info("x", "v", v)
+			}
+			if strings.Contains(b.String(), signature) || strings.Contains(b.String(), fmt.Sprintf("%x", signature)) {
+				t.Errorf("%T shows the token:\n%s", v, b.String())
+			}
 		}
 	})
 }
