@@ -27,6 +27,9 @@ func TestIs(t *testing.T) {
 		{"", "q", false},
 		{"=q", "q", false},
 		{"%2571=x", "q", false},
+		{"+", "+", false}, // it is a space
+		{"%2B", "+", true},
+		{"%71", "%71", false},
 		{"q%=x", "q", false},
 		{"q%zz=x", "q", false},
 		{strings.Repeat("%71", 1000) + "=x", "q", false},
