@@ -543,10 +543,6 @@ func TestCache_anotherKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	otherEC, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	rsaCopy := &rsa.PublicKey{N: new(big.Int).Set(k.rsa.N), E: k.rsa.E}
 	for _, tt := range []struct {
 		method                       jwt.SigningMethod
@@ -554,7 +550,7 @@ func TestCache_anotherKey(t *testing.T) {
 		other, empty, null, anything any
 	}{
 		{jwt.SigningMethodRS256, k.rsa, &k.rsa.PublicKey, rsaCopy, &k.otherRSA.PublicKey, &rsa.PublicKey{}, (*rsa.PublicKey)(nil), "x"},
-		{jwt.SigningMethodES256, k.p256, &k.p256.PublicKey, &ecdsa.PublicKey{Curve: elliptic.P256(), X: k.p256.X, Y: k.p256.Y}, &otherEC.PublicKey, &ecdsa.PublicKey{}, (*ecdsa.PublicKey)(nil), nil},
+		{jwt.SigningMethodES256, k.p256, &k.p256.PublicKey, &ecdsa.PublicKey{Curve: elliptic.P256(), X: k.p256.X, Y: k.p256.Y}, &k.otherP256.PublicKey, &ecdsa.PublicKey{}, (*ecdsa.PublicKey)(nil), nil},
 		{jwt.SigningMethodEdDSA, k.ed, k.ed.Public(), ed25519.PublicKey(strings.Clone(string(k.ed[32:]))), otherEd.Public(), ed25519.PublicKey{}, ed25519.PublicKey(nil), k.ed},
 		{jwt.SigningMethodHS256, long(32), long(32), long(32), long(33), []byte{}, []byte(nil), 1},
 	} {

@@ -27,6 +27,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/keyset"
 )
 
 var _ jwthttp.KeySource = keyfunc.Keyfunc(nil)
@@ -34,7 +35,8 @@ var _ jwthttp.KeySource = keyfunc.Keyfunc(nil)
 // testKeys are made once: RSA keys take their time.
 var testKeys = sync.OnceValue(func() (k struct {
 	rsa, otherRSA, weakRSA *rsa.PrivateKey
-	p256, p384, p521       *ecdsa.PrivateKey
+	p256, otherP256        *ecdsa.PrivateKey
+	p384, p521             *ecdsa.PrivateKey
 	ed                     ed25519.PrivateKey
 }) {
 	must := func(err error) {
@@ -50,6 +52,8 @@ var testKeys = sync.OnceValue(func() (k struct {
 	k.weakRSA, err = rsa.GenerateKey(rand.Reader, 1024)
 	must(err)
 	k.p256, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	k.otherP256, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	k.p384, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	must(err)
@@ -551,6 +555,96 @@ func TestKeySource_keyfunc(t *testing.T) {
 			checkCached(t, opts, newRequest(withBearer(sign(t, tt.method, tt.key, tt.kid))), tt.want)
 		})
 	}
+}
+
+// finder is a key set that selects the keys for a token itself.
+type finder struct {
+	jwthttp.KeySource
+	found, refetched []jwt.VerificationKey
+	err              error
+	from             string
+	queries          []keyset.Query
+}
+
+func (f *finder) FindKeys(_ context.Context, q keyset.Query) ([]jwt.VerificationKey, error) {
+	f.queries = append(f.queries, q)
+	return f.found, f.err
+}
+
+func (f *finder) RefetchKeys(_ context.Context, q keyset.Query) []jwt.VerificationKey {
+	f.queries = append(f.queries, q)
+	return f.refetched
+}
+
+func (f *finder) DiscoveredFrom() string { return f.from }
+
+func TestKeySource_finder(t *testing.T) {
+	k := testKeys()
+	right, wrong := []jwt.VerificationKey{&k.p256.PublicKey}, []jwt.VerificationKey{&k.otherP256.PublicKey}
+	for _, tt := range []struct {
+		name    string
+		finder  finder
+		want    string
+		queries int // of one request
+	}{
+		{"the right key", finder{found: right}, admitted, 1},
+		{"the right key among others", finder{found: append(wrong[:1:1], right...)}, admitted, 1},
+		{"another key, the right one after a fetch", finder{found: wrong, refetched: right}, admitted, 2},
+		{"another key, and no newer one", finder{found: wrong}, invalid + "signature", 2},
+		{"another key, before and after a fetch", finder{found: wrong, refetched: wrong}, invalid + "signature", 2},
+		{"no key", finder{err: errors.New("unknown kid")}, invalid + "unknown_key", 1},
+		{"unavailable", finder{err: jwthttp.ErrKeysUnavailable}, "503 keys_unavailable", 1},
+		{"discovered from the issuer", finder{found: right, from: issuerName}, admitted, 1},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			opts := newOptions(issuerWith(&tt.finder, "ES256"))
+			r := newRequest(withBearer(signChanged(t, jwt.SigningMethodES256, k.p256, "k", map[string]any{"tid": "tenant"})))
+			checkVerdict(t, mustNew[testClaims](t, opts), r, tt.want)
+			want := keyset.Query{KeyID: "k", HasKeyID: true, Algorithm: "ES256", Issuer: issuerName, TenantID: "tenant"}
+			if len(tt.finder.queries) != 2*tt.queries {
+				t.Errorf("%d queries of two requests, want %d for each", len(tt.finder.queries), tt.queries)
+			}
+			for _, q := range tt.finder.queries {
+				if q != want {
+					t.Errorf("query %+v, want %+v", q, want)
+				}
+			}
+			opts.CacheSize = 8
+			checkVerdict(t, mustNew[testClaims](t, opts), r, tt.want)
+		})
+	}
+	t.Run("a header without kid", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := finder{found: right}
+			checkVerdict(t, mustNew[testClaims](t, newOptions(issuerWith(&f, "ES256"))), newRequest(withBearer(sign(t, jwt.SigningMethodES256, k.p256, ""))), admitted)
+			if want := (keyset.Query{Algorithm: "ES256", Issuer: issuerName}); f.queries[0] != want {
+				t.Errorf("query %+v, want %+v", f.queries[0], want)
+			}
+		})
+	})
+	// Rule 22: an issuer's keys are those of its own metadata.
+	t.Run("discovered from another issuer", func(t *testing.T) {
+		_, err := jwthttp.New[testClaims](newOptions(issuerWith(&finder{found: right, from: issuerName + "/"}, "ES256")))
+		if err == nil || !strings.Contains(err.Error(), "Issuers[0].Keys") || !strings.Contains(err.Error(), issuerName+"/") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("HMAC", func(t *testing.T) {
+		_, err := jwthttp.New[testClaims](newOptions(issuerWith(&finder{}, "HS256")))
+		if err == nil || !strings.Contains(err.Error(), "Issuers[0].Keys") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// A static key serves golang-jwt's own parser, too.
+func TestStaticKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		token, err := jwt.Parse(sign(t, jwt.SigningMethodHS256, secret, "any"), jwthttp.StaticKey(secret).KeyfuncCtx(t.Context()))
+		if err != nil || !token.Valid {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 // Keys may change while requests are served.

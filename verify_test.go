@@ -1038,6 +1038,22 @@ func TestClaimsFromContext(t *testing.T) {
 		if _, ok := jwthttp.ClaimsFromContext[testClaims](context.Background()); ok {
 			t.Error("found in an empty context")
 		}
+		if c := jwthttp.MustClaims[testClaims](ctx); c.Role != "editor" {
+			t.Errorf("MustClaims returns %+v", c)
+		}
+		for _, must := range []func(){
+			func() { jwthttp.MustClaims[*testClaims](ctx) },
+			func() { jwthttp.MustClaims[testClaims](context.Background()) },
+		} {
+			func() {
+				defer func() {
+					if p := fmt.Sprint(recover()); !strings.Contains(p, "testClaims") {
+						t.Errorf("panic %q", p)
+					}
+				}()
+				must()
+			}()
+		}
 	})
 }
 
