@@ -92,6 +92,7 @@ type Error struct {
 
 	challenge string // the WWW-Authenticate field, once it is known
 	token     *Token // if its signature was verified
+	cached    bool   // it was verified for an earlier request
 }
 
 // Error describes the refusal for logs. It never contains the token.
@@ -187,7 +188,7 @@ func (e *Error) orOwn(err error) *Error {
 		return e
 	}
 	own := *returned // it may be shared by many requests
-	own.challenge, own.token = "", nil
+	own.challenge, own.token, own.cached = "", nil, false
 	if err != error(returned) {
 		own.Err = err // with what was wrapped around it
 	}

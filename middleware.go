@@ -124,10 +124,7 @@ type decision struct {
 
 // decide takes the steps of the package comment.
 func (m *Middleware) decide(r *http.Request) decision {
-	d := decision{request: r}
-	if m.config.observer != nil {
-		d.start = time.Now()
-	}
+	d := decision{start: time.Now(), request: r}
 	m.authenticate(&d)
 	m.authorize(r.Context(), &d)
 	return d
@@ -168,7 +165,8 @@ func (c *config) admit(ctx context.Context, found Credential) (*admission, *Erro
 	if v == nil && e == nil {
 		v, e = c.verify(ctx, found)
 	}
-	if mayViolate := e == nil && c.padding || e != nil && e.Reason == ReasonMalformed; mayViolate && found.violatesSyntax() {
+	// Only padded segments can be a token that violates the syntax of its field.
+	if (e == nil && c.padding || e != nil && e.Reason == ReasonMalformed) && found.violatesSyntax() {
 		return nil, refuseCredential(errSyntax)
 	}
 	if e != nil {
@@ -181,9 +179,12 @@ func (c *config) admit(ctx context.Context, found Credential) (*admission, *Erro
 		err = c.claims.validate(a.claims)
 	}
 	if err != nil {
-		return nil, refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err)).about(a.token)
+		e = refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
+	} else {
+		a.unchecked, e = c.checkRevoked(ctx, a.token)
 	}
-	if a.unchecked, e = c.checkRevoked(ctx, a.token); e != nil {
+	if e != nil {
+		e.cached = cached
 		return nil, e.about(a.token)
 	}
 	return a, nil
@@ -242,13 +243,13 @@ func (m *Middleware) observe(ctx context.Context, d *decision) {
 	if event.Err == nil {
 		event.Err = d.ignored
 	}
-	switch {
-	case event.Err != nil:
-		event.Token = event.Err.token.clone()
-	case d.admission.token != nil:
-		event.Token = d.admission.token.clone()
-		event.Cached = d.admission.cached && !d.nested
-		event.Unchecked = d.admission.unchecked
+	if event.Err != nil {
+		event.Token, event.Cached = event.Err.token.clone(), event.Err.cached
+	}
+	if a := d.admission; a != nil && a.token != nil {
+		event.Token = a.token.clone()
+		event.Cached = a.cached && !d.nested
+		event.Unchecked = a.unchecked && event.Admitted
 	}
 	if d.request != nil {
 		ctx = d.request.Context()

@@ -183,6 +183,9 @@ func setStrings(to reflect.Value, v strictjson.Value) bool {
 
 func setClaimStrings(to reflect.Value, v strictjson.Value) bool {
 	list, ok := v.Strings()
+	if len(list) == 0 {
+		list = nil // golang-jwt makes no empty slice
+	}
 	if s, isString := v.Unquote(); isString {
 		list, ok = []string{s}, true
 	}

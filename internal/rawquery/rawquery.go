@@ -11,8 +11,8 @@ import (
 // Is reports whether a pair of a raw query is the parameter of that name.
 func Is(pair, param string) bool {
 	key, _, _ := strings.Cut(pair, "=")
-	if key == param {
-		return true
+	if !strings.ContainsAny(key, "%+") {
+		return key == param
 	}
 	if len(key) < len(param) || len(key) > 3*len(param) {
 		return false // an escape has three bytes for one
