@@ -94,14 +94,22 @@ type Error struct {
 
 // Error describes the refusal for logs. It never contains the token.
 func (e *Error) Error() string {
-	if e.Err == nil {
+	switch {
+	case e == nil: // a rule's mistake, which is the cause of another Error then
+		return "jwthttp: nil *Error"
+	case e.Err == nil:
 		return "jwthttp: " + string(e.Reason)
 	}
 	return "jwthttp: " + string(e.Reason) + ": " + e.Err.Error()
 }
 
 // Unwrap returns Err.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // Error codes of RFC 6750 §3.1 and RFC 9470 §3.
 const (
