@@ -1,6 +1,7 @@
 package jwthttp
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -224,6 +225,8 @@ func (e *Error) description() string {
 		return e.Description
 	case e.Reason == ReasonMalformed && e.Code == codeRequest:
 		return "malformed credential"
+	case e.Reason == "" && e.Status >= http.StatusInternalServerError:
+		return "internal server error"
 	}
 	return e.Reason.answer().text
 }
@@ -325,18 +328,18 @@ func WriteError(w http.ResponseWriter, err error) {
 
 // body is the JSON body of the answer.
 func (e *Error) body() []byte {
-	name, text := e.Code, e.description()
-	if name == "" {
-		name = string(e.Reason)
-	}
-	if name == "" { // not an Error of this package
-		name, text = "server_error", "internal server error"
+	name := cmp.Or(e.Code, string(e.Reason))
+	switch { // neither: not an Error of this package
+	case name == "" && e.Status >= http.StatusInternalServerError:
+		name = "server_error"
+	case name == "":
+		name = string(ReasonForbidden)
 	}
 	body, _ := json.Marshal(struct { // strings always marshal
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 		Reason      Reason `json:"reason,omitempty"`
-	}{name, text, e.Reason})
+	}{name, e.description(), e.Reason})
 	return append(body, '\n')
 }
 
