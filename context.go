@@ -160,9 +160,9 @@ func (c *config) recheck(r *http.Request, a *admission) *Error {
 		err := context.Cause(r.Context())
 		if ended := (*Error)(nil); errors.As(err, &ended) { // by Watch
 			e := *ended
-			return &e
+			return e.about(a.token)
 		}
-		return refuse(ReasonCanceled, err)
+		return refuse(ReasonCanceled, err).about(a.token)
 	}
 	if a.token == nil {
 		return nil
