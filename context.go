@@ -147,7 +147,7 @@ func (c *config) outerAdmission(r *http.Request, found Credential, err error) *a
 	if !ok || a.server != ctx.Value(http.ServerContextKey) {
 		return nil
 	}
-	if errors.Is(err, ErrNoToken) || err == nil && a.token != nil && found.Token == a.token.Raw() {
+	if isNoToken(err) || err == nil && a.token != nil && found.Token == a.token.Raw() {
 		return a
 	}
 	return nil

@@ -343,7 +343,7 @@ func FirstOf(places ...Extractor) Extractor {
 		none := ErrNoToken
 		for i, place := range places {
 			c, err := extract(place, r)
-			if errors.Is(err, ErrNoToken) {
+			if isNoToken(err) {
 				none = moreSpecific(none, err)
 				continue
 			}
@@ -369,7 +369,7 @@ func paramsInURL(places []Extractor, r *http.Request) (params []string) {
 	}
 	bare := &http.Request{Method: http.MethodGet, URL: r.URL, Header: http.Header{}, Body: http.NoBody}
 	for _, place := range places {
-		if c, err := extract(place, bare); !errors.Is(err, ErrNoToken) {
+		if c, err := extract(place, bare); !isNoToken(err) {
 			params = append(params, c.params()...)
 		}
 	}
@@ -389,7 +389,7 @@ func OnlyOne(places ...Extractor) Extractor {
 		seen := false
 		for _, place := range places {
 			c, err := extract(place, r)
-			if errors.Is(err, ErrNoToken) {
+			if isNoToken(err) {
 				none = moreSpecific(none, err)
 				continue
 			}
@@ -426,6 +426,17 @@ func extract(place Extractor, r *http.Request) (Credential, error) {
 		err = ErrNoToken
 	}
 	return c, err
+}
+
+// isNoToken reports whether an error of extract means that there is no
+// credential. An *Error is the answer, even if its cause is ErrNoToken.
+func isNoToken(err error) bool {
+	return errors.Is(err, ErrNoToken) && !isOwn(err)
+}
+
+func isOwn(err error) bool {
+	var own *Error
+	return errors.As(err, &own)
 }
 
 // params are the query parameters to remove from the URL.

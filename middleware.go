@@ -144,10 +144,10 @@ func (m *Middleware) authenticate(d *decision) {
 		return
 	}
 	switch {
-	case errors.Is(err, ErrNoToken):
+	case isNoToken(err):
 		d.cause = err
 		d.admission = &admission{Context: d.request.Context(), config: c}
-	case errors.Is(err, ErrMultipleTokens):
+	case errors.Is(err, ErrMultipleTokens) && !isOwn(err):
 		d.err = refuse(ReasonMultiple, err)
 	case err != nil:
 		d.err = refuseCredential(err).orOwn(err)
