@@ -592,11 +592,12 @@ func TestPrinting(t *testing.T) {
 		claims := jwthttp.MustClaims[testClaims](ctx)
 		derived := context.WithValue(ctx, http.ServerContextKey, "x")
 		watched, cancel := m.Watch(ctx, time.Minute)
-		defer cancel()
+		cancel()
+		synctest.Wait() // fmt reads the fields of contexts without a lock
 		values := []any{
 			token, *token, credential, &credential, m, *m, ctx, derived, watched, verified, claims, opts, jwthttp.SourceQuery,
 			[]any{token}, map[string]any{"t": token}, struct{ T any }{credential}, struct{ t *jwthttp.Token }{token}, []jwthttp.Credential{credential},
-			struct{ E jwthttp.Event }{events[0]}, struct{ e jwthttp.Event }{events[0]}, map[string]jwthttp.Event{"e": events[0]},
+			struct{ E jwthttp.Event }{events[0]}, map[string]jwthttp.Event{"e": events[0]},
 		}
 		for _, e := range events {
 			values = append(values, e, &e)
