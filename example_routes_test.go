@@ -59,8 +59,10 @@ func ExampleMiddleware_Require() {
 func ExampleMiddleware_Handler_cors() {
 	cors := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") == "" {
-				w.WriteHeader(http.StatusNoContent)
+			w.Header().Set("Access-Control-Allow-Origin", "https://app.example")
+			if r.Method == http.MethodOptions {
+				w.Header().Set("Access-Control-Allow-Headers", "Authorization")
+				fmt.Fprintln(w, "preflight")
 				return
 			}
 			next.ServeHTTP(w, r)
@@ -73,11 +75,10 @@ func ExampleMiddleware_Handler_cors() {
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "welcome") })
 	site := cors(auth.Handler(ok))
 	ask(site, "OPTIONS", "/", "")
-	fmt.Println()
 	ask(site, "GET", "/", "Bearer "+issueToken("alice", nil))
 
 	// Output:
-	// OPTIONS / 204
+	// OPTIONS / 200 preflight
 	// GET / 200 welcome
 }
 

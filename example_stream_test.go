@@ -75,5 +75,5 @@ func ExampleMiddleware_Verify() {
 	// alice says hello
 	// alice says goodbye
 	// close 1008: jwthttp: scope: token has scopes "", want ["chat"]
-	// close 1008: jwthttp: malformed: token does not have three segments
+	// close 1008: jwthttp: malformed: not three base64url segments
 }
