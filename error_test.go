@@ -272,7 +272,7 @@ func TestReason(t *testing.T) {
 				t.Errorf("%d %s, want %s", w.Code, w.Body, answers[at].want)
 			}
 			if reason != jwthttp.ReasonForbidden && body.Error_description == "request not allowed" || slices.Contains(texts, body.Error_description) {
-				t.Errorf("no text of its own: %q", body.Error_description)
+				t.Errorf("no distinct text: %q", body.Error_description)
 			}
 			texts = append(texts, body.Error_description)
 			challenge := w.Header().Get("WWW-Authenticate")

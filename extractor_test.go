@@ -149,7 +149,7 @@ func TestFromHeader_fields(t *testing.T) {
 			one("not a token", badToken, withField("token", "undefined")),
 		})
 	})
-	t.Run("a scheme of one's own", func(t *testing.T) {
+	t.Run("another scheme", func(t *testing.T) {
 		runExtractions(t, jwthttp.FromHeader("Authorization", "Token"), []extraction{
 			one("that scheme", admitted, auth("token <token>")),
 			one("the usual scheme", missing, auth("Bearer <token>")),

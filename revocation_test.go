@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,12 +72,15 @@ func TestOptions_revoked(t *testing.T) {
 
 func TestOptions_revoked_calls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls := 0
+		calls, caller := 0, goroutine()
 		opts := newOptions()
 		opts.CacheSize = 8
 		opts.RevocationTimeout = 3 * time.Second
 		opts.Revoked = func(ctx context.Context, token *jwthttp.Token) (bool, error) {
 			calls++
+			if got := goroutine(); got != caller {
+				t.Errorf("called on %s, the request is on %s", got, caller)
+			}
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) != 3*time.Second {
 				t.Errorf("deadline %v, %v", deadline, ok)
 			}
@@ -101,6 +105,13 @@ func TestOptions_revoked_calls(t *testing.T) {
 			_ = verdict(m, newRequest(withBearer(goodToken(nil))))
 		}
 	})
+}
+
+// goroutine returns the name of the current goroutine in a stack trace.
+func goroutine() string {
+	stack := make([]byte, 64)
+	name, _, _ := strings.Cut(string(stack[:runtime.Stack(stack, false)]), " [")
+	return name
 }
 
 func TestOptions_revoked_context(t *testing.T) {

@@ -33,9 +33,9 @@ func (watchedClaims) Validate() error {
 func TestMiddleware_Watch(t *testing.T) {
 	const every = 30 * time.Second
 	var revoked atomic.Bool
-	var trouble atomic.Pointer[error]
+	var failure atomic.Pointer[error]
 	hook := func(context.Context, *jwthttp.Token) (bool, error) {
-		if err := trouble.Load(); err != nil {
+		if err := failure.Load(); err != nil {
 			return false, *err
 		}
 		return revoked.Load(), nil
@@ -71,8 +71,8 @@ func TestMiddleware_Watch(t *testing.T) {
 		{name: "revoked", event: func() { revoked.Store(true) }, within: 90 * time.Second, want: "401 invalid_token revoked"},
 		{name: "the key is withdrawn", event: func() { other := []byte(strings.Repeat("x", 32)); key.Store(&other) }, within: 90 * time.Second, want: "401 invalid_token signature"},
 		{name: "the keys are out of reach", event: func() { key.Store(nil) }, within: 90 * time.Second, want: "503 keys_unavailable"},
-		{name: "the revocation store is out of reach", event: func() { trouble.Store(&gone) }, within: 90 * time.Second, want: "503 revocation_unavailable"},
-		{name: "the same, and it fails open", change: failOpen, event: func() { trouble.Store(&gone) }, claims: map[string]any{"exp": bubbleStart + 86400, "iat": bubbleStart + 1}},
+		{name: "the revocation store is out of reach", event: func() { failure.Store(&gone) }, within: 90 * time.Second, want: "503 revocation_unavailable"},
+		{name: "the same, and it fails open", change: failOpen, event: func() { failure.Store(&gone) }, claims: map[string]any{"exp": bubbleStart + 86400, "iat": bubbleStart + 1}},
 		{name: "too old for its issuer", claims: map[string]any{"iat": bubbleStart - 7000, "exp": bubbleStart + 86400}, within: 210 * time.Second, want: "401 invalid_token too_old"},
 		{name: "authenticated too long ago", derive: func(m *jwthttp.Middleware) *jwthttp.Middleware {
 			return m.RequireAuthAge(time.Minute)
@@ -89,7 +89,7 @@ func TestMiddleware_Watch(t *testing.T) {
 		for cached := range 2 {
 			bubble(t, fmt.Sprintf("%s, cache %d", tt.name, cached), func(t *testing.T) {
 				revoked.Store(false)
-				trouble.Store(nil)
+				failure.Store(nil)
 				objection.Store(nil)
 				key.Store(&secret)
 				opts := base()
