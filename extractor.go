@@ -334,7 +334,7 @@ func isWebSocket(r *http.Request) bool {
 
 // FirstOf returns an Extractor that tries places in order and uses the first
 // credential found, valid or not. Tokens in query parameters of later places are
-// removed from the URL all the same.
+// removed from the URL, too.
 //
 // FirstOf panics without places, and if one is nil.
 func FirstOf(places ...Extractor) Extractor {

@@ -68,8 +68,8 @@ func (s KeySet) Format(f fmt.State, _ rune) {
 // MarshalText returns the sorted key IDs.
 func (s KeySet) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(s)), nil }
 
-// StaticKey returns a [KeySource] of one key for every token, whatever its
-// "kid": an HMAC secret of at least the hash's size as []byte, an *rsa.PublicKey
+// StaticKey returns a [KeySource] of one key for every token, regardless of
+// its "kid": an HMAC secret of at least the hash's size as []byte, an *rsa.PublicKey
 // of 2048 bits or more, an *ecdsa.PublicKey or an ed25519.PublicKey. The key must
 // fit every algorithm of the Issuer. [New] copies it.
 func StaticKey(key any) KeySource { return staticKey{key} }
