@@ -421,6 +421,7 @@ func TestMiddleware_RequireACR(t *testing.T) {
 		{"both, the age not met", gold.RequireAuthAge(time.Hour), acr("gold"), weak},
 		{"both, the acr not met", gold.RequireAuthAge(time.Hour), authTime(0), weak},
 		{"two lists intersect", gold.RequireACR("platinum", "silver"), acr("gold"), weak},
+		{"two lists intersect, the value of the second alone", gold.RequireACR("platinum", "silver"), acr("platinum"), weak},
 		{"two lists intersect, and are met", gold.RequireACR("platinum", "silver"), acr("silver"), admitted},
 		{"the shortest age holds, first", fresh.RequireAuthAge(time.Hour), authTime(301), weak},
 		{"the shortest age holds, last", m.RequireAuthAge(time.Hour).RequireAuthAge(time.Minute), authTime(61), weak},
