@@ -56,23 +56,6 @@ func newClaimsType[T any]() *claimsType {
 	return c
 }
 
-// decodesObject reports whether encoding/json can decode an object into a t.
-func decodesObject(t reflect.Type) bool {
-	unmarshaler := reflect.TypeFor[json.Unmarshaler]()
-	if t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
-		t = t.Elem()
-	}
-	switch t.Kind() {
-	case reflect.Struct:
-		return true
-	case reflect.Map:
-		return t.Key().Kind() == reflect.String
-	case reflect.Interface:
-		return t.NumMethod() == 0
-	}
-	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
-}
-
 func newBox[T any]() (any, reflect.Value) {
 	c := new(claims[T])
 	return c, reflect.ValueOf(&c.value).Elem()
@@ -105,13 +88,12 @@ func (c *claimsType) decodeWhole(payload []byte) (any, error) {
 
 func assignClaims[T any](shared any) *claims[T] { return &claims[T]{shared.(*claims[T]).value} }
 
-// own returns the claims of a verified token for one request. They are shared if
-// the token may be in the cache.
-func (c *claimsType) own(v *verified, shared bool) (any, error) {
+// own returns claims for one request that the cache does not share.
+func (c *claimsType) own(v *verified) (any, error) {
 	switch {
-	case shared && c.decodeAgain:
+	case c.decodeAgain:
 		return c.decodeWhole(jws.Segment(v.token.Raw(), 1))
-	case shared && c.copy != nil:
+	case c.copy != nil:
 		return c.copy(v.claims), nil
 	}
 	return v.claims, nil

@@ -1,11 +1,9 @@
 package jwthttp
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -38,50 +36,21 @@ type config struct {
 	algorithms map[string]bool      // of all issuers
 	padding    bool                 // of any issuer
 
-	extractor         Extractor
-	leeway            time.Duration
-	maxTokenSize      int
-	revoked           RevokedFunc
-	revocationTimeout time.Duration
-	failOpen          bool
-	crossOrigin       *http.CrossOriginProtection
-	realm             string
-	metadataURL       string
-	errorHandler      func(http.ResponseWriter, *http.Request, *Error)
-	observer          func(context.Context, Event)
-
+	opts   Options                 // with defaults, and Leeway without its special values
 	cache  *cache.Cache[*verified] // or nil
 	claims *claimsType
 }
 
 // issuer is the compiled form of an Issuer.
 type issuer struct {
-	name        string
-	audience    []string // nil: any
-	clients     []string // nil: any
-	methods     map[string]jwt.SigningMethod
-	keys        keys
-	types       []string // without "application/"; "": no "typ"
-	maxTokenAge time.Duration
-	noExpiry    bool
-	padding     bool
+	Issuer  // Audience nil: any; Types without "application/"
+	methods map[string]jwt.SigningMethod
+	keys    keys
 }
 
 func newConfig(o Options) (*config, error) {
 	p := problems.List{Prefix: "jwthttp: "}
-	c := &config{
-		extractor:         o.Extractor,
-		leeway:            max(o.Leeway, 0),
-		maxTokenSize:      o.MaxTokenSize,
-		revoked:           o.Revoked,
-		revocationTimeout: o.RevocationTimeout,
-		failOpen:          o.RevocationFailOpen,
-		crossOrigin:       o.CrossOrigin,
-		realm:             o.Realm,
-		metadataURL:       o.ResourceMetadataURL,
-		errorHandler:      o.ErrorHandler,
-		observer:          o.Observer,
-	}
+	c := &config{opts: o}
 	checkRange(&p, "Leeway", max(o.Leeway, 0), maxLeeway)
 	checkRange(&p, "MaxTokenSize", o.MaxTokenSize, maxTokenSize)
 	checkRange(&p, "RevocationTimeout", o.RevocationTimeout, maxRevocationTimeout)
@@ -101,7 +70,8 @@ func newConfig(o Options) (*config, error) {
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	c.setDefaults(o)
+	c.opts.Issuers = nil // the caller's
+	c.setDefaults()
 	return c, nil
 }
 
@@ -111,24 +81,28 @@ func checkRange[N int | time.Duration](p *problems.List, field string, n, most N
 	}
 }
 
-func (c *config) setDefaults(o Options) {
-	if c.extractor == nil {
-		c.extractor = FromHeader("Authorization", "Bearer")
+func (c *config) setDefaults() {
+	o := &c.opts
+	if o.Extractor == nil {
+		o.Extractor = FromHeader("Authorization", "Bearer")
 	}
-	if o.Leeway == 0 {
-		c.leeway = 30 * time.Second
+	switch {
+	case o.Leeway == 0:
+		o.Leeway = 30 * time.Second
+	case o.Leeway < 0:
+		o.Leeway = 0
 	}
-	if c.maxTokenSize == 0 {
-		c.maxTokenSize = 8 << 10
+	if o.MaxTokenSize == 0 {
+		o.MaxTokenSize = 8 << 10
 	}
-	if c.revocationTimeout == 0 {
-		c.revocationTimeout = time.Second
+	if o.RevocationTimeout == 0 {
+		o.RevocationTimeout = time.Second
 	}
-	if c.crossOrigin == nil {
-		c.crossOrigin = http.NewCrossOriginProtection()
+	if o.CrossOrigin == nil {
+		o.CrossOrigin = http.NewCrossOriginProtection()
 	}
-	if c.realm == "" {
-		c.realm = defaultRealm
+	if o.Realm == "" {
+		o.Realm = defaultRealm
 	}
 	if o.CacheSize > 0 {
 		c.cache = cache.New[*verified](o.CacheSize, o.CacheSize*meanCachedSize)
@@ -158,7 +132,7 @@ func (c *config) addIssuers(p *problems.List, issuers []Issuer) {
 		if o.Name == Any {
 			c.anyIssuer = iss
 		}
-		c.padding = c.padding || iss.padding
+		c.padding = c.padding || iss.PaddedSegments
 		for alg := range iss.methods {
 			c.algorithms[alg] = true
 		}
@@ -166,7 +140,7 @@ func (c *config) addIssuers(p *problems.List, issuers []Issuer) {
 }
 
 func newIssuer(p *problems.List, field string, o Issuer) *issuer {
-	iss := &issuer{name: o.Name, maxTokenAge: o.MaxTokenAge, noExpiry: o.NoExpiry, padding: o.PaddedSegments}
+	iss := &issuer{Issuer: o}
 	if o.Name == "" {
 		p.AddHidden(field+"Name", `want the exact "iss" of the tokens, or Any`)
 	}
@@ -184,15 +158,15 @@ func (iss *issuer) setAudience(p *problems.List, field string, audience []string
 	if len(audience) == 0 {
 		p.AddHidden(field, want)
 	}
+	iss.Audience = slices.Clone(audience)
 	if slices.Equal(audience, []string{Any}) {
-		return
+		iss.Audience = nil
 	}
-	for _, name := range audience {
+	for _, name := range iss.Audience {
 		if name == "" || name == Any {
 			p.Add(field, name, want)
 		}
 	}
-	iss.audience = slices.Clone(audience)
 }
 
 func (iss *issuer) setClients(p *problems.List, field string, clients []string) {
@@ -204,7 +178,7 @@ func (iss *issuer) setClients(p *problems.List, field string, clients []string) 
 			p.Add(field, client, "want client IDs")
 		}
 	}
-	iss.clients = slices.Clone(clients)
+	iss.Clients = slices.Clone(clients)
 }
 
 func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
@@ -216,11 +190,12 @@ func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
 	if len(types) == 0 {
 		p.AddHidden(field, `want nil for the default, or at least one "typ"`)
 	}
+	iss.Types = nil
 	for _, typ := range types {
 		if !syntax.FitsQuotedString(typ) {
 			p.Add(field, typ, "want a media type")
 		}
-		iss.types = append(iss.types, cutApplication(typ))
+		iss.Types = append(iss.Types, cutApplication(typ))
 	}
 }
 
@@ -258,14 +233,3 @@ func (iss *issuer) setMethods(p *problems.List, field string, algorithms []strin
 
 // algorithms returns the sorted names of the methods.
 func (iss *issuer) algorithms() []string { return slices.Sorted(maps.Keys(iss.methods)) }
-
-// isNil reports whether an interface holds nothing or a nil.
-func isNil(v any) bool {
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Invalid:
-		return true
-	case reflect.Pointer, reflect.Map, reflect.Func, reflect.Interface, reflect.Slice:
-		return r.IsNil()
-	}
-	return false
-}

@@ -2,7 +2,6 @@ package jwthttp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -86,10 +85,7 @@ type admission struct {
 	cached    bool // the signature was verified for an earlier request
 	unchecked bool // admitted although Options.Revoked failed
 
-	// What the request was. See outerAdmission and recheck.
-	server  any
-	method  string
-	upgrade bool
+	request *http.Request // the admitted one; nil: Verify
 }
 
 // Value returns the values of this package first. An admission without a token
@@ -126,8 +122,7 @@ func (a *admission) GoString() string { return a.String() }
 // is added again if another New's Handler stands in between.
 func (a *admission) enter(r *http.Request, nested bool) *http.Request {
 	if !nested {
-		a.server = r.Context().Value(http.ServerContextKey)
-		a.method, a.upgrade = r.Method, isUpgrade(r)
+		a.request = r
 		return r.WithContext(a)
 	}
 	if r.Context().Value(admissionKey{}) == any(a) {
@@ -136,42 +131,4 @@ func (a *admission) enter(r *http.Request, nested bool) *http.Request {
 	again := *a
 	again.Context = r.Context()
 	return r.WithContext(&again)
-}
-
-// outerAdmission returns the admission of an outer Handler of the same New, or
-// nil if r must be authenticated by itself: it has another credential, or it is
-// the request of another server.
-func (c *config) outerAdmission(r *http.Request, found Credential, err error) *admission {
-	ctx := r.Context()
-	a, ok := ctx.Value(c).(*admission)
-	if !ok || a.server != ctx.Value(http.ServerContextKey) {
-		return nil
-	}
-	if errors.Is(err, ErrNoToken) || err == nil && a.token != nil && found.Token == a.token.Raw() {
-		return a
-	}
-	return nil
-}
-
-// recheck checks what may have changed since an outer Handler admitted a
-// request: the end of its context, the token's times, and the method.
-func (c *config) recheck(r *http.Request, a *admission) *Error {
-	if r.Context().Err() != nil {
-		err := context.Cause(r.Context())
-		if ended := (*Error)(nil); errors.As(err, &ended) { // by Watch
-			e := *ended
-			return &e
-		}
-		return refuse(ReasonCanceled, err)
-	}
-	if a.token == nil {
-		return nil
-	}
-	if e := a.verified.issuer.checkTimes(a.token, c.leeway); e != nil {
-		return e.about(a.token)
-	}
-	if r.Method != a.method || isUpgrade(r) != a.upgrade {
-		return c.checkOrigin(r, a.token.Source)
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package jwthttp
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/seed450a7203/jwthttp/internal/jws"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
@@ -97,14 +97,22 @@ type Error struct {
 
 // Error describes the refusal for logs. It never contains the token.
 func (e *Error) Error() string {
-	if e.Err == nil {
+	switch {
+	case e == nil: // a rule's mistake, which is the cause of another Error then
+		return "jwthttp: nil *Error"
+	case e.Err == nil:
 		return "jwthttp: " + string(e.Reason)
 	}
 	return "jwthttp: " + string(e.Reason) + ": " + e.Err.Error()
 }
 
 // Unwrap returns Err.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // Error codes of RFC 6750 §3.1 and RFC 9470 §3.
 const (
@@ -219,6 +227,8 @@ func (e *Error) description() string {
 		return e.Description
 	case e.Reason == ReasonMalformed && e.Code == codeRequest:
 		return "malformed credential"
+	case e.Reason == "" && e.Status >= http.StatusInternalServerError:
+		return "internal server error"
 	}
 	return e.Reason.answer().text
 }
@@ -325,16 +335,13 @@ func WriteError(w http.ResponseWriter, err error) {
 
 // body is the JSON body of the answer.
 func (e *Error) body() []byte {
-	name, text := e.Code, e.description()
-	if name == "" {
-		name = string(e.Reason)
-	}
-	if name == "" { // not an Error of this package
-		name, text = "server_error", "internal server error"
+	name := cmp.Or(e.Code, string(e.Reason), string(ReasonForbidden))
+	if e.Code == "" && e.Reason == "" && e.Status >= http.StatusInternalServerError { // not an Error of this package
+		name = "server_error"
 	}
 	body := make([]byte, 0, 192)
 	body = appendJSON(append(body, `{"error":`...), name)
-	body = appendJSON(append(body, `,"error_description":`...), text)
+	body = appendJSON(append(body, `,"error_description":`...), e.description())
 	if e.Reason != "" {
 		body = appendJSON(append(body, `,"reason":`...), string(e.Reason))
 	}
@@ -373,13 +380,3 @@ func unverifiable(format string, args ...any) error {
 func invalid(is error, format string, args ...any) error {
 	return &cause{[]error{is, jwt.ErrTokenInvalidClaims}, format, args}
 }
-
-// quoted is an unverified text, of which errors show the beginning.
-type quoted string
-
-func (q quoted) String() string { return jws.Quote(string(q)) }
-
-// quotedList is a list of unverified texts.
-type quotedList []string
-
-func (l quotedList) String() string { return jws.Quote(strings.Join(l, " ")) }

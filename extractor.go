@@ -8,11 +8,11 @@ import (
 	"mime"
 	"net/http"
 	"net/textproto"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/seed450a7203/jwthttp/internal/authfield"
+	"github.com/seed450a7203/jwthttp/internal/cookie"
 	"github.com/seed450a7203/jwthttp/internal/rawquery"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
@@ -32,16 +32,11 @@ const (
 
 // String returns "other", "header", "cookie" or "query".
 func (s Source) String() string {
-	switch s {
-	case SourceHeader:
-		return "header"
-	case SourceCookie:
-		return "cookie"
-	case SourceQuery:
-		return "query"
-	default:
-		return "other"
+	names := [...]string{SourceOther: "other", SourceHeader: "header", SourceCookie: "cookie", SourceQuery: "query"}
+	if int(s) >= len(names) {
+		return names[SourceOther]
 	}
+	return names[s]
 }
 
 // Credential is an unverified token as found in a request. Printing, logging and
@@ -185,29 +180,15 @@ func FromCookie(name string) Extractor {
 	}
 	return func(r *http.Request) (Credential, error) {
 		c := Credential{Name: name, Source: SourceCookie}
-		seen, total := 0, 0
-		for _, line := range r.Header["Cookie"] {
-			for pair := range strings.SplitSeq(line, ";") {
-				if total++; total > maxPairs {
-					return Credential{}, errTooMany
-				}
-				key, value, _ := strings.Cut(pair, "=")
-				if strings.Trim(key, " \t") == name {
-					seen++
-					c.Token = unquoteCookie(strings.Trim(value, " \t"))
-				}
-			}
+		values, total := cookie.Values(r.Header["Cookie"], name)
+		if total > maxPairs {
+			return Credential{}, errTooMany
 		}
-		return c, onlyOnce(seen, c.Token)
+		if len(values) > 0 {
+			c.Token = values[0]
+		}
+		return c, onlyOnce(len(values), c.Token)
 	}
-}
-
-// unquoteCookie removes the double quotes of a cookie's value (RFC 6265 §4.1.1).
-func unquoteCookie(value string) string {
-	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
-		return value[1 : len(value)-1]
-	}
-	return value
 }
 
 // onlyOnce is the result of a search in a place where a name may occur once.
@@ -296,7 +277,7 @@ func FromWebSocketProtocol(prefix string) Extractor {
 	}
 	const field = "Sec-Websocket-Protocol" // in net/http's spelling
 	return func(r *http.Request) (Credential, error) {
-		if !isWebSocket(r) {
+		if !syntax.IsWebSocket(r.Header) {
 			return Credential{}, ErrNoToken
 		}
 		c := Credential{Name: field, Source: SourceHeader}
@@ -316,21 +297,6 @@ func FromWebSocketProtocol(prefix string) Extractor {
 	}
 }
 
-// isWebSocket reports whether r opens a WebSocket: over HTTP/1.1 (RFC 6455
-// §4.1), or as an extended CONNECT (RFC 8441 §4), which net/http shows as a field.
-func isWebSocket(r *http.Request) bool {
-	for _, field := range [...]string{"Upgrade", ":protocol"} {
-		for _, line := range r.Header[field] {
-			for protocol := range strings.SplitSeq(line, ",") {
-				if strings.EqualFold(strings.Trim(protocol, " \t"), "websocket") {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
 // FirstOf returns an Extractor that tries places in order and uses the first
 // credential found, valid or not. Tokens in query parameters of later places are
 // also removed from the URL.
@@ -342,7 +308,7 @@ func FirstOf(places ...Extractor) Extractor {
 		none := ErrNoToken
 		for i, place := range places {
 			c, err := extract(place, r)
-			if errors.Is(err, ErrNoToken) {
+			if isNoToken(err) {
 				none = moreSpecific(none, err)
 				continue
 			}
@@ -368,7 +334,7 @@ func paramsInURL(places []Extractor, r *http.Request) (params []string) {
 	}
 	bare := &http.Request{Method: http.MethodGet, URL: r.URL, Header: http.Header{}, Body: http.NoBody}
 	for _, place := range places {
-		if c, err := extract(place, bare); !errors.Is(err, ErrNoToken) {
+		if c, err := extract(place, bare); !isNoToken(err) {
 			params = append(params, c.params()...)
 		}
 	}
@@ -388,7 +354,7 @@ func OnlyOne(places ...Extractor) Extractor {
 		seen := false
 		for _, place := range places {
 			c, err := extract(place, r)
-			if errors.Is(err, ErrNoToken) {
+			if isNoToken(err) {
 				none = moreSpecific(none, err)
 				continue
 			}
@@ -427,53 +393,21 @@ func extract(place Extractor, r *http.Request) (Credential, error) {
 	return c, err
 }
 
+// isNoToken reports whether an error of extract means that there is no
+// credential. An *Error is the answer, even if its cause is ErrNoToken.
+func isNoToken(err error) bool {
+	return errors.Is(err, ErrNoToken) && !isOwn(err)
+}
+
+func isOwn(err error) bool {
+	var own *Error
+	return errors.As(err, &own)
+}
+
 // params are the query parameters to remove from the URL.
 func (c Credential) params() []string {
 	if c.Source != SourceQuery || c.Name == "" {
 		return c.alsoQuery
 	}
 	return append([]string{c.Name}, c.alsoQuery...)
-}
-
-// withoutParams returns r without the given query parameters in URL, RequestURI
-// and, if it was parsed before, Form. It does not modify r. If r has no such
-// parameter, it is returned as it is.
-func withoutParams(r *http.Request, params []string) *http.Request {
-	if len(params) == 0 {
-		return r
-	}
-	query, found := rawquery.Without(r.URL.RawQuery, params)
-	if !found {
-		return r
-	}
-	clean := r.WithContext(r.Context())
-	u := *r.URL
-	u.RawQuery = query
-	clean.URL = &u
-	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
-		clean.RequestURI = path
-		if query, _ = rawquery.Without(query, params); query != "" {
-			clean.RequestURI += "?" + query
-		}
-	}
-	if r.Form != nil {
-		clean.Form = formWithout(r, params)
-	}
-	return clean
-}
-
-// formWithout returns r.Form without query parameters. Fields of the body stay.
-func formWithout(r *http.Request, params []string) url.Values {
-	form := make(url.Values, len(r.Form))
-	for name, values := range r.Form {
-		form[name] = values
-	}
-	for _, name := range params {
-		if fromBody := r.PostForm[name]; len(fromBody) > 0 {
-			form[name] = fromBody
-		} else {
-			delete(form, name)
-		}
-	}
-	return form
 }

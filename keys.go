@@ -87,12 +87,7 @@ func (staticKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "static 
 func (staticKey) MarshalText() ([]byte, error) { return []byte("static key"), nil }
 
 // noKey is the error for a token whose key is not there.
-func noKey(kid string) error { return fmt.Errorf("no key with kid %s", jws.Quote(kid)) }
-
-// misfitError means that there are keys, and none fits the algorithm.
-type misfitError struct{ error }
-
-func (e misfitError) Unwrap() error { return e.error }
+func noKey(kid string) error { return fmt.Errorf("no key with kid %s", jws.Quoted(kid)) }
 
 // keys is a compiled KeySource.
 type keys struct {
@@ -109,7 +104,7 @@ type keys struct {
 // newKeys compiles a KeySource. It checks static keys now, and others when a
 // token needs them.
 func newKeys(p *problems.List, field string, source KeySource, iss *issuer) keys {
-	if isNil(source) {
+	if problems.IsNil(source) {
 		p.AddHidden(field, "want a KeySource")
 		return keys{}
 	}
@@ -164,7 +159,7 @@ func setKeys(p *problems.List, field string, set KeySet, iss *issuer) keys {
 			return list, nil
 		}
 		if err, ok := misfits[v.token.KeyID]; ok {
-			return nil, misfitError{err}
+			return nil, err
 		}
 		return nil, noKey(v.token.KeyID)
 	}}
@@ -172,8 +167,8 @@ func setKeys(p *problems.List, field string, set KeySet, iss *issuer) keys {
 
 // foundKeys is for a key set that selects the keys for a token itself.
 func foundKeys(p *problems.List, field string, set keyset.Finder, iss *issuer) keys {
-	if name := set.DiscoveredFrom(); name != "" && name != iss.name {
-		p.Add(field, name, "discovered from another issuer than %q", iss.name)
+	if name := set.DiscoveredFrom(); name != "" && name != iss.Name {
+		p.Add(field, name, "discovered from another issuer than %q", iss.Name)
 	}
 	for _, alg := range iss.algorithms() {
 		if jwk.IsHMAC(iss.methods[alg]) {
@@ -200,40 +195,23 @@ func askedKeys(source KeySource, iss *issuer) keys {
 		}
 		found, err := source.KeyfuncCtx(ctx)(unverified)
 		if err != nil {
-			return nil, fmt.Errorf("kid %s: %w", jws.Quote(v.token.KeyID), err)
+			return nil, fmt.Errorf("kid %s: %w", jws.Quoted(v.token.KeyID), err)
 		}
 		list := []jwt.VerificationKey{found}
 		if set, ok := found.(jwt.VerificationKeySet); ok {
 			list = set.Keys
 		}
-		return fitting(method, list)
-	}}
-}
-
-// fitting returns the first keys of a list that fit a method.
-func fitting(method jwt.SigningMethod, list []jwt.VerificationKey) ([]jwt.VerificationKey, error) {
-	if len(list) == 0 {
-		return nil, errors.New("no keys")
-	}
-	var fit []jwt.VerificationKey
-	var misfit error
-	for _, key := range list {
-		if err := jwk.Fits(method, key); err != nil {
-			misfit = err
-		} else if len(fit) < jwk.MaxKeys {
-			fit = append(fit, key)
+		if len(list) == 0 {
+			return nil, errors.New("no keys")
 		}
-	}
-	if len(fit) == 0 {
-		return nil, misfitError{misfit}
-	}
-	return fit, nil
+		return jwk.Fitting(method, list)
+	}}
 }
 
 // refuseKeys returns the refusal of a token for which there are no keys.
 func refuseKeys(ctx context.Context, err error) *Error {
 	unavailable := errors.Is(err, ErrKeysUnavailable)
-	var misfit misfitError
+	var misfit jwk.MisfitError
 	switch {
 	case (unavailable || errors.Is(err, context.Canceled)) && errors.Is(ctx.Err(), context.Canceled):
 		// The client hung up. It must not be able to raise our alarm.

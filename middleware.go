@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
+	"github.com/seed450a7203/jwthttp/internal/jsonfields"
+	"github.com/seed450a7203/jwthttp/internal/rawquery"
 	"github.com/seed450a7203/jwthttp/internal/statuswriter"
 )
 
@@ -38,7 +38,7 @@ type Middleware struct {
 // field and its value.
 func New[T any](opts Options) (*Middleware, error) {
 	c, err := newConfig(opts)
-	if t := reflect.TypeFor[T](); !decodesObject(t) {
+	if t := reflect.TypeFor[T](); !jsonfields.DecodesObject(t) {
 		err = errors.Join(err, fmt.Errorf("jwthttp: T: %q: a JSON object does not decode into it", t))
 	}
 	if err != nil {
@@ -93,7 +93,7 @@ func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 // There is no cross-origin check. A Middleware with Require rules refuses every
 // token with [ReasonMisconfigured], because rules need a request.
 func (m *Middleware) Verify(ctx context.Context, token string) (context.Context, error) {
-	d := decision{start: time.Now(), cause: ErrNoToken}
+	d := decision{start: time.Now(), missing: ErrNoToken}
 	switch {
 	case len(m.requirements.rules) > 0:
 		d.err = refuse(ReasonMisconfigured, errors.New("Verify: Require rules need a request"))
@@ -103,10 +103,10 @@ func (m *Middleware) Verify(ctx context.Context, token string) (context.Context,
 		d.admission, d.err = m.config.admit(ctx, Credential{Token: token})
 	}
 	m.authorize(ctx, &d)
+	m.conclude(ctx, &d)
 	if d.err != nil {
 		return nil, d.err
 	}
-	d.admission.server = ctx.Value(http.ServerContextKey)
 	return d.admission, nil
 }
 
@@ -117,16 +117,22 @@ type decision struct {
 	queryToken bool          // the URL had one
 	admission  *admission    // nil if the credential is invalid
 	nested     bool          // an outer Handler made the admission
-	cause      error         // why there is no token
+	missing    error         // why there is no token
 	ignored    *Error        // of an invalid token that AllowAnonymous admits as none
 	err        *Error
 }
 
 // decide takes the steps of the package comment.
 func (m *Middleware) decide(r *http.Request) decision {
-	d := decision{start: time.Now(), request: r}
+	d := decision{request: r}
+	if m.config.opts.Observer != nil {
+		d.start = time.Now()
+	}
 	m.authenticate(&d)
 	m.authorize(r.Context(), &d)
+	if d.err != nil || m.config.opts.Observer != nil {
+		m.conclude(r.Context(), &d)
+	}
 	return d
 }
 
@@ -134,60 +140,63 @@ func (m *Middleware) decide(r *http.Request) decision {
 // done so.
 func (m *Middleware) authenticate(d *decision) {
 	c := m.config
-	found, err := extract(c.extractor, d.request)
-	if clean := withoutParams(d.request, found.params()); clean != d.request {
-		d.request, d.queryToken = clean, true
+	found, err := extract(c.opts.Extractor, d.request)
+	if found.Source == SourceQuery || found.alsoQuery != nil {
+		clean := rawquery.Request(d.request, found.params())
+		d.request, d.queryToken = clean, clean != d.request
 	}
-	if d.admission = c.outerAdmission(d.request, found, err); d.admission != nil {
-		d.nested, d.cause = true, ErrNoToken
-		d.err = c.recheck(d.request, d.admission)
+	ctx := d.request.Context()
+	if outer, ok := ctx.Value(c).(*admission); ok && outer.includes(ctx, found, err) {
+		d.admission, d.nested, d.missing = outer, true, ErrNoToken
+		d.err = c.recheck(d.request, outer)
 		return
 	}
 	switch {
-	case errors.Is(err, ErrNoToken):
-		d.cause = err
-		d.admission = &admission{Context: d.request.Context(), config: c}
-	case errors.Is(err, ErrMultipleTokens):
+	case isNoToken(err):
+		d.missing = err
+		d.admission = &admission{Context: ctx, config: c}
+	case errors.Is(err, ErrMultipleTokens) && !isOwn(err):
 		d.err = refuse(ReasonMultiple, err)
 	case err != nil:
 		d.err = refuseCredential(err).orOwn(err)
 	default:
 		if d.err = c.checkOrigin(d.request, found.Source); d.err == nil {
-			d.admission, d.err = c.admit(d.request.Context(), found)
+			d.admission, d.err = c.admit(ctx, found)
 		}
 	}
 }
 
-// admit checks everything about a token that does not depend on the request.
-func (c *config) admit(ctx context.Context, found Credential) (*admission, *Error) {
-	v, e := c.recall(ctx, found.Token)
-	cached := v != nil
-	if v == nil && e == nil {
-		v, e = c.verify(ctx, found)
+// includes reports whether a request inside an outer Handler of the same New is
+// part of the admission there. It is not if it has another credential, or if it
+// is a request to another server.
+func (a *admission) includes(ctx context.Context, found Credential, err error) bool {
+	if a.Context.Value(http.ServerContextKey) != ctx.Value(http.ServerContextKey) {
+		return false
 	}
-	// Only padded segments can be a token that violates the syntax of its field.
-	if (e == nil && c.padding || e != nil && e.Reason == ReasonMalformed) && found.violatesSyntax() {
-		return nil, refuseCredential(errSyntax)
+	return isNoToken(err) || err == nil && a.token != nil && found.Token == a.token.Raw()
+}
+
+// recheck checks what may have changed since an outer Handler admitted a
+// request: the end of its context, the token's times, and the method.
+func (c *config) recheck(r *http.Request, a *admission) *Error {
+	if r.Context().Err() != nil {
+		err := context.Cause(r.Context())
+		if ended := (*Error)(nil); errors.As(err, &ended) { // by Watch
+			e := *ended
+			return e.about(a.token)
+		}
+		return refuse(ReasonCanceled, err).about(a.token)
 	}
-	if e != nil {
-		return nil, e
+	if a.token == nil {
+		return nil
 	}
-	a := &admission{Context: ctx, config: c, verified: v, token: v.token.from(found.Source), cached: cached}
-	var err error
-	a.claims, err = c.claims.own(v, c.cache != nil)
-	if err == nil && c.claims.validate != nil {
-		err = c.claims.validate(a.claims)
+	if e := a.verified.issuer.checkTimes(a.token, c.opts.Leeway); e != nil {
+		return e.about(a.token)
 	}
-	if err != nil {
-		e = refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
-	} else {
-		a.unchecked, e = c.checkRevoked(ctx, a.token)
+	if a.request == nil || r.Method != a.request.Method || isUpgrade(r) != isUpgrade(a.request) {
+		return c.checkOrigin(r, a.token.Source)
 	}
-	if e != nil {
-		e.cached = cached
-		return nil, e.about(a.token)
-	}
-	return a, nil
+	return nil
 }
 
 // checkOrigin protects tokens that browsers send automatically against CSRF.
@@ -202,7 +211,7 @@ func (c *config) checkOrigin(r *http.Request, source Source) *Error {
 		upgrade.Method = http.MethodPost
 		r = &upgrade
 	}
-	if err := c.crossOrigin.Check(r); err != nil {
+	if err := c.opts.CrossOrigin.Check(r); err != nil {
 		return refuse(ReasonCrossOrigin, err)
 	}
 	return nil
@@ -210,35 +219,14 @@ func (c *config) checkOrigin(r *http.Request, source Source) *Error {
 
 func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }
 
-// authorize applies the requirements of m to an authenticated request, and
-// completes the decision.
-func (m *Middleware) authorize(ctx context.Context, d *decision) {
-	if d.err != nil && m.requirements.badTokens && !m.requirements.needToken() {
-		d.ignored, d.err = d.err, nil
-		d.admission, d.nested = &admission{Context: ctx, config: m.config}, false
-	}
-	if d.err == nil {
-		d.err = m.requirements.check(d.admission.token, d.cause, m.config.leeway)
-	}
-	admitted := d.request
-	if d.err == nil && d.request != nil {
-		admitted = d.admission.enter(d.request, d.nested)
-		if d.err = m.requirements.askRules(admitted); d.err != nil {
-			d.err.token = d.admission.token
-		}
-	}
+// conclude completes a refusal, and reports the decision.
+func (m *Middleware) conclude(ctx context.Context, d *decision) {
 	if d.err != nil {
-		d.err.setChallenge(m.config.realm, m.config.metadataURL)
-	} else {
-		d.request = admitted
+		d.err.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
 	}
-	if m.config.observer != nil {
-		m.observe(ctx, d)
+	if m.config.opts.Observer == nil {
+		return
 	}
-}
-
-// observe reports a decision.
-func (m *Middleware) observe(ctx context.Context, d *decision) {
 	event := Event{Request: d.request, Err: d.err, Admitted: d.err == nil, Nested: d.nested, Took: time.Since(d.start)}
 	if event.Err == nil {
 		event.Err = d.ignored
@@ -254,18 +242,18 @@ func (m *Middleware) observe(ctx context.Context, d *decision) {
 	if d.request != nil {
 		ctx = d.request.Context()
 	}
-	m.config.observer(ctx, event)
+	m.config.opts.Observer(ctx, event)
 }
 
 // answer writes a refusal.
 func (m *Middleware) answer(w http.ResponseWriter, r *http.Request, e *Error) {
-	if m.config.errorHandler == nil || e.Reason == ReasonCanceled {
+	if m.config.opts.ErrorHandler == nil || e.Reason == ReasonCanceled {
 		WriteError(w, e)
 		return
 	}
 	e.writeHeader(w.Header())
 	refused := &statuswriter.Writer{ResponseWriter: w, Status: e.Status}
-	m.config.errorHandler(refused, r, e)
+	m.config.opts.ErrorHandler(refused, r, e)
 	refused.WriteStatus()
 }
 

@@ -1,6 +1,7 @@
 package jwthttp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -160,6 +161,29 @@ func Rule[T any](rule func(*http.Request, T) error) func(*http.Request) error {
 	}
 }
 
+// authorize applies the requirements of m to an authenticated request.
+func (m *Middleware) authorize(ctx context.Context, d *decision) {
+	q := &m.requirements
+	if d.err != nil && q.badTokens && !q.needToken() {
+		d.ignored, d.err = d.err, nil
+		d.admission, d.nested = &admission{Context: ctx, config: m.config}, false
+	}
+	if d.err == nil {
+		d.err = q.check(d.admission.token, d.missing, m.config.opts.Leeway)
+	}
+	if d.err != nil || d.request == nil {
+		return
+	}
+	admitted := d.admission.enter(d.request, d.nested)
+	for _, rule := range q.rules {
+		if err := rule(admitted); err != nil {
+			d.err = refuse(ReasonForbidden, err).orOwn(err).about(d.admission.token)
+			return
+		}
+	}
+	d.request = admitted
+}
+
 // needToken reports whether a request without a token is refused.
 func (q *requirements) needToken() bool {
 	return !q.visitors || len(q.scopes) > 0 || q.acr != nil || q.maxAge > 0 || len(q.rules) > 0
@@ -176,7 +200,11 @@ func (q *requirements) check(t *Token, missing error, leeway time.Duration) *Err
 		return e
 	}
 	lacksScope := slices.ContainsFunc(q.scopes, func(s scopeRequirement) bool { return !s.isMet(t.Scopes) })
-	if err := q.checkLevel(t, leeway); err != nil {
+	var err error
+	if q.acr != nil || q.maxAge > 0 {
+		err = q.checkLevel(t, leeway)
+	}
+	if err != nil {
 		e := refuse(ReasonAuthentication, err).about(t)
 		e.ACRValues, e.MaxAge = slices.Clone(q.acr), q.maxAge
 		if lacksScope { // RFC 9470 §3: so that one new token suffices for both
@@ -185,7 +213,7 @@ func (q *requirements) check(t *Token, missing error, leeway time.Duration) *Err
 		return e
 	}
 	if lacksScope {
-		e := refuse(ReasonScope, fmt.Errorf("token has scopes %s, want %q", quotedList(t.Scopes), q.allScopes())).about(t)
+		e := refuse(ReasonScope, fmt.Errorf("token has scopes %s, want %q", jws.QuotedList(t.Scopes), q.allScopes())).about(t)
 		e.Scopes = q.allScopes()
 		return e
 	}
@@ -195,7 +223,7 @@ func (q *requirements) check(t *Token, missing error, leeway time.Duration) *Err
 // checkLevel applies RFC 9470.
 func (q *requirements) checkLevel(t *Token, leeway time.Duration) error {
 	if q.acr != nil && !slices.Contains(q.acr, t.ACR) {
-		return fmt.Errorf(`"acr" is %s, want one of %q`, jws.Quote(t.ACR), q.acr)
+		return fmt.Errorf(`"acr" is %s, want one of %q`, jws.Quoted(t.ACR), q.acr)
 	}
 	if q.maxAge == 0 {
 		return nil
@@ -230,14 +258,4 @@ func (s scopeRequirement) isMet(granted []string) bool {
 		return slices.ContainsFunc(s.scopes, isGranted)
 	}
 	return !slices.ContainsFunc(s.scopes, func(scope string) bool { return !isGranted(scope) })
-}
-
-// askRules calls the rules for an otherwise admitted request.
-func (q *requirements) askRules(r *http.Request) *Error {
-	for _, rule := range q.rules {
-		if err := rule(r); err != nil {
-			return refuse(ReasonForbidden, err).orOwn(err)
-		}
-	}
-	return nil
 }

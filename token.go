@@ -50,17 +50,6 @@ type Token struct {
 	raw *string // a pointer, which fmt does not follow
 }
 
-func newToken(raw string, t *jws.Token, c jws.Claims, source Source) *Token {
-	return &Token{
-		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, SessionID: c.SessionID, ClientID: c.ClientID,
-		Audience: c.Audience,
-		IssuedAt: c.IssuedAt, NotBefore: c.NotBefore, ExpiresAt: c.ExpiresAt,
-		Scopes: c.Scopes, ACR: c.ACR, AMR: c.AMR, AuthTime: c.AuthTime,
-		Algorithm: t.Algorithm, KeyID: t.KeyID, Type: t.Type,
-		Source: source, raw: &raw,
-	}
-}
-
 // Raw returns the compact token, to pass it on to another service. It is empty
 // for a Token made by hand. Keep it out of logs.
 func (t *Token) Raw() string {
@@ -110,16 +99,6 @@ func (t Token) LogValue() slog.Value {
 		slog.String("kid", t.KeyID),
 		slog.Time("exp", t.ExpiresAt),
 	)
-}
-
-// from returns t as found in another source.
-func (t *Token) from(source Source) *Token {
-	if t.Source == source {
-		return t
-	}
-	c := *t
-	c.Source = source
-	return &c
 }
 
 // clone returns a copy that shares nothing that can be modified.

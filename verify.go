@@ -3,6 +3,7 @@ package jwthttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,49 @@ type verified struct {
 	key      jwt.VerificationKey // that verified the signature
 }
 
+// admit checks everything about a token that does not depend on the request.
+func (c *config) admit(ctx context.Context, found Credential) (*admission, *Error) {
+	var v *verified
+	var e *Error
+	if c.cache != nil {
+		v, e = c.recall(ctx, found.Token)
+	}
+	cached := v != nil
+	if v == nil && e == nil {
+		v, e = c.verify(ctx, found)
+	}
+	// Only padded segments can be a token that violates the syntax of its field.
+	if (e == nil && c.padding || e != nil && e.Reason == ReasonMalformed) && found.violatesSyntax() {
+		return nil, refuseCredential(errSyntax)
+	}
+	if e != nil {
+		return nil, e
+	}
+	a := &admission{Context: ctx, config: c, verified: v, token: v.token, claims: v.claims, cached: cached}
+	if v.token.Source != found.Source {
+		elsewhere := *v.token
+		elsewhere.Source = found.Source
+		a.token = &elsewhere
+	}
+	var err error
+	if c.cache != nil { // which shares the claims
+		a.claims, err = c.claims.own(v)
+	}
+	if err == nil && c.claims.validate != nil {
+		err = c.claims.validate(a.claims)
+	}
+	if err != nil {
+		e = refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
+	} else if c.opts.Revoked != nil {
+		a.unchecked, e = c.checkRevoked(ctx, a.token)
+	}
+	if e != nil {
+		e.cached = cached
+		return nil, e.about(a.token)
+	}
+	return a, nil
+}
+
 // verify checks everything about a token that does not depend on the request or
 // on other tokens. All checks that are cheap come before the look-up of keys.
 func (c *config) verify(ctx context.Context, found Credential) (*verified, *Error) {
@@ -45,7 +89,7 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 	if v.issuer, e = c.findIssuer(v.token, parsed.Padded); e != nil {
 		return nil, e
 	}
-	if e = v.issuer.check(v.token, c.leeway); e != nil {
+	if e = v.issuer.check(v.token, c.opts.Leeway); e != nil {
 		return nil, e
 	}
 	if v.key, e = v.findKey(ctx, parsed); e != nil {
@@ -59,8 +103,21 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 	if v.claims, err = c.claims.decode(parsed.Payload, values); err != nil {
 		return nil, refuse(ReasonClaims, invalid(err, "%v", err)).about(v.token)
 	}
-	c.remember(v)
+	if c.cache != nil {
+		c.remember(v)
+	}
 	return v, nil
+}
+
+func newToken(raw string, t *jws.Token, c jws.Claims, source Source) *Token {
+	return &Token{
+		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, SessionID: c.SessionID, ClientID: c.ClientID,
+		Audience: c.Audience,
+		IssuedAt: c.IssuedAt, NotBefore: c.NotBefore, ExpiresAt: c.ExpiresAt,
+		Scopes: c.Scopes, ACR: c.ACR, AMR: c.AMR, AuthTime: c.AuthTime,
+		Algorithm: t.Algorithm, KeyID: t.KeyID, Type: t.Type,
+		Source: source, raw: &raw,
+	}
 }
 
 // about adds a verified token to a refusal, for the Observer.
@@ -71,15 +128,15 @@ func (e *Error) about(t *Token) *Error {
 
 // parse checks size, serialization, header and algorithm.
 func (c *config) parse(raw string) (*jws.Token, *Error) {
-	if len(raw) > c.maxTokenSize {
-		return nil, refuse(ReasonTooLarge, malformed("token has %d bytes, Options.MaxTokenSize is %d", len(raw), c.maxTokenSize))
+	if len(raw) > c.opts.MaxTokenSize {
+		return nil, refuse(ReasonTooLarge, malformed("token has %d bytes, Options.MaxTokenSize is %d", len(raw), c.opts.MaxTokenSize))
 	}
 	parsed, err := jws.Parse(raw, c.padding)
 	if err != nil {
 		return nil, refuse(ReasonMalformed, malformed("%v", err))
 	}
 	if !c.algorithms[parsed.Algorithm] {
-		return nil, refuse(ReasonAlgorithm, unverifiable("algorithm %s is not accepted", quoted(parsed.Algorithm)))
+		return nil, refuse(ReasonAlgorithm, unverifiable("algorithm %s is not accepted", jws.Quoted(parsed.Algorithm)))
 	}
 	return parsed, nil
 }
@@ -92,32 +149,32 @@ func (c *config) findIssuer(t *Token, padded bool) (*issuer, *Error) {
 		candidates = []*issuer{c.anyIssuer}
 	}
 	if len(candidates) == 0 {
-		return nil, refuse(ReasonIssuer, invalid(jwt.ErrTokenInvalidIssuer, "unknown issuer %s", quoted(t.Issuer)))
+		return nil, refuse(ReasonIssuer, invalid(jwt.ErrTokenInvalidIssuer, "unknown issuer %s", jws.Quoted(t.Issuer)))
 	}
 	for _, iss := range candidates {
 		if iss.methods[t.Algorithm] == nil {
 			continue
 		}
-		if padded && !iss.padding {
+		if padded && !iss.PaddedSegments {
 			return nil, refuse(ReasonMalformed, malformed("padded segments, and Issuer.PaddedSegments is not set"))
 		}
 		return iss, nil
 	}
-	return nil, refuse(ReasonAlgorithm, unverifiable("algorithm %s is not accepted from issuer %s", quoted(t.Algorithm), quoted(t.Issuer)))
+	return nil, refuse(ReasonAlgorithm, unverifiable("algorithm %s is not accepted from issuer %s", jws.Quoted(t.Algorithm), jws.Quoted(t.Issuer)))
 }
 
 // check applies the rules that need no key: type, audience, client, times.
 func (iss *issuer) check(t *Token, leeway time.Duration) *Error {
 	if !iss.acceptsType(t.Type) {
-		return refuse(ReasonType, unverifiable("type %s is not among %q", quoted(t.Type), iss.types))
+		return refuse(ReasonType, unverifiable("type %s is not among %q", jws.Quoted(t.Type), iss.Types))
 	}
-	if iss.audience != nil && !slices.ContainsFunc(t.Audience, func(aud string) bool { return slices.Contains(iss.audience, aud) }) {
+	if iss.Audience != nil && !slices.ContainsFunc(t.Audience, func(aud string) bool { return slices.Contains(iss.Audience, aud) }) {
 		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience,
-			"audience %s does not include %q", quotedList(t.Audience), iss.audience))
+			"audience %s does not include %q", jws.QuotedList(t.Audience), iss.Audience))
 	}
-	if iss.clients != nil && !slices.Contains(iss.clients, t.ClientID) {
+	if iss.Clients != nil && !slices.Contains(iss.Clients, t.ClientID) {
 		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience,
-			"client %s is not among %q", quoted(t.ClientID), iss.clients))
+			"client %s is not among %q", jws.Quoted(t.ClientID), iss.Clients))
 	}
 	return iss.checkTimes(t, leeway)
 }
@@ -125,10 +182,13 @@ func (iss *issuer) check(t *Token, leeway time.Duration) *Error {
 // acceptsType checks "typ" (RFC 7519 §5.1, RFC 8725 §3.11).
 func (iss *issuer) acceptsType(typ string) bool {
 	typ = cutApplication(typ)
-	return slices.ContainsFunc(iss.types, func(accepted string) bool {
+	for _, accepted := range iss.Types {
 		// With equal lengths no letter outside ASCII folds into one of ASCII.
-		return len(typ) == len(accepted) && strings.EqualFold(typ, accepted)
-	})
+		if len(typ) == len(accepted) && strings.EqualFold(typ, accepted) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkTimes applies RFC 7519 §4.1.4 to §4.1.6. A token expires when "exp" is
@@ -136,7 +196,7 @@ func (iss *issuer) acceptsType(typ string) bool {
 func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
 	now := time.Now()
 	switch latest := now.Add(leeway); {
-	case t.ExpiresAt.IsZero() && !iss.noExpiry:
+	case t.ExpiresAt.IsZero() && !iss.NoExpiry:
 		return refuse(ReasonMalformed, &cause{[]error{jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenMalformed}, `"exp" is missing`, nil})
 	case !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(now.Add(-leeway)):
 		return refuse(ReasonExpired, invalid(jwt.ErrTokenExpired, "expired %v ago, leeway %v", now.Sub(t.ExpiresAt), leeway))
@@ -144,10 +204,10 @@ func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
 		return refuse(ReasonNotYetValid, invalid(jwt.ErrTokenNotValidYet, `"nbf" is %v in the future, leeway %v`, t.NotBefore.Sub(now), leeway))
 	case t.IssuedAt.After(latest):
 		return refuse(ReasonNotYetValid, invalid(jwt.ErrTokenUsedBeforeIssued, `"iat" is %v in the future, leeway %v`, t.IssuedAt.Sub(now), leeway))
-	case iss.maxTokenAge > 0 && t.IssuedAt.IsZero():
+	case iss.MaxTokenAge > 0 && t.IssuedAt.IsZero():
 		return refuse(ReasonTooOld, invalid(jwt.ErrTokenRequiredClaimMissing, `"iat" is missing, and MaxTokenAge is set`))
-	case iss.maxTokenAge > 0 && now.Sub(t.IssuedAt) > iss.maxTokenAge:
-		return refuse(ReasonTooOld, invalid(nil, "issued %v ago, MaxTokenAge %v", now.Sub(t.IssuedAt), iss.maxTokenAge))
+	case iss.MaxTokenAge > 0 && now.Sub(t.IssuedAt) > iss.MaxTokenAge:
+		return refuse(ReasonTooOld, invalid(nil, "issued %v ago, MaxTokenAge %v", now.Sub(t.IssuedAt), iss.MaxTokenAge))
 	}
 	return nil
 }
@@ -179,9 +239,6 @@ func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.Verifica
 
 // remember puts a verified token into the cache.
 func (c *config) remember(v *verified) {
-	if c.cache == nil {
-		return
-	}
 	// The strings of the request may be part of much larger ones.
 	raw := strings.Clone(v.token.Raw())
 	v.token.raw = &raw
@@ -194,14 +251,11 @@ func (c *config) remember(v *verified) {
 // recall returns a token of the cache that is still good. It returns nil and no
 // Error if the token has to be verified.
 func (c *config) recall(ctx context.Context, raw string) (*verified, *Error) {
-	if c.cache == nil {
-		return nil, nil
-	}
 	v, ok := c.cache.Get(raw)
 	if !ok {
 		return nil, nil
 	}
-	if e := v.issuer.checkTimes(v.token, c.leeway); e != nil {
+	if e := v.issuer.checkTimes(v.token, c.opts.Leeway); e != nil {
 		c.cache.Remove(raw)
 		return nil, e
 	}

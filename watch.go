@@ -41,12 +41,12 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	cancel := func() { end(context.Canceled) }
-	e := m.requirements.check(token, ErrNoToken, m.config.leeway)
+	e := m.requirements.check(token, ErrNoToken, m.config.opts.Leeway)
 	if a == nil && e == nil {
 		e = refuse(ReasonMissing, ErrNoToken) // a visitor whom m has never seen
 	}
 	if e != nil {
-		e.setChallenge(m.config.realm, m.config.metadataURL)
+		e.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
 		end(e)
 		return ctx, cancel
 	}
@@ -56,8 +56,8 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 	watched, release := ctx, context.CancelFunc(func() {})
 	if !token.ExpiresAt.IsZero() {
 		expired := refuse(ReasonExpired, errWatchExpired)
-		expired.setChallenge(m.config.realm, m.config.metadataURL)
-		watched, release = context.WithDeadlineCause(ctx, token.ExpiresAt.Add(m.config.leeway), expired)
+		expired.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+		watched, release = context.WithDeadlineCause(ctx, token.ExpiresAt.Add(m.config.opts.Leeway), expired)
 	}
 	go func() {
 		defer release()
@@ -86,10 +86,10 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 		}
 		a, e := m.config.admit(ctx, Credential{Token: token.Raw(), Source: token.Source})
 		if e == nil {
-			e = m.requirements.check(a.token, nil, m.config.leeway)
+			e = m.requirements.check(a.token, nil, m.config.opts.Leeway)
 		}
 		if e != nil && ctx.Err() == nil {
-			e.setChallenge(m.config.realm, m.config.metadataURL)
+			e.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
 			return e
 		}
 	}

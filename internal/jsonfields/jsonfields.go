@@ -81,6 +81,23 @@ func (d *Decoder) Decode(values []strictjson.Value, to reflect.Value) error {
 	return nil
 }
 
+// DecodesObject reports whether encoding/json can decode an object into a t.
+func DecodesObject(t reflect.Type) bool {
+	unmarshaler := reflect.TypeFor[json.Unmarshaler]()
+	if t.Kind() == reflect.Pointer && !t.Implements(unmarshaler) {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		return true
+	case reflect.Map:
+		return t.Key().Kind() == reflect.String
+	case reflect.Interface:
+		return t.NumMethod() == 0
+	}
+	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
+}
+
 // structFields appends the fields of a struct that encoding/json decodes into.
 func structFields(t reflect.Type, fields []field, outer []int) ([]field, bool) {
 	if t.Kind() != reflect.Struct || decodesItself(t) {

@@ -221,11 +221,18 @@ func scopeList(v strictjson.Value) ([]string, bool) {
 	return list, true
 }
 
-// Quote quotes the beginning of an unverified text for logs.
-func Quote(s string) string {
+// Quoted is an unverified text, of which logs show the beginning.
+type Quoted string
+
+func (q Quoted) String() string {
 	const most = 64 // bytes
-	if len(s) > most {
-		return strconv.QuoteToASCII(s[:most]) + "..."
+	if len(q) > most {
+		return strconv.QuoteToASCII(string(q[:most])) + "..."
 	}
-	return strconv.QuoteToASCII(s)
+	return strconv.QuoteToASCII(string(q))
 }
+
+// QuotedList is a list of unverified texts.
+type QuotedList []string
+
+func (l QuotedList) String() string { return Quoted(strings.Join(l, " ")).String() }

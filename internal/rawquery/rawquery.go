@@ -1,8 +1,9 @@
-// Package rawquery finds and removes parameters of a raw URL query without
-// touching the other bytes.
+// Package rawquery finds and removes parameters of a URL query without touching
+// its other bytes.
 package rawquery
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -56,4 +57,47 @@ func Without(query string, params []string) (rest string, found bool) {
 		}
 	}
 	return kept.String(), true
+}
+
+// Request returns r without the given query parameters in URL, RequestURI
+// and, if it was parsed before, Form. It does not modify r. If r has no such
+// parameter, it is returned as it is.
+func Request(r *http.Request, params []string) *http.Request {
+	if len(params) == 0 {
+		return r
+	}
+	query, found := Without(r.URL.RawQuery, params)
+	if !found {
+		return r
+	}
+	clean := r.WithContext(r.Context())
+	u := *r.URL
+	u.RawQuery = query
+	clean.URL = &u
+	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
+		clean.RequestURI = path
+		if query, _ = Without(query, params); query != "" {
+			clean.RequestURI += "?" + query
+		}
+	}
+	if r.Form != nil {
+		clean.Form = formWithout(r, params)
+	}
+	return clean
+}
+
+// formWithout returns r.Form without query parameters. Fields of the body stay.
+func formWithout(r *http.Request, params []string) url.Values {
+	form := make(url.Values, len(r.Form))
+	for name, values := range r.Form {
+		form[name] = values
+	}
+	for _, name := range params {
+		if fromBody := r.PostForm[name]; len(fromBody) > 0 {
+			form[name] = fromBody
+		} else {
+			delete(form, name)
+		}
+	}
+	return form
 }
