@@ -17,7 +17,7 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-func TestClaimsFromContext(t *testing.T) {
+func TestClaimsFromContext_types(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := serve(mustNew[testClaims](t, newOptions()), newRequest(withBearer(goodToken(nil)))).inner.Context()
 		if c, ok := jwthttp.ClaimsFromContext[testClaims](ctx); !ok || c.Role != "editor" {
