@@ -17,7 +17,7 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-func TestClaimsFromContext(t *testing.T) {
+func TestClaimsFromContext_types(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := serve(mustNew[testClaims](t, newOptions()), newRequest(withBearer(goodToken(nil)))).inner.Context()
 		if c, ok := jwthttp.ClaimsFromContext[testClaims](ctx); !ok || c.Role != "editor" {
@@ -442,6 +442,22 @@ func TestHandler_nested_recheck(t *testing.T) {
 			}
 		})
 	}
+	bubble(t, "the Error of another New's Watch is not changed", func(t *testing.T) {
+		opts := newOptions()
+		opts.Realm = "other"
+		m, other := mustNew[testClaims](t, newOptions()), mustNew[testClaims](t, opts)
+		inner := nest(newRequest(withBearer(goodToken(nil))), m.Handler, other.Handler).inner
+		ctx, cancel := other.RequireScopes("a").Watch(inner.Context(), time.Minute)
+		defer cancel()
+		if got := serve(m, inner.WithContext(ctx)).Header().Get("WWW-Authenticate"); !strings.Contains(got, `realm="restricted"`) {
+			t.Errorf("challenge %q", got)
+		}
+		w := httptest.NewRecorder()
+		jwthttp.WriteError(w, context.Cause(ctx))
+		if got := w.Header().Get("WWW-Authenticate"); !strings.Contains(got, `realm="other"`) {
+			t.Errorf("challenge of the cause %q", got)
+		}
+	})
 	bubble(t, "the visitor's context has ended", func(t *testing.T) {
 		m := mustNew[testClaims](t, newOptions()).Optional()
 		ctx, cancel := context.WithCancel(serve(m, newRequest()).inner.Context())

@@ -165,6 +165,14 @@ func TestMiddleware_Verify_nested(t *testing.T) {
 		if got := verdict(m.RequireScopes("a"), newRequest().WithContext(ctx)); got != admitted || !c.nested[len(c.nested)-1] {
 			t.Errorf("a request with the context of Verify: %q", got)
 		}
+		server := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{})
+		ctx2, err := m.Verify(server, goodToken(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := verdict(m, newRequest().WithContext(ctx2)); got != admitted {
+			t.Errorf("a request of the same server: %q", got)
+		}
 		if got := verdict(m, newRequest(withMethod("POST"), withField("Sec-Fetch-Site", "cross-site")).WithContext(ctx)); got != "403 cross_origin" {
 			t.Errorf("a cross-origin request with the context of Verify: %q", got)
 		}
