@@ -12,7 +12,7 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
 
-// Claims are the claims that a server needs, whatever type the others decode
+// Claims are the claims that a server needs, independent of the type that all decode
 // into. Strings are empty and times zero where the token has no such claim.
 type Claims struct {
 	Issuer, Subject, ID, SessionID, ClientID string
