@@ -131,7 +131,7 @@ func (c *config) setDefaults(o Options) {
 		c.realm = defaultRealm
 	}
 	if o.CacheSize > 0 {
-		c.cache = cache.New[*verified](o.CacheSize, o.CacheSize*meanCachedSize)
+		c.cache = cache.New[*verified](o.CacheSize, int64(o.CacheSize)*meanCachedSize)
 	}
 }
 
