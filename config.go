@@ -105,7 +105,7 @@ func (c *config) setDefaults() {
 		o.Realm = defaultRealm
 	}
 	if o.CacheSize > 0 {
-		c.cache = cache.New[*verified](o.CacheSize, o.CacheSize*meanCachedSize)
+		c.cache = cache.New[*verified](o.CacheSize, int64(o.CacheSize)*meanCachedSize)
 	}
 }
 

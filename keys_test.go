@@ -476,7 +476,7 @@ func TestKeySource_error(t *testing.T) {
 		{"unavailable", jwthttp.ErrKeysUnavailable, unchanged, "503 keys_unavailable"},
 		{"unavailable, wrapped", fmt.Errorf("vault: %w", jwthttp.ErrKeysUnavailable), unchanged, "503 keys_unavailable"},
 		{"anything else", errors.New("no such key"), unchanged, invalid + "unknown_key"},
-		{"a canceled context of its own", context.Canceled, unchanged, invalid + "unknown_key"},
+		{"a canceled context, but not the request's", context.Canceled, unchanged, invalid + "unknown_key"},
 		// A client that hangs up is no failure of ours.
 		{"unavailable after the client hung up", jwthttp.ErrKeysUnavailable, canceled, "499 canceled"},
 		{"canceled by the client", fmt.Errorf("fetch: %w", context.Canceled), canceled, "499 canceled"},
@@ -622,7 +622,7 @@ func TestKeySource_finder(t *testing.T) {
 			}
 		})
 	})
-	// Rule 22: an issuer's keys are those of its own metadata.
+	// Rule 22: the keys must be those that the issuer publishes.
 	t.Run("discovered from another issuer", func(t *testing.T) {
 		_, err := jwthttp.New[testClaims](newOptions(issuerWith(&finder{found: right, from: issuerName + "/"}, "ES256")))
 		if err == nil || !strings.Contains(err.Error(), "Issuers[0].Keys") || !strings.Contains(err.Error(), issuerName+"/") {

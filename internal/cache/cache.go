@@ -15,12 +15,13 @@ import (
 // needs only a read lock, and entries that are used once do not displace busy
 // ones for long.
 type Cache[V any] struct {
-	maxEntries, maxBytes int
+	maxEntries int
+	maxBytes   int64
 
 	mu    sync.RWMutex
 	byKey map[string]*list.Element // of *entry[V]
 	queue list.List                // the newest first
-	bytes int                      // length of all keys
+	bytes int64                    // length of all keys
 }
 
 type entry[V any] struct {
@@ -34,7 +35,7 @@ const maxSpared = 256
 
 // New returns a Cache of at most maxEntries entries, whose keys have at most
 // maxBytes bytes together. Both must be positive.
-func New[V any](maxEntries, maxBytes int) *Cache[V] {
+func New[V any](maxEntries int, maxBytes int64) *Cache[V] {
 	return &Cache[V]{maxEntries: maxEntries, maxBytes: maxBytes, byKey: make(map[string]*list.Element)}
 }
 
@@ -56,13 +57,14 @@ func (c *Cache[V]) Get(key string) (value V, ok bool) {
 // Put sets the value of key. A key longer than all keys together may be is not
 // stored.
 func (c *Cache[V]) Put(key string, value V) {
-	if len(key) > c.maxBytes {
+	size := int64(len(key))
+	if size > c.maxBytes {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.remove(key)
-	for spared := 0; len(c.byKey) >= c.maxEntries || c.bytes+len(key) > c.maxBytes; {
+	for spared := 0; len(c.byKey) >= c.maxEntries || c.bytes+size > c.maxBytes; {
 		oldest := c.queue.Back()
 		if e := oldest.Value.(*entry[V]); spared == maxSpared || !e.used.Swap(false) {
 			c.remove(e.key)
@@ -72,7 +74,7 @@ func (c *Cache[V]) Put(key string, value V) {
 		c.queue.MoveToFront(oldest)
 	}
 	c.byKey[key] = c.queue.PushFront(&entry[V]{key: key, value: value})
-	c.bytes += len(key)
+	c.bytes += size
 }
 
 // Remove removes key, if it is there.
@@ -86,6 +88,6 @@ func (c *Cache[V]) remove(key string) {
 	if element, ok := c.byKey[key]; ok {
 		delete(c.byKey, key)
 		c.queue.Remove(element)
-		c.bytes -= len(key)
+		c.bytes -= int64(len(key))
 	}
 }

@@ -44,11 +44,11 @@ func TestCache(t *testing.T) {
 }
 
 // count returns how many of the keys are in c.
-func count(c *cache.Cache[int], keys []string) (entries, bytes int) {
+func count(c *cache.Cache[int], keys []string) (entries int, bytes int64) {
 	for _, key := range keys {
 		if _, ok := c.Get(key); ok {
 			entries++
-			bytes += len(key)
+			bytes += int64(len(key))
 		}
 	}
 	return entries, bytes
@@ -56,10 +56,11 @@ func count(c *cache.Cache[int], keys []string) (entries, bytes int) {
 
 func TestCache_bounds(t *testing.T) {
 	for _, tt := range []struct {
-		name                 string
-		maxEntries, maxBytes int
-		size                 func(i int) int
-		want                 int // entries at the end
+		name       string
+		maxEntries int
+		maxBytes   int64
+		size       func(i int) int
+		want       int // entries at the end
 	}{
 		{"entries", 10, 1 << 20, func(int) int { return 20 }, 10},
 		{"bytes", 1000, 200, func(int) int { return 20 }, 10},

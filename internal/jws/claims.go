@@ -12,7 +12,8 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
 
-// Claims are the claims that a server needs for its own checks. Strings are empty and times zero where the token has no such claim.
+// Claims are the claims that a server needs for its own checks. Strings are empty
+// and times zero where the token has no such claim.
 type Claims struct {
 	Issuer, Subject, ID, SessionID, ClientID string
 	Audience                                 []string
