@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// TestTheProgramDoesWhatItPrints builds the program, starts it, pastes what it
-// prints into a shell, and ends it as an operator would.
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+// TestProgram builds and starts the program, pastes the printed lines into a
+// shell, and interrupts the program.
+func TestProgram(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no SIGTERM here")
 	}
@@ -95,7 +95,7 @@ func TestTheProgramDoesWhatItPrints(t *testing.T) {
 	}
 }
 
-func TestBadFlagsAreRefused(t *testing.T) {
+func TestRun_invalidFlags(t *testing.T) {
 	readable := filepath.Join(t.TempDir(), "keys.json")
 	if err := os.WriteFile(readable, []byte("[]"), 0o600); err != nil {
 		t.Fatal(err)
