@@ -1,7 +1,7 @@
 package sqlrevocation
 
-// What tests cannot wait for, or hold in the midst.
+// What tests cannot wait for, or must interrupt.
 var (
-	Begin = (*Store).begin
+	Begin = (*Store).lock
 	Clean = (*Store).clean
 )
