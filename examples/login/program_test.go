@@ -19,7 +19,7 @@ import (
 // shell, and interrupts the program.
 func TestProgram(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no SIGTERM here")
+		t.Skip("Windows has no SIGTERM")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -88,7 +88,7 @@ func TestProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := program.Wait(); err != nil {
-		t.Errorf("the program did not end in order: %v", err)
+		t.Errorf("the interrupted program: %v", err)
 	}
 	if !strings.Contains(log.String(), "shutting down") || strings.Contains(log.String(), "eyJ") || strings.Contains(log.String(), alicePassword) {
 		t.Errorf("log:\n%s", log.String())
