@@ -432,6 +432,36 @@ func TestSite_audience(t *testing.T) {
 	stranger.get(t, s.b.url, "Cookie", "__Host-b="+token).want(t, 200, s.idp.url+"/authorize?", "Sign in")
 }
 
+func TestRefuse_deletesCookie(t *testing.T) {
+	s, v := start(t), newVisitor(t)
+	v.signIn(t, s.a, "alice", alicePassword)
+	token := v.cookie(t, s.a.url, "__Host-a")
+	stranger := newVisitor(t)
+	for _, test := range []struct {
+		name    string
+		fields  []string
+		status  int
+		deleted bool
+	}{
+		{"an invalid cookie", []string{"Cookie", "__Host-a=x.y.z", "Accept", "application/json"}, 401, true},
+		{"two cookies", []string{"Cookie", "__Host-a=" + token + "; __Host-a=" + token}, 400, true},
+		{"an invalid header and a good cookie", []string{"Cookie", "__Host-a=" + token, "Authorization", "Bearer x.y.z"}, 401, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := stranger.get(t, s.a.url, test.fields...)
+			a.want(t, test.status, s.a.url, "")
+			if deleted := strings.HasPrefix(a.header.Get("Set-Cookie"), "__Host-a=; "); deleted != test.deleted {
+				t.Errorf("Set-Cookie %q", a.header.Get("Set-Cookie"))
+			}
+		})
+	}
+	a := v.post(t, s.a.url+"/logout", url.Values{}, "Sec-Fetch-Site", "cross-site")
+	a.want(t, 403, s.a.url, "cross_origin")
+	if v.cookie(t, s.a.url, "__Host-a") != token {
+		t.Error("a cross-origin request deletes the cookie")
+	}
+}
+
 // logoutTokenFor returns the logout token for a site, with changes.
 func (s *trio) logoutTokenFor(to *site, sid string, change func(*logoutClaims)) logoutClaims {
 	now := time.Now()
