@@ -45,8 +45,8 @@ func newSite(known users, lifetime, session time.Duration) (*site, error) {
 	// middleware checks requests that have a token, and a login has none. So this
 	// check is around the whole site, and all cross-origin posts get one answer.
 	// Trusted origins must be set in Options.CrossOrigin, too.
-	guard := http.NewCrossOriginProtection()
-	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		jwthttp.WriteError(w, &jwthttp.Error{Status: http.StatusForbidden, Reason: jwthttp.ReasonCrossOrigin})
 	}))
 	auth, err := jwthttp.New[claims](jwthttp.Options{
@@ -75,7 +75,7 @@ func newSite(known users, lifetime, session time.Duration) (*site, error) {
 	mux.HandleFunc("POST /login", s.login)
 	mux.Handle("POST /logout", visitors.Handler(http.HandlerFunc(s.logout))) // without renewing
 	mux.Handle("GET /web/style.css", http.FileServerFS(web))
-	s.handler = withSecurityHeaders(http.MaxBytesHandler(guard.Handler(mux), 16<<10)) // the forms are small
+	s.handler = withSecurityHeaders(http.MaxBytesHandler(sameOrigin.Handler(mux), 16<<10)) // the forms are small
 	return s, nil
 }
 

@@ -23,8 +23,8 @@ func TestProgram(t *testing.T) {
 	if got := p.Status(t, "POST", "/sign-in"); got != http.StatusOK {
 		t.Errorf("sign-in: %d", got)
 	}
-	if got := p.Status(t, "GET", "/me", "Cookie", cookieName+"=junk"); got != http.StatusBadRequest {
-		t.Errorf("junk: %d", got)
+	if got := p.Status(t, "GET", "/me", "Cookie", cookieName+"=nonsense"); got != http.StatusBadRequest {
+		t.Errorf("nonsense: %d", got)
 	}
 	p.PasteLines(t)
 	p.End(t)
@@ -169,7 +169,7 @@ func TestSealer_open(t *testing.T) {
 		{"content without a type", s.sealAs(jose.DIRECT, jose.A256GCM, ours, nil, s.sign(nil))},
 		{"no content", s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT(), "")},
 		{"a cookie too long for browsers", s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT(), s.sign(func(c *claims) { c.CreditRating = strings.Repeat("B", 3000) }))},
-		{"junk", "junk"},
+		{"nonsense", "nonsense"},
 		{"dots", "...."},
 		{"quotes", `"x"y"`},
 	} {
@@ -202,7 +202,7 @@ func TestRefuse_deletesCookie(t *testing.T) {
 	}{
 		{"a good one", "GET", good, false, false},
 		{"an expired token", "GET", expired, false, true},
-		{"junk", "GET", "junk", false, true},
+		{"nonsense", "GET", "nonsense", false, true},
 		{"two cookies", "GET", good + "; " + cookieName + "=" + good, false, true},
 		{"a good one, sent by another site", "POST", good, true, false},
 		{"no cookie", "GET", "", false, false},

@@ -71,13 +71,13 @@ func (a *app) handler() (http.Handler, error) {
 		return nil, err
 	}
 	// Login CSRF: the middleware checks only requests that have a token.
-	guard := http.NewCrossOriginProtection()
+	sameOrigin := http.NewCrossOriginProtection()
 	mux := http.NewServeMux()
-	mux.Handle("POST /sign-in", guard.Handler(http.HandlerFunc(a.signIn)))
+	mux.Handle("POST /sign-in", sameOrigin.Handler(http.HandlerFunc(a.signIn)))
 	mux.Handle("GET /me", auth.Handler(http.HandlerFunc(me)))
 	mux.Handle("POST /sign-out", auth.Handler(http.HandlerFunc(signOut)))
 	// This route is for the demonstration. A real program rotates keys periodically.
-	mux.Handle("POST /rotate", guard.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { a.sealer.rotate() })))
+	mux.Handle("POST /rotate", sameOrigin.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { a.sealer.rotate() })))
 	return mux, nil
 }
 

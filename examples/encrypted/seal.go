@@ -12,10 +12,10 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// Only these algorithms are accepted, whatever the header of a cookie says. The
-// shared key encrypts the content directly, with AES-GCM. Because its nonces are
-// random, a key must be replaced long before it has encrypted 2^32 cookies (NIST
-// SP 800-38D §8.3).
+// Only these algorithms are accepted; the header of a cookie cannot choose others.
+// The shared key encrypts the content directly, with AES-GCM. Because its nonces
+// are random, a key must be replaced long before it has encrypted 2^32 cookies
+// (NIST SP 800-38D §8.3).
 const (
 	keyAlgorithm     = jose.DIRECT
 	contentAlgorithm = jose.A256GCM

@@ -93,26 +93,29 @@ func (a *app) handler() (http.Handler, error) {
 	}))
 
 	mux := a.routes(auth, sameSite)
-	var handler http.Handler = mux
-	if a.allowOrigin != "" {
-		if strings.Contains(a.allowOrigin, "*") { // a pattern, for rs/cors
-			return nil, fmt.Errorf("-allow-origin: %q is not an origin", a.allowOrigin)
-		}
-		if err := sameSite.AddTrustedOrigin(a.allowOrigin); err != nil {
-			return nil, fmt.Errorf("-allow-origin: %w", err)
-		}
-		// CORS goes around the middleware: a preflight request has no token, and
-		// a page can read an error response only if that has the CORS headers,
-		// too. Credentials are not allowed, because the page sends its token in
-		// a header and no cookie.
-		handler = cors.New(cors.Options{
-			AllowedOrigins: []string{a.allowOrigin},
-			AllowedMethods: []string{http.MethodGet, http.MethodPost},
-			AllowedHeaders: []string{"Authorization", "Content-Type"},
-			ExposedHeaders: []string{"WWW-Authenticate"},
-		}).Handler(mux)
+	if a.allowOrigin == "" {
+		return withSecurityHeaders(mux), nil
 	}
-	return withSecurityHeaders(handler), nil
+	if strings.Contains(a.allowOrigin, "*") { // a pattern, for rs/cors
+		return nil, fmt.Errorf("-allow-origin: %q is not an origin", a.allowOrigin)
+	}
+	if err := sameSite.AddTrustedOrigin(a.allowOrigin); err != nil {
+		return nil, fmt.Errorf("-allow-origin: %w", err)
+	}
+	return withSecurityHeaders(withCORS(a.allowOrigin, mux)), nil
+}
+
+// withCORS allows pages of one other origin to send requests and to read the
+// answers. It goes around the middleware: a preflight request has no token, and a
+// page can read an error response only if that has the CORS headers, too. Cookies
+// are not allowed, because the page sends its token in a header.
+func withCORS(origin string, next http.Handler) http.Handler {
+	return cors.New(cors.Options{
+		AllowedOrigins: []string{origin},
+		AllowedMethods: []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders: []string{"Authorization", "Content-Type"},
+		ExposedHeaders: []string{"WWW-Authenticate"},
+	}).Handler(next)
 }
 
 func (a *app) routes(auth *jwthttp.Middleware, sameSite *http.CrossOriginProtection) *http.ServeMux {

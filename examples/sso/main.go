@@ -80,14 +80,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	// All three listen first, because they need each other's addresses.
 	var listeners []net.Listener
 	for _, addr := range addrs {
-		l, err := net.Listen("tcp", *addr)
+		l, err := listen(*addr)
 		if err != nil {
 			return err
 		}
 		defer l.Close()
-		if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
-			return fmt.Errorf("%s: not a loopback address, which http requires", *addr)
-		}
 		listeners = append(listeners, l)
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -109,6 +106,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		err = errors.Join(err, <-ended)
 	}
 	return err
+}
+
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		_ = l.Close()
+		return nil, fmt.Errorf("%s: not a loopback address, which http requires", addr)
+	}
+	return l, nil
 }
 
 // build returns the three services for the addresses that they listen on.

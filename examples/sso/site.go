@@ -75,15 +75,8 @@ func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*
 	if err != nil {
 		return nil, err
 	}
-	trusted := jwthttp.Issuer{
-		Name:       issuer,
-		Audience:   []string{self}, // rejects tokens for the other site
-		Algorithms: []string{"ES256"},
-		Types:      []string{accessToken},
-		Keys:       keys,
-	}
 	s.auth, err = jwthttp.New[claims](jwthttp.Options{
-		Issuers:      []jwthttp.Issuer{trusted},
+		Issuers:      []jwthttp.Issuer{s.trusted(keys, accessToken)},
 		Extractor:    jwthttp.FirstOf(fromHeader, jwthttp.FromCookie(s.cookie)),
 		Leeway:       leeway,
 		Revoked:      s.ended.Revoked,
@@ -93,9 +86,8 @@ func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*
 	if err != nil {
 		return nil, err
 	}
-	trusted.Types = []string{logoutToken} // the same keys sign both kinds, so "typ" must tell them apart
 	logouts, err := jwthttp.New[logoutClaims](jwthttp.Options{
-		Issuers:      []jwthttp.Issuer{trusted},
+		Issuers:      []jwthttp.Issuer{s.trusted(keys, logoutToken)},
 		Extractor:    jwthttp.FromForm("logout_token"),
 		Leeway:       leeway,
 		ErrorHandler: refuseLogout,
@@ -113,6 +105,18 @@ func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*
 	mux.Handle("POST /backchannel-logout", http.MaxBytesHandler(logouts.Handler(http.HandlerFunc(s.backchannelLogout)), 16<<10))
 	s.handler = withSecurityHeaders(self, []string{issuer}, mux)
 	return s, nil
+}
+
+// trusted returns the identity service as an issuer of one type of token. The same
+// keys sign both types, so only "typ" tells them apart.
+func (s *site) trusted(keys *jwks.Set, typ string) jwthttp.Issuer {
+	return jwthttp.Issuer{
+		Name:       s.issuer,
+		Audience:   []string{s.url}, // rejects tokens for the other site
+		Algorithms: []string{"ES256"},
+		Types:      []string{typ},
+		Keys:       keys,
+	}
 }
 
 func (s *site) home(w http.ResponseWriter, r *http.Request) {

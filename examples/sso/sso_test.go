@@ -716,7 +716,7 @@ func TestRotate_underLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	session := keeper.cookie(t, s.idp.url, sessionCookie)
-	for range 2 { // each visit has a token of its own
+	for range 2 { // each visit gets its own token
 		load.Go(func() {
 			for n := 0; ; n++ {
 				jar, _ := cookiejar.New(nil)
