@@ -157,7 +157,7 @@ func (s *server) standby(t testing.TB) *server {
 
 func postgresPrograms() string {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		if path, err = filepath.EvalSymlinks(path); err == nil { // the others are beside the real one
+		if path, err = filepath.EvalSymlinks(path); err == nil { // the other programs are next to the real one
 			return filepath.Dir(path)
 		}
 	}

@@ -290,7 +290,7 @@ func TestStore_Revoke_again(t *testing.T) {
 		hour := now.Add(time.Hour)
 		alice(now, hour)
 		want(now.UnixNano(), hour.Unix()+1)
-		alice(now.Add(1), now)
+		alice(now.Add(1), now.Add(time.Minute))
 		want(now.UnixNano()+1, hour.Unix()+1)
 		alice(now, hour.Add(time.Second))
 		want(now.UnixNano()+1, hour.Unix()+2)

@@ -106,7 +106,7 @@ func RunFaults(t *testing.T, f FaultTest) {
 }
 
 // Figures logs what a test has counted, and appends it to the file that
-// STORETEST_FIGURES names: a test that passes shows its log to nobody.
+// STORETEST_FIGURES names, because the log of a test that passes is not shown.
 func Figures(t *testing.T, text string) {
 	t.Helper()
 	t.Log(text)
