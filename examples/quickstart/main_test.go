@@ -2,16 +2,16 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -42,9 +42,8 @@ func TestREADME_program(t *testing.T) {
 	}
 }
 
-// start runs the program on a free port. It returns the address, and the token of
-// the line that the program prints.
-func start(t *testing.T) (addr, token string) {
+// start runs the program on a free port and returns the line that it prints.
+func start(t *testing.T) (addr, line string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -63,7 +62,10 @@ func start(t *testing.T) (addr, token string) {
 	}
 	dir := t.TempDir()
 	changed, overlay, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "quickstart")
-	replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string][]byte{changed: []byte(strings.ReplaceAll(string(program), "127.0.0.1:8080", addr)), overlay: replace} {
 		if err := os.WriteFile(name, text, 0o600); err != nil {
 			t.Fatal(err)
@@ -72,8 +74,8 @@ func start(t *testing.T) (addr, token string) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	server := exec.CommandContext(t.Context(), binary) // killed when the test ends
-	server.Stderr = os.Stderr
+	ctx, cancel := context.WithCancel(context.Background())
+	server := exec.CommandContext(ctx, binary)
 	stdout, err := server.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -81,59 +83,76 @@ func start(t *testing.T) (addr, token string) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.Wait() })
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the program ended: %v", err)
-	}
-	token, ok := strings.CutPrefix(line, "curl -H 'Authorization: Bearer ")
-	token, rest, _ := strings.Cut(token, "'")
-	if !ok || rest != " "+addr+"/me\n" {
-		t.Fatalf("the program printed %q", line)
-	}
-	return addr, token
-}
-
-// ask waits until the program listens, which it does after its line.
-func ask(t *testing.T, addr, authorization string) *http.Response {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/me", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if authorization != "" {
-		r.Header.Set("Authorization", authorization)
-	}
+	ended := make(chan error, 1)
+	t.Cleanup(func() { cancel(); <-ended })
+	lines := bufio.NewScanner(stdout)
+	lines.Scan()
+	go func() { ended <- server.Wait() }()
 	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
-		response, err := http.DefaultClient.Do(r)
-		if err == nil {
-			return response
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			return addr, lines.Text()
 		}
-		if !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Fatal(err)
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("the program ended: %v", err)
+		default:
 		}
 	}
 }
 
-// README.md shows what the program answers.
+// The program answers as README.md shows.
 func TestREADME_answers(t *testing.T) {
-	addr, token := start(t)
-	answers := readmeBlock(t, "$ go run")
+	addr, line := start(t)
+	console := readmeBlock(t, "$ go run")
+	shown := regexp.MustCompile(`eyJ\S*'`).ReplaceAllString(line, "eyJhbGciOi...'")
+	if shown = strings.ReplaceAll(shown, addr, "127.0.0.1:8080"); !strings.Contains(console, "\n"+shown+"\n") {
+		t.Errorf("README.md does not show the printed line %q", shown)
+	}
+	authorization := regexp.MustCompile(`Bearer eyJ[^']*`).FindString(line)
 	for _, test := range []struct {
 		name, authorization string
 		status              int
 	}{
 		{"no token", "", 401},
-		{"a token", "Bearer " + token, 200},
+		{"the printed token", authorization, 200},
 	} {
-		response := ask(t, addr, test.authorization)
-		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		if err != nil || response.StatusCode != test.status || !strings.Contains(answers, "\n"+string(body)) {
-			t.Errorf("%s: %d %q (%v) is not what README.md shows:\n%s", test.name, response.StatusCode, body, err, answers)
+		t.Run(test.name, func(t *testing.T) {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/me", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.authorization != "" {
+				r.Header.Set("Authorization", test.authorization)
+			}
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != test.status || !strings.Contains(console, "\n"+string(body)) {
+				t.Errorf("%d %q (%v) is not in README.md:\n%s", resp.StatusCode, body, err, console)
+			}
+			if challenge := resp.Header.Get("WWW-Authenticate"); !strings.Contains(console, challenge) {
+				t.Errorf("challenge %q is not in README.md", challenge)
+			}
+		})
+	}
+}
+
+// The printed line works in a shell.
+func TestPrintedLine(t *testing.T) {
+	for _, tool := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("no %s found: the printed line is not run", tool)
 		}
-		if challenge := response.Header.Get("WWW-Authenticate"); !strings.Contains(answers, challenge) {
-			t.Errorf("%s: the challenge %q is not in README.md", test.name, challenge)
-		}
+	}
+	_, line := start(t)
+	shell := exec.CommandContext(t.Context(), "bash", "-c", line)
+	shell.Env = append(os.Environ(), "no_proxy=127.0.0.1")
+	if out, err := shell.Output(); err != nil || string(out) != "alice, editor\n" {
+		t.Errorf("%q: %v", out, err)
 	}
 }
