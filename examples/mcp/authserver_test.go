@@ -16,7 +16,7 @@ import (
 
 const callback = "http://127.0.0.1/callback"
 
-// login is an authorization server on a socket, with one client.
+// login is a running authorization server with one client.
 type login struct {
 	*testing.T
 	as     *authServer
@@ -50,7 +50,7 @@ func (l *login) send(r *http.Request, err error) (*http.Response, map[string]any
 	}
 	defer resp.Body.Close()
 	answer := map[string]any{}
-	_ = json.NewDecoder(resp.Body).Decode(&answer) // some answers are none
+	_ = json.NewDecoder(resp.Body).Decode(&answer) // some answers have no JSON
 	return resp, answer
 }
 
@@ -60,7 +60,7 @@ func (l *login) register(body string) (status int, answer map[string]any) {
 	return resp.StatusCode, answer
 }
 
-// changed returns the parameters with others in their place; "" leaves one out.
+// changed returns a copy of the parameters with changes; "" removes one.
 func changed(q url.Values, changes map[string]string) url.Values {
 	q = maps.Clone(q)
 	for name, value := range changes {
@@ -72,7 +72,7 @@ func changed(q url.Values, changes map[string]string) url.Values {
 	return q
 }
 
-// authorize returns the status, and what the redirect says.
+// authorize returns the status and the parameters of the redirect.
 func (l *login) authorize(verifier string, changes map[string]string) (int, url.Values) {
 	l.Helper()
 	q := changed(url.Values{
@@ -108,14 +108,14 @@ func (l *login) exchange(verifier, code string) url.Values {
 	}
 }
 
-// expires returns the end of what a code or a refresh token stands for.
+// expires returns the end of the grant of a code or refresh token.
 func (l *login) expires(secret string) time.Time {
 	l.as.mu.Lock()
 	defer l.as.mu.Unlock()
 	return l.as.grants[secret].expires
 }
 
-func TestRegistration(t *testing.T) {
+func TestAuthServer_register(t *testing.T) {
 	l := startLogin(t)
 	for _, test := range []struct {
 		name, body string
@@ -148,7 +148,7 @@ func TestRegistration(t *testing.T) {
 	}
 }
 
-func TestAuthorization(t *testing.T) {
+func TestAuthServer_authorize(t *testing.T) {
 	l := startLogin(t)
 	for _, test := range []struct {
 		name    string
@@ -181,7 +181,7 @@ func TestAuthorization(t *testing.T) {
 	}
 }
 
-func TestGrantsAreLimited(t *testing.T) {
+func TestAuthServer_grantLimit(t *testing.T) {
 	l := startLogin(t)
 	verifier := oauth2.GenerateVerifier()
 	_, back := l.authorize(verifier, nil)
@@ -209,7 +209,7 @@ func TestGrantsAreLimited(t *testing.T) {
 	}
 }
 
-func TestTheAuthorizationServerTakesNoLongHeader(t *testing.T) {
+func TestAuthServer_longHeader(t *testing.T) {
 	issuer, err := startAuthServer(t.Context(), "https://api.example/mcp")
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestTheAuthorizationServerTakesNoLongHeader(t *testing.T) {
 	}
 }
 
-func TestCodes(t *testing.T) {
+func TestAuthServer_codes(t *testing.T) {
 	l := startLogin(t)
 	for _, test := range []struct {
 		name    string
@@ -248,7 +248,7 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%s: %d, %v", test.name, status, answer)
 		}
 		if test.code == "unsupported_grant_type" {
-			continue // nobody looked at the code
+			continue // the code was not used
 		}
 		if status, answer := l.token(form); status != 400 || answer["error"] != "invalid_grant" {
 			t.Errorf("%s: the code again: %d, %v", test.name, status, answer)
@@ -256,7 +256,7 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-func TestAGrantEnds(t *testing.T) {
+func TestAuthServer_expiredCode(t *testing.T) {
 	l := startLogin(t)
 	verifier := oauth2.GenerateVerifier()
 	_, back := l.authorize(verifier, nil)
@@ -270,7 +270,7 @@ func TestAGrantEnds(t *testing.T) {
 	}
 }
 
-func TestRefreshTokens(t *testing.T) {
+func TestAuthServer_refreshTokens(t *testing.T) {
 	l := startLogin(t)
 	verifier := oauth2.GenerateVerifier()
 	_, back := l.authorize(verifier, nil)
