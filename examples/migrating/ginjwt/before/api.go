@@ -1,4 +1,4 @@
-// Package before guards an API with appleboy/gin-jwt, as its README does.
+// Package before is an API protected by appleboy/gin-jwt, set up as in its documentation.
 package before
 
 import (
