@@ -20,7 +20,10 @@ import (
 	ginjwt "github.com/appleboy/gin-jwt/v2"
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/jwtauth/v5"
+	jwtv4 "github.com/golang-jwt/jwt/v4"
 	"github.com/golang-jwt/jwt/v5"
+	echojwt "github.com/labstack/echo-jwt/v4"
+	"github.com/labstack/echo/v4"
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/jwthttptest"
@@ -49,6 +52,8 @@ var update = flag.Bool("update", false, "write programs and answers into "+docum
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode) // which does not print its routes
+	// A key set logs when its context, that of a test, ends.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	m.Run()
 }
 
@@ -675,6 +680,62 @@ func TestSecrets(t *testing.T) {
 		}
 		if _, err := jwt.Parse(token, keys, jwt.WithValidMethods([]string{"HS256"})); (err == nil) != tt.good {
 			t.Errorf("golang-jwt, %s: %v", tt.name, err)
+		}
+	}
+}
+
+// The old libraries can verify with two secrets, as the document says.
+func TestSecrets_oldLibraries(t *testing.T) {
+	secret, short := bytes.Repeat([]byte("n"), 32), []byte("secret")
+	changed := time.Now()
+	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	echoServer := echo.New()
+	echoServer.Use(echojwt.WithConfig(echojwt.Config{KeyFunc: Secrets(secret, short)}))
+	echoServer.GET("/me", echo.WrapHandler(ok))
+	ginServer := gin.New()
+	ginAuth, err := ginjwt.New(&ginjwt.GinJWTMiddleware{Key: secret, KeyFunc: func(token *jwtv4.Token) (any, error) {
+		if issued, _ := token.Claims.(jwtv4.MapClaims)["orig_iat"].(float64); int64(issued) < changed.Unix() {
+			return short, nil
+		}
+		return secret, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ginServer.GET("/me", ginAuth.MiddlewareFunc(), gin.WrapH(ok))
+	current, previous := jwtauth.New("HS256", secret, nil), jwtauth.New("HS256", short, nil)
+	chiServer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, err := jwtauth.VerifyRequest(current, r, jwtauth.TokenFromHeader)
+		if err != nil {
+			token, err = jwtauth.VerifyRequest(previous, r, jwtauth.TokenFromHeader)
+		}
+		jwtauth.Authenticator(current)(ok).ServeHTTP(w, r.WithContext(jwtauth.NewContext(r.Context(), token, err)))
+	})
+	d := newDesk(t, "HS256")
+	for _, library := range []struct {
+		name    string
+		handler http.Handler
+	}{{"echo-jwt", echoServer}, {"gin-jwt", ginServer}, {"jwtauth", chiServer}} {
+		for _, tt := range []struct {
+			name   string
+			secret []byte
+			issued time.Time
+			want   int
+		}{
+			{"the new secret", secret, changed, 200},
+			{"the short secret", short, changed.Add(-time.Minute), 200},
+			{"another secret", bytes.Repeat([]byte("x"), 32), changed, 401},
+		} {
+			q := question{ask: bearer(func(d *desk) string {
+				token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims(d.claims(members{"orig_iat": tt.issued.Unix()}))).SignedString(tt.secret)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return token
+			})}
+			if got := q.answer(t, d, func(*desk) (http.Handler, error) { return library.handler, nil }); got.status != tt.want {
+				t.Errorf("%s, %s: %v, want %d", library.name, tt.name, got, tt.want)
+			}
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package migrating
 
-import "github.com/golang-jwt/jwt/v5"
+import (
+	"github.com/golang-jwt/jwt/v5"
+)
 
 // Secrets returns a key function for tokens without "kid" while the secret changes.
 // It serves golang-jwt, echo-jwt (KeyFunc), and as a jwthttp.Keyfunc jwthttp.
