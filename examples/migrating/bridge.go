@@ -10,13 +10,15 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// Bridge accepts the tokens of Encode, and tokens without "iss", "aud" and "exp"
-// until they are maxAge old. Replace it when the last of them has ended.
+// Bridge accepts the tokens of Encode, and old tokens without "iss" and "aud". If
+// maxAge is zero, a token needs an "exp". Otherwise it needs an "iat" and ends at
+// maxAge, or at its "exp" if that is earlier. Replace Bridge when the last old
+// token has ended.
 func Bridge(secret []byte, maxAge time.Duration) (*jwthttp.Middleware, error) {
 	return jwthttp.New[BridgeClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{{
 		Name:        jwthttp.Any,
 		Audience:    []string{jwthttp.Any},
-		NoExpiry:    true,
+		NoExpiry:    maxAge > 0,
 		MaxTokenAge: maxAge,
 		Algorithms:  []string{"HS256"},
 		Keys:        jwthttp.StaticKey(secret),

@@ -616,15 +616,18 @@ func TestEncode(t *testing.T) {
 
 func TestBridge(t *testing.T) {
 	d := newDesk(t, "HS256")
-	build := withSecret(func(secret []byte) (http.Handler, error) {
-		auth, err := Bridge(secret, 24*time.Hour)
-		if err != nil {
-			return nil, err
-		}
-		return auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			fmt.Fprint(w, jwthttp.MustClaims[BridgeClaims](r.Context()).Subject)
-		})), nil
-	})
+	const day = 24 * time.Hour
+	build := func(maxAge time.Duration) func(*desk) (http.Handler, error) {
+		return withSecret(func(secret []byte) (http.Handler, error) {
+			auth, err := Bridge(secret, maxAge)
+			if err != nil {
+				return nil, err
+			}
+			return auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				fmt.Fprint(w, jwthttp.MustClaims[BridgeClaims](r.Context()).Subject)
+			})), nil
+		})
+	}
 	bare := func(changes members) func(*desk, *http.Request) {
 		return with(func() members {
 			c := members{"iss": nil, "aud": nil, "exp": nil}
@@ -633,21 +636,24 @@ func TestBridge(t *testing.T) {
 		})
 	}
 	for _, tt := range []struct {
-		name string
-		ask  func(*desk, *http.Request)
-		want string
+		name   string
+		maxAge time.Duration
+		ask    func(*desk, *http.Request)
+		want   string
 	}{
-		{"a new token", bare(members{"iss": d.iss, "aud": audience, "exp": time.Now().Add(time.Hour).Unix()}), "200 alice"},
-		{"an old token", bare(nil), "200 alice"},
-		{"an old token with exp", bare(members{"exp": time.Now().Add(time.Hour).Unix()}), "200 alice"},
-		{"an expired token", bare(members{"exp": time.Now().Add(-time.Hour).Unix()}), "401 token expired"},
-		{"an old token past maxAge", bare(members{"iat": time.Now().Add(-25 * time.Hour).Unix()}), "401 token too old"},
-		{"an old token without iat", bare(members{"iat": nil}), "401 token too old"},
-		{"another issuer", bare(members{"iss": "https://evil.example"}), "401 token claims not accepted"},
-		{"another audience", bare(members{"aud": "https://shop.example"}), "401 token claims not accepted"},
+		{"a new token", day, bare(members{"iss": d.iss, "aud": audience, "exp": time.Now().Add(time.Hour).Unix()}), "200 alice"},
+		{"an old token", day, bare(nil), "200 alice"},
+		{"an old token with exp", day, bare(members{"exp": time.Now().Add(time.Hour).Unix()}), "200 alice"},
+		{"an expired token", day, bare(members{"exp": time.Now().Add(-time.Hour).Unix()}), "401 token expired"},
+		{"an old token past maxAge", day, bare(members{"iat": time.Now().Add(-25 * time.Hour).Unix()}), "401 token too old"},
+		{"an old token without iat", day, bare(members{"iat": nil}), "401 token too old"},
+		{"another issuer", day, bare(members{"iss": "https://evil.example"}), "401 token claims not accepted"},
+		{"another audience", day, bare(members{"aud": "https://shop.example"}), "401 token claims not accepted"},
+		{"without maxAge, a token without iat", 0, bare(members{"iat": nil, "exp": time.Now().Add(time.Hour).Unix()}), "200 alice"},
+		{"without maxAge, a token without exp", 0, bare(nil), "401 malformed token"},
 	} {
 		q := question{name: tt.name, ask: tt.ask}
-		if got := q.answer(t, d, build); got.text() != tt.want {
+		if got := q.answer(t, d, build(tt.maxAge)); got.text() != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got.text(), tt.want)
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Secrets returns a key function for tokens without "kid" while the secret changes.
-// It serves golang-jwt, echo-jwt (KeyFunc), and as a jwthttp.Keyfunc jwthttp.
+// Secrets returns a key function that accepts tokens of all of the secrets. It is
+// for tokens without "kid", while the secret changes.
 func Secrets(secrets ...[]byte) jwt.Keyfunc {
 	var set jwt.VerificationKeySet
 	for _, secret := range secrets {
