@@ -259,16 +259,16 @@ func TestResource_tokens(t *testing.T) {
 		status      int
 		code        string
 	}{
-		{"a good token opens a session", s.token("alice", scopeUse, nil, nil), 200, ""},
-		{"an expired token is refused", s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()}), 401, "invalid_token"},
-		{"a token without an end is refused", s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": nil}), 401, "invalid_token"},
-		{"a token for another resource is refused", s.token("alice", scopeUse, nil, jwt.MapClaims{"aud": s.server.URL + "/other"}), 401, "invalid_token"},
-		{"a token for the origin, not the resource, is refused", s.token("alice", scopeUse, nil, jwt.MapClaims{"aud": s.server.URL}), 401, "invalid_token"},
-		{"a token of another issuer is refused", foreign(nil), 401, "invalid_token"},
-		{"a token that another issuer signed in our issuer's name is refused", foreign(jwt.MapClaims{"iss": s.as.url}), 401, "invalid_token"},
-		{"an ID token is refused", s.token("alice", scopeUse, map[string]any{"typ": "JWT"}, nil), 401, "invalid_token"},
-		{"a token without a subject is refused", s.token("", scopeUse, nil, jwt.MapClaims{"sub": nil}), 401, "invalid_token"},
-		{"a token without the endpoint's scope is refused", s.token("alice", "orders:write", nil, nil), 403, "insufficient_scope"},
+		{"a good token", s.token("alice", scopeUse, nil, nil), 200, ""},
+		{"an expired token", s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()}), 401, "invalid_token"},
+		{"a token without exp", s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": nil}), 401, "invalid_token"},
+		{"a token for another resource", s.token("alice", scopeUse, nil, jwt.MapClaims{"aud": s.server.URL + "/other"}), 401, "invalid_token"},
+		{"a token for the origin instead of the resource", s.token("alice", scopeUse, nil, jwt.MapClaims{"aud": s.server.URL}), 401, "invalid_token"},
+		{"a token of another issuer", foreign(nil), 401, "invalid_token"},
+		{"a token in our issuer's name, signed by another", foreign(jwt.MapClaims{"iss": s.as.url}), 401, "invalid_token"},
+		{"an ID token", s.token("alice", scopeUse, map[string]any{"typ": "JWT"}, nil), 401, "invalid_token"},
+		{"a token without sub", s.token("", scopeUse, nil, jwt.MapClaims{"sub": nil}), 401, "invalid_token"},
+		{"a token without the scope of the endpoint", s.token("alice", "orders:write", nil, nil), 403, "insufficient_scope"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			resp := s.do("POST", initialize, "Authorization", "Bearer "+test.token)
@@ -374,13 +374,13 @@ func TestTools(t *testing.T) {
 		status               int
 		want                 string
 	}{
-		{"it runs for a token with its scope", all, call("create_order"), 200, `"ordered":"tea"`},
-		{"it runs for a token with its scope, in a batch", all, batch, 200, `"ordered":"tea"`},
-		{"a call without its scope is answered with the scopes", few, call("create_order"), 403, "insufficient_scope"},
-		{"it refuses by itself what the endpoint let through", few, batch, 200, "scope orders:write is required"},
-		{"one that needs no scope of its own runs", few, call("whoami"), 200, `"client":"test"`},
-		{"an unknown one is the SDK's to refuse", few, call("nonsense"), 200, "unknown tool"},
-		{"a message that is too long is refused", few, strings.Repeat(" ", mcp.DefaultMaxRequestBodyBytes) + call("whoami"), 413, "message too long"},
+		{"a call with its scope", all, call("create_order"), 200, `"ordered":"tea"`},
+		{"a batch with its scope", all, batch, 200, `"ordered":"tea"`},
+		{"a call without its scope", few, call("create_order"), 403, "insufficient_scope"},
+		{"a batch without its scope", few, batch, 200, "scope orders:write is required"},
+		{"a call of a tool without a scope", few, call("whoami"), 200, `"client":"test"`},
+		{"an unknown tool", few, call("nonsense"), 200, "unknown tool"},
+		{"a message that is too long", few, strings.Repeat(" ", mcp.DefaultMaxRequestBodyBytes) + call("whoami"), 413, "message too long"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			resp := s.in(session, test.token, test.message)
@@ -488,13 +488,13 @@ func TestResource_crossOrigin(t *testing.T) {
 		status int
 		allow  string
 	}{
-		{"a preflight of the friend", "OPTIONS", []string{"Origin", friend, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,mcp-protocol-version,mcp-session-id"}, 204, friend},
-		{"a preflight of a stranger", "OPTIONS", []string{"Origin", stranger, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"}, 204, ""},
-		{"a preflight of no origin at all", "OPTIONS", []string{"Origin", "null", "Access-Control-Request-Method", "POST"}, 204, ""},
-		{"a request of the friend", "POST", []string{"Origin", friend, "Sec-Fetch-Site", "cross-site", "Authorization", token}, 200, friend},
-		{"a refusal that the friend can read", "POST", []string{"Origin", friend, "Sec-Fetch-Site", "cross-site"}, 401, friend},
-		{"a request of a stranger, with a good token", "POST", []string{"Origin", stranger, "Sec-Fetch-Site", "cross-site", "Authorization", token}, 403, ""},
-		{"a request of a stranger's page under a name of its own for us", "POST", []string{"Host", "evil.example", "Authorization", token}, 403, ""},
+		{"a preflight of the trusted origin", "OPTIONS", []string{"Origin", friend, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,mcp-protocol-version,mcp-session-id"}, 204, friend},
+		{"a preflight of another origin", "OPTIONS", []string{"Origin", stranger, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"}, 204, ""},
+		{"a preflight of the origin null", "OPTIONS", []string{"Origin", "null", "Access-Control-Request-Method", "POST"}, 204, ""},
+		{"a request of the trusted origin", "POST", []string{"Origin", friend, "Sec-Fetch-Site", "cross-site", "Authorization", token}, 200, friend},
+		{"a refusal that the trusted origin can read", "POST", []string{"Origin", friend, "Sec-Fetch-Site", "cross-site"}, 401, friend},
+		{"a request of another origin, with a good token", "POST", []string{"Origin", stranger, "Sec-Fetch-Site", "cross-site", "Authorization", token}, 403, ""},
+		{"a request with another Host (DNS rebinding)", "POST", []string{"Host", "evil.example", "Authorization", token}, 403, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			resp := s.do(test.method, initialize, test.header...)

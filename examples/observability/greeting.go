@@ -11,7 +11,7 @@ curl -s -w '%{http_code}, expected 200: and again, from the cache\n' -H "Authori
 echo "$(count 'jwt_decisions_total{result="ok"}'), expected 2: admitted"
 curl -s -w '%{http_code}, expected 401: expired\n' -H "Authorization: Bearer $(curl -s -X POST 'URL/token?lifetime=-1h')" URL/me
 echo "$(count 'jwt_decisions_total{result="expired"}'), expected 1: refused as expired"
-curl -s -w '%{http_code}, expected 402: a rule with a Reason of its own\n' -H "Authorization: Bearer $TOKEN" URL/reports
+curl -s -w '%{http_code}, expected 402: a rule with another Reason\n' -H "Authorization: Bearer $TOKEN" URL/reports
 echo "$(count 'jwt_decisions_total{result="other"}'), expected 1: which has no label"
 curl -s -w '%{http_code}, expected 200: the revocation store breaks\n' -X POST URL/revocations/break
 curl -s -w '%{http_code}, expected 200: admitted without a check\n' -H "Authorization: Bearer $TOKEN" URL/me

@@ -162,8 +162,8 @@ func TestRouters(t *testing.T) {
 		challenge, body                   string
 		placed                            bool
 	}{
-		{"everyone may ask for health", "GET", "/health", "", []int{200}, "", "healthy", false},
-		{"health does not look at a token", "GET", "/health", expired, []int{200}, "", "healthy", false},
+		{"health without a token", "GET", "/health", "", []int{200}, "", "healthy", false},
+		{"health with an expired token", "GET", "/health", expired, []int{200}, "", "healthy", false},
 		{"a good token", "GET", "/me", good, []int{200}, "", "alice of acme", false},
 		{"a good token and a query", "GET", "/me?a=b&c=%26", good, []int{200}, "", "alice of acme", false},
 		{"no token", "GET", "/me", "", []int{401}, missing, `"missing"`, false},
@@ -173,15 +173,15 @@ func TestRouters(t *testing.T) {
 		{"an altered token", "GET", "/me", good[:len(good)-4] + "AAAA", []int{401}, invalidToken, "signature", false},
 		{"a broken credential", "GET", "/me", "Bearer a b", []int{400}, `Bearer realm="restricted", error="invalid_request"`, "invalid_request", false},
 
-		{"an order in the own tenant", "POST", ownOrders, good, []int{201}, "", "for acme by alice", true},
-		{"an order in another tenant", "POST", "/tenants/globex/orders", good, []int{403}, "", forbidden, false},
+		{"an order for her tenant", "POST", ownOrders, good, []int{201}, "", "for acme by alice", true},
+		{"an order for another tenant", "POST", "/tenants/globex/orders", good, []int{403}, "", forbidden, false},
 		{"an order without the scope", "POST", ownOrders, reader, []int{403}, noScope, "insufficient_scope", false},
-		{"neither scope nor tenant", "POST", "/tenants/globex/orders", reader, []int{403}, noScope, "insufficient_scope", false},
+		{"an order without scope and tenant", "POST", "/tenants/globex/orders", reader, []int{403}, noScope, "insufficient_scope", false},
 		{"an order without a token", "POST", ownOrders, "", []int{401}, missing, `"missing"`, false},
 		{"an order with an expired token", "POST", ownOrders, expired, []int{401}, invalidToken, "expired", false},
 		{"an order by a token without a tenant", "POST", ownOrders, token(t, tenant("")), []int{403}, "", forbidden, false},
-		{"the query does not name the tenant", "POST", "/tenants/globex/orders?tenant=acme&:tenant=acme", good, []int{403}, "", forbidden, false},
-		{"nor does it change the tenant", "POST", ownOrders + "?tenant=globex", good, []int{201}, "", "for acme", true},
+		{"an order for another tenant, with ours in the query", "POST", "/tenants/globex/orders?tenant=acme&:tenant=acme", good, []int{403}, "", forbidden, false},
+		{"an order for her tenant, with another in the query", "POST", ownOrders + "?tenant=globex", good, []int{201}, "", "for acme", true},
 
 		{"an unknown path with a token", "GET", "/nothing", good, notFound, "", "", false},
 		{"an unknown path without one", "GET", "/nothing", "", []int{401, 404}, "*", "", false},

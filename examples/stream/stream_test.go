@@ -275,9 +275,9 @@ func TestStream_end(t *testing.T) {
 		event           func(r *running, cookie string)
 		code, reason    string
 	}{
-		{"the token expires, between two looks", 4 * time.Second, hour, func(*running, string) {}, "1008", "expired"},
-		{"the session is signed out", hour, 100 * time.Millisecond, func(r *running, cookie string) { r.logout("/logout", cookie) }, "1008", "revoked"},
-		{"the user signs out everywhere, on another device", hour, 100 * time.Millisecond, func(r *running, _ string) {
+		{"the token expires, between two checks", 4 * time.Second, hour, func(*running, string) {}, "1008", "expired"},
+		{"the session logs out", hour, 100 * time.Millisecond, func(r *running, cookie string) { r.logout("/logout", cookie) }, "1008", "revoked"},
+		{"the user logs out everywhere, on another device", hour, 100 * time.Millisecond, func(r *running, _ string) {
 			r.logout("/logout/everywhere", r.login("alice"))
 		}, "1008", "revoked"},
 		{"the server shuts down", hour, hour, func(r *running, _ string) { r.stop() }, "1001", "shutdown"},
@@ -397,7 +397,7 @@ func TestSite_requests(t *testing.T) {
 		{"a WebSocket with a ticket", upgrade(with(ticket)), 101, ""},
 		{"a WebSocket with a ticket offered first", upgrade([]string{ticket, protocol}), 101, ""},
 		{"a WebSocket with a forged ticket", upgrade(with(ticketPrefix + forged)), 401, "signature"},
-		{"a forged ticket beside a good cookie", upgrade(with(ticketPrefix+forged), "Cookie", cookie), 401, "signature"},
+		{"a forged ticket and a good cookie", upgrade(with(ticketPrefix+forged), "Cookie", cookie), 401, "signature"},
 		{"a WebSocket with an expired ticket", upgrade(with(ticketPrefix + expired)), 401, "expired"},
 		{"a WebSocket with a token for another service", upgrade(with(ticketPrefix + foreign)), 401, "another audience"},
 		{"a WebSocket with two tickets", upgrade(with(ticket, ticket)), 400, "invalid_request"},
@@ -405,19 +405,19 @@ func TestSite_requests(t *testing.T) {
 		{"a WebSocket with the cookie, from a program", upgrade(with(), "Cookie", cookie), 101, ""},
 		{"a WebSocket with the cookie, from our page", upgrade(with(), "Cookie", cookie, "Origin", r.url), 101, ""},
 		{"a WebSocket with the cookie, from another site", upgrade(with(), "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
-		{"the same, by the word of the browser alone", upgrade(with(), "Cookie", cookie, "Sec-Fetch-Site", "cross-site"), 403, "cross_origin"},
+		{"the same, with Sec-Fetch-Site only", upgrade(with(), "Cookie", cookie, "Sec-Fetch-Site", "cross-site"), 403, "cross_origin"},
 		{"a WebSocket with a ticket, from our page", upgrade(with(ticket), "Origin", r.url, "Sec-Fetch-Site", "same-origin"), 101, ""},
-		{"a WebSocket with a ticket, from a page of an origin not listed", upgrade(with(ticket), "Origin", evil), 403, "not authorized for Host"},
+		{"a WebSocket with a ticket, from another site", upgrade(with(ticket), "Origin", evil), 403, "not authorized for Host"},
 		{"events without a token", request("GET", "/events"), 401, "missing"},
 		{"events with the cookie", request("GET", "/events", "Cookie", cookie), 200, ""},
-		{"events with the cookie, asked for by another site", request("GET", "/events", "Cookie", cookie, "Origin", evil), 200, ""},
+		{"events with the cookie, from another site", request("GET", "/events", "Cookie", cookie, "Origin", evil), 200, ""},
 		{"events with a forged cookie", request("GET", "/events", "Cookie", cookieName+"="+forged), 401, "audience"},
-		{"events with a ticket for a cookie", request("GET", "/events", "Cookie", cookieName+"="+strings.TrimPrefix(ticket, ticketPrefix)), 401, "audience"},
-		{"a ticket for a ticket", request("POST", "/ticket", "Cookie", cookieName+"="+strings.TrimPrefix(ticket, ticketPrefix)), 401, "audience"},
+		{"events with a ticket in the cookie", request("GET", "/events", "Cookie", cookieName+"="+strings.TrimPrefix(ticket, ticketPrefix)), 401, "audience"},
+		{"a ticket requested with a ticket", request("POST", "/ticket", "Cookie", cookieName+"="+strings.TrimPrefix(ticket, ticketPrefix)), 401, "audience"},
 		{"events with an altered cookie", request("GET", "/events", "Cookie", cookie+"A"), 401, "signature"},
 		{"a ticket without a token", request("POST", "/ticket"), 401, "missing"},
-		{"a ticket with the cookie, asked for by another site", request("POST", "/ticket", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
-		{"a sign-out with the cookie, asked for by another site", request("POST", "/logout", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
+		{"a ticket with the cookie, from another site", request("POST", "/ticket", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
+		{"a logout with the cookie, from another site", request("POST", "/logout", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
 		{"a login with a wrong password", login("alice", "x"), 401, "wrong name or password"},
 		{"a login whose form is too long to read", login("alice", r.password+"&padding="+strings.Repeat("x", 4<<10)), 401, "wrong name or password"},
 		{"a login of an unknown user", login("mallory", r.password), 401, "wrong name or password"},

@@ -24,13 +24,13 @@ func New(secret []byte) (http.Handler, error) {
 	}
 	e := gin.New()
 	e.GET("/public", public)
-	guarded := e.Group("", guard(auth))
-	guarded.GET("/me", me)
-	guarded.POST("/reports", guard(auth.Require(jwthttp.Rule(adminOnly))), reports)
+	private := e.Group("", authenticated(auth))
+	private.GET("/me", me)
+	private.POST("/reports", authenticated(auth.Require(jwthttp.Rule(adminOnly))), reports)
 	return e, nil
 }
 
-func guard(auth *jwthttp.Middleware) gin.HandlerFunc {
+func authenticated(auth *jwthttp.Middleware) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		admitted := false
 		auth.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
