@@ -51,6 +51,11 @@ type site struct {
 
 func start(t *testing.T, tools *mcp.Server) *site {
 	t.Helper()
+	return startWithLeeway(t, time.Nanosecond, tools) // a token ends at its exp
+}
+
+func startWithLeeway(t *testing.T, leeway time.Duration, tools *mcp.Server) *site {
+	t.Helper()
 	login := httptest.NewUnstartedServer(nil)
 	t.Cleanup(login.Close)
 	s := &site{T: t, server: httptest.NewUnstartedServer(nil), gets: make(chan string, 100)}
@@ -62,7 +67,7 @@ func start(t *testing.T, tools *mcp.Server) *site {
 	}
 	login.Config.Handler = s.as.handler()
 	login.Start()
-	handler, err := newResource(t.Context(), s.resource, s.as.url, friend, time.Nanosecond, tools) // a token ends at its exp
+	handler, err := newResource(t.Context(), s.resource, s.as.url, friend, leeway, tools)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,6 +289,24 @@ func TestResource_tokens(t *testing.T) {
 				t.Errorf("session opened: %v", opened)
 			}
 		})
+	}
+}
+
+// The SDK checks the expiry again. Its ClockSkew must be that of jwthttp.
+func TestResource_leeway(t *testing.T) {
+	s := startWithLeeway(t, time.Minute, newTools())
+	for _, test := range []struct {
+		name   string
+		ago    time.Duration
+		status int
+	}{
+		{"a token that expired within the leeway", 10 * time.Second, 200},
+		{"a token that expired before it", 2 * time.Minute, 401},
+	} {
+		token := s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": time.Now().Add(-test.ago).Unix()})
+		if resp := s.do("POST", initialize, "Authorization", "Bearer "+token); resp.StatusCode != test.status {
+			t.Errorf("%s: %d, want %d", test.name, resp.StatusCode, test.status)
+		}
 	}
 }
 
