@@ -18,6 +18,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 // benchClaims is what both contenders decode: registered and three own claims.
@@ -143,20 +144,22 @@ func (d *discard) WriteHeader(status int)      { d.status = status }
 
 // BenchmarkRevocation shows what the hook adds to an admitted request whose
 // signature a cache spares: without a hook, with one that does nothing, and with
-// a RevocationList of so many entries of one kind, and of all kinds, none of
+// a revocation.List of so many entries of one kind, and of all kinds, none of
 // which is the token's.
 func BenchmarkRevocation(b *testing.B) {
 	until := time.Now().Add(-time.Hour)
-	of := map[string]func(i int) jwthttp.Revocation{
-		"ID": func(i int) jwthttp.Revocation { return jwthttp.Revocation{Issuer: issuerName, ID: strconv.Itoa(i)} },
-		"subject": func(i int) jwthttp.Revocation {
-			return jwthttp.Revocation{Issuer: issuerName, Subject: strconv.Itoa(i), IssuedUntil: until}
+	of := map[string]func(i int) revocation.Entry{
+		"ID": func(i int) revocation.Entry {
+			return revocation.Entry{Kind: revocation.ByID, Issuer: issuerName, Value: strconv.Itoa(i)}
 		},
-		"session": func(i int) jwthttp.Revocation {
-			return jwthttp.Revocation{Issuer: issuerName, SessionID: strconv.Itoa(i), IssuedUntil: until}
+		"subject": func(i int) revocation.Entry {
+			return revocation.Entry{Kind: revocation.BySubject, Issuer: issuerName, Value: strconv.Itoa(i), IssuedUntil: until}
 		},
-		"client": func(i int) jwthttp.Revocation {
-			return jwthttp.Revocation{Issuer: issuerName, ClientID: strconv.Itoa(i), IssuedUntil: until}
+		"session": func(i int) revocation.Entry {
+			return revocation.Entry{Kind: revocation.BySession, Issuer: issuerName, Value: strconv.Itoa(i), IssuedUntil: until}
+		},
+		"client": func(i int) revocation.Entry {
+			return revocation.Entry{Kind: revocation.ByClient, Issuer: issuerName, Value: strconv.Itoa(i), IssuedUntil: until}
 		},
 	}
 	token := goodToken(map[string]any{"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "sid": "session-4711", "client_id": "app-4711"})
@@ -178,10 +181,10 @@ func BenchmarkRevocation(b *testing.B) {
 	run("a hook that does nothing", func(context.Context, *jwthttp.Token) (bool, error) { return false, nil })
 	for _, n := range []int{0, 1e4, 1e6} {
 		for _, kinds := range [][]string{{"ID"}, {"ID", "subject"}, {"ID", "subject", "session", "client"}} {
-			var list jwthttp.RevocationList
+			var list revocation.List
 			for _, kind := range kinds {
 				for i := range n / len(kinds) {
-					if err := list.Add(of[kind](i)); err != nil {
+					if err := list.Revoke(context.Background(), of[kind](i)); err != nil {
 						b.Fatal(err)
 					}
 				}

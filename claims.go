@@ -20,25 +20,23 @@ type claimsType struct {
 	key   any // of the claims in a context
 	names *strictjson.Names
 
-	decode      func(payload string, values []strictjson.Value) (any, error)
-	decodeWhole func(payload []byte) (any, error) // with encoding/json
-	copy        func(any) any                     // nil: an own copy is not needed
-	decodeAgain bool                              // copies cannot be made
-	validate    func(any) error                   // nil: T has no Validate
+	decoder     *jsonfields.Decoder                  // nil: encoding/json decodes
+	box         func() (claims any, t reflect.Value) // an empty *claims[T], and its T
+	copy        func(any) any                        // nil: an own copy is not needed
+	decodeAgain bool                                 // copies cannot be made
+	validate    func(any) error                      // nil: T has no Validate
 }
 
 func newClaimsType[T any]() *claimsType {
 	t := reflect.TypeFor[T]()
-	c := &claimsType{key: claimsKey[T]{}, decodeWhole: decodeWhole[T]}
+	c := &claimsType{key: claimsKey[T]{}, box: newBox[T]}
 	c.names = strictjson.NewNames(jws.ClaimNames(), []string{jws.TenantIDName})
-	c.decode = func(payload string, _ []strictjson.Value) (any, error) { return decodeWhole[T]([]byte(payload)) }
 	structType := t
 	if t.Kind() == reflect.Pointer {
 		structType = t.Elem()
 	}
 	if decoder, ok := jsonfields.New(structType, jws.ClaimNames(), jws.TenantIDName); ok {
-		c.names = decoder.Names()
-		c.decode = func(_ string, values []strictjson.Value) (any, error) { return decodeFields[T](decoder, values) }
+		c.names, c.decoder = decoder.Names(), decoder
 	}
 	if validator := reflect.TypeFor[validator](); t.Implements(validator) || reflect.PointerTo(t).Implements(validator) {
 		c.validate = validateClaims[T]
@@ -75,25 +73,34 @@ func decodesObject(t reflect.Type) bool {
 	return t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler)
 }
 
-func decodeWhole[T any](payload []byte) (any, error) {
+func newBox[T any]() (any, reflect.Value) {
 	c := new(claims[T])
-	if err := json.Unmarshal(payload, &c.value); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, reflect.ValueOf(&c.value).Elem()
 }
 
-func decodeFields[T any](decoder *jsonfields.Decoder, values []strictjson.Value) (any, error) {
-	c := new(claims[T])
-	to := reflect.ValueOf(&c.value).Elem()
+// decode decodes a payload, whose members strictjson has found.
+func (c *claimsType) decode(payload string, values []strictjson.Value) (any, error) {
+	if c.decoder == nil {
+		return c.decodeWhole([]byte(payload))
+	}
+	boxed, to := c.box()
 	if to.Kind() == reflect.Pointer {
 		to.Set(reflect.New(to.Type().Elem()))
 		to = to.Elem()
 	}
-	if err := decoder.Decode(values, to); err != nil {
+	if err := c.decoder.Decode(values, to); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return boxed, nil
+}
+
+// decodeWhole decodes a payload with encoding/json.
+func (c *claimsType) decodeWhole(payload []byte) (any, error) {
+	boxed, to := c.box()
+	if err := json.Unmarshal(payload, to.Addr().Interface()); err != nil {
+		return nil, err
+	}
+	return boxed, nil
 }
 
 func assignClaims[T any](shared any) *claims[T] { return &claims[T]{shared.(*claims[T]).value} }

@@ -25,9 +25,9 @@ func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 	return c.value, true
 }
 
-// MustClaims returns the same claims as [ClaimsFromContext], and panics if there
-// are none. A handler that is not wrapped, or wrapped for another type, so fails
-// instead of working with empty claims.
+// MustClaims returns the same claims as [ClaimsFromContext], and panics where that
+// returns false. So a handler that is not wrapped, or is wrapped for another type,
+// fails instead of working with empty claims.
 func MustClaims[T any](ctx context.Context) T {
 	v, ok := ClaimsFromContext[T](ctx)
 	if !ok {
@@ -44,7 +44,7 @@ func ContextWithClaims[T any](ctx context.Context, v T) context.Context {
 }
 
 // TokenFromContext returns a copy of the token that authenticated the request. It
-// returns false if there is none, as [ClaimsFromContext] does. If Handlers of
+// returns false where [ClaimsFromContext] does. If Handlers of
 // several New calls are nested, it is the token of the innermost one.
 //
 // A framework that keeps a context after its request keeps that request's token.

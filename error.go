@@ -3,6 +3,7 @@ package jwthttp
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/seed450a7203/jwthttp/internal/jws"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
@@ -238,9 +240,14 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 		return
 	}
 	var b strings.Builder
+	b.Grow(256)
 	param := func(name, value string) {
 		if value != "" && syntax.FitsQuotedString(value) {
-			b.WriteString(`, ` + name + `="` + value + `"`)
+			b.WriteString(", ")
+			b.WriteString(name)
+			b.WriteString(`="`)
+			b.WriteString(value)
+			b.WriteByte('"')
 		}
 	}
 	b.WriteString(`Bearer realm="` + realm + `"`)
@@ -273,10 +280,10 @@ func joinScopes(scopes []string) string {
 
 // writeHeader sets the header fields that every refusal has.
 func (e *Error) writeHeader(h http.Header) {
-	h.Del("Content-Length") // of the answer that is not going to be given
-	h.Set("Cache-Control", "no-store")
+	delete(h, "Content-Length") // of the answer that is not going to be given
+	h["Cache-Control"] = []string{"no-store"}
 	if e.challenge != "" {
-		h.Set("WWW-Authenticate", e.challenge)
+		h["Www-Authenticate"] = []string{e.challenge}
 	}
 	if e.Status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", retryAfter)
@@ -309,8 +316,8 @@ func WriteError(w http.ResponseWriter, err error) {
 		e.setChallenge(defaultRealm, "")
 	}
 	e.writeHeader(w.Header())
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header()["Content-Type"] = []string{"application/json"}
+	w.Header()["X-Content-Type-Options"] = []string{"nosniff"}
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(e.body()) // it fails if the client is gone
 }
@@ -324,25 +331,54 @@ func (e *Error) body() []byte {
 	if name == "" { // not an Error of this package
 		name, text = "server_error", "internal server error"
 	}
-	body, _ := json.Marshal(struct { // strings always marshal
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-		Reason      Reason `json:"reason,omitempty"`
-	}{name, text, e.Reason})
-	return append(body, '\n')
+	body := make([]byte, 0, 192)
+	body = appendJSON(append(body, `{"error":`...), name)
+	body = appendJSON(append(body, `,"error_description":`...), text)
+	if e.Reason != "" {
+		body = appendJSON(append(body, `,"reason":`...), string(e.Reason))
+	}
+	return append(body, "}\n"...)
 }
 
-// cause is an error that also matches errors of golang-jwt.
+// appendJSON appends s as a JSON string.
+func appendJSON(body []byte, s string) []byte {
+	if syntax.FitsQuotedString(s) {
+		return append(append(append(body, '"'), s...), '"')
+	}
+	text, _ := json.Marshal(s) // strings always marshal
+	return append(body, text...)
+}
+
+// cause is an error that also matches errors of golang-jwt. It is formatted when
+// somebody reads it, because most refusals are not looked at.
 type cause struct {
-	text string
-	is   []error
+	is     []error
+	format string
+	args   []any
 }
 
-func (c *cause) Error() string   { return c.text }
+func (c *cause) Error() string   { return fmt.Sprintf(c.format, c.args...) }
 func (c *cause) Unwrap() []error { return c.is }
 
-func malformed(text string) error { return &cause{text, []error{jwt.ErrTokenMalformed}} }
-
-func invalid(text string, is ...error) error {
-	return &cause{text, append(is, jwt.ErrTokenInvalidClaims)}
+func malformed(format string, args ...any) error {
+	return &cause{[]error{jwt.ErrTokenMalformed}, format, args}
 }
+
+func unverifiable(format string, args ...any) error {
+	return &cause{[]error{jwt.ErrTokenUnverifiable}, format, args}
+}
+
+// invalid returns an error about a claim.
+func invalid(is error, format string, args ...any) error {
+	return &cause{[]error{is, jwt.ErrTokenInvalidClaims}, format, args}
+}
+
+// quoted is an unverified text, of which errors show the beginning.
+type quoted string
+
+func (q quoted) String() string { return jws.Quote(string(q)) }
+
+// quotedList is a list of unverified texts.
+type quotedList []string
+
+func (l quotedList) String() string { return jws.Quote(strings.Join(l, " ")) }

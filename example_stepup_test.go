@@ -11,6 +11,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 // Transfers want a second factor, used within the last five minutes. The
@@ -51,7 +52,7 @@ func ExampleMiddleware_RequireAuthentication() {
 
 // A stream of events ends with the token that opened it.
 func ExampleMiddleware_Watch() {
-	var logouts jwthttp.RevocationList
+	var logouts revocation.List
 	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
 		Issuers: []jwthttp.Issuer{exampleIssuer()},
 		Revoked: logouts.Revoked,
@@ -63,7 +64,7 @@ func ExampleMiddleware_Watch() {
 		ctx := auth.Watch(r.Context(), time.Millisecond) // or rather some seconds
 		fmt.Fprintln(w, "event: hello")
 		if token, ok := jwthttp.TokenFromContext(ctx); ok { // meanwhile, elsewhere
-			_ = logouts.RevokeToken(token)
+			_ = logouts.RevokeToken(context.WithoutCancel(r.Context()), token)
 		}
 		<-ctx.Done()
 		var refused *jwthttp.Error

@@ -78,10 +78,10 @@ func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), n
 // An Extractor finds the credential in a request. It must be safe for concurrent
 // use and must not modify the request.
 //
-// It returns [ErrNoToken], or a Credential with an empty Token, if there is none
-// in its place. An [*Error] becomes the answer. [ErrMultipleTokens] and every
-// other error is a 400: there is a credential, and it is invalid. The text of an
-// error reaches logs, so it must not contain the token.
+// If it finds no credential in its place, it returns [ErrNoToken] or a Credential
+// with an empty Token. An [*Error] becomes the answer. [ErrMultipleTokens] and
+// every other error is a 400: there is a credential, and it is invalid. The text
+// of an error reaches logs, so it must not contain the token.
 type Extractor func(*http.Request) (Credential, error)
 
 // maxPairs is the number of cookies or parameters above which a request is
@@ -145,13 +145,12 @@ func onlyField(r *http.Request, name string) (string, error) {
 // it is not a token68, nor three segments of one without a scheme, which may be
 // padded (see Issuer.PaddedSegments).
 func (c Credential) violatesSyntax() bool {
-	token := c.Token
-	if c.Scheme == "" && strings.Count(token, ".") == 2 {
-		header, rest, _ := strings.Cut(token, ".")
-		payload, signature, _ := strings.Cut(rest, ".")
-		token = strings.TrimRight(header, "=") + "." + strings.TrimRight(payload, "=") + "." + signature
+	if c.Source != SourceHeader || syntax.IsToken68(c.Token) {
+		return false
 	}
-	return c.Source == SourceHeader && !syntax.IsToken68(token)
+	segments := strings.SplitN(c.Token, ".", 4)
+	return c.Scheme != "" || len(segments) != 3 ||
+		slices.ContainsFunc(segments, func(s string) bool { return !syntax.IsToken68(s) })
 }
 
 // FromProxyHeader returns an Extractor for a header field that a proxy fills
@@ -334,7 +333,7 @@ func isWebSocket(r *http.Request) bool {
 
 // FirstOf returns an Extractor that tries places in order and uses the first
 // credential found, valid or not. Tokens in query parameters of later places are
-// removed from the URL all the same.
+// also removed from the URL.
 //
 // FirstOf panics without places, and if one is nil.
 func FirstOf(places ...Extractor) Extractor {
@@ -437,8 +436,8 @@ func (c Credential) params() []string {
 }
 
 // withoutParams returns r without the given query parameters in URL, RequestURI
-// and, if it was parsed before, Form. It does not modify r, and returns it if
-// there are none.
+// and, if it was parsed before, Form. It does not modify r. If r has no such
+// parameter, it is returned as it is.
 func withoutParams(r *http.Request, params []string) *http.Request {
 	if len(params) == 0 {
 		return r

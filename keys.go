@@ -56,7 +56,7 @@ func (s KeySet) KeyfuncCtx(context.Context) jwt.Keyfunc {
 		if key, ok := s[kid]; ok && kid != "" {
 			return key, nil
 		}
-		return nil, errNoKey
+		return nil, noKey(kid)
 	}
 }
 
@@ -68,8 +68,8 @@ func (s KeySet) Format(f fmt.State, _ rune) {
 // MarshalText returns the sorted key IDs.
 func (s KeySet) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(s)), nil }
 
-// StaticKey returns a [KeySource] of one key for every token, whatever its
-// "kid": an HMAC secret of at least the hash's size as []byte, an *rsa.PublicKey
+// StaticKey returns a [KeySource] of one key for every token, with any "kid" or
+// none: an HMAC secret of at least the hash's size as []byte, an *rsa.PublicKey
 // of 2048 bits or more, an *ecdsa.PublicKey or an ed25519.PublicKey. The key must
 // fit every algorithm of the Issuer. [New] copies it.
 func StaticKey(key any) KeySource { return staticKey{key} }
@@ -86,8 +86,8 @@ func (staticKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "static 
 // MarshalText keeps the key out of marshaled Options.
 func (staticKey) MarshalText() ([]byte, error) { return []byte("static key"), nil }
 
-// errNoKey means that no key has the "kid" of the token.
-var errNoKey = errors.New("no such key")
+// noKey is the error for a token whose key is not there.
+func noKey(kid string) error { return fmt.Errorf("no key with kid %s", jws.Quote(kid)) }
 
 // misfitError means that there are keys, and none fits the algorithm.
 type misfitError struct{ error }
@@ -166,7 +166,7 @@ func setKeys(p *problems.List, field string, set KeySet, iss *issuer) keys {
 		if err, ok := misfits[v.token.KeyID]; ok {
 			return nil, misfitError{err}
 		}
-		return nil, errNoKey
+		return nil, noKey(v.token.KeyID)
 	}}
 }
 
@@ -200,7 +200,7 @@ func askedKeys(source KeySource, iss *issuer) keys {
 		}
 		found, err := source.KeyfuncCtx(ctx)(unverified)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("kid %s: %w", jws.Quote(v.token.KeyID), err)
 		}
 		list := []jwt.VerificationKey{found}
 		if set, ok := found.(jwt.VerificationKeySet); ok {
@@ -213,7 +213,7 @@ func askedKeys(source KeySource, iss *issuer) keys {
 // fitting returns the first keys of a list that fit a method.
 func fitting(method jwt.SigningMethod, list []jwt.VerificationKey) ([]jwt.VerificationKey, error) {
 	if len(list) == 0 {
-		return nil, errNoKey
+		return nil, errors.New("no keys")
 	}
 	var fit []jwt.VerificationKey
 	var misfit error
@@ -231,7 +231,7 @@ func fitting(method jwt.SigningMethod, list []jwt.VerificationKey) ([]jwt.Verifi
 }
 
 // refuseKeys returns the refusal of a token for which there are no keys.
-func refuseKeys(ctx context.Context, keyID string, err error) *Error {
+func refuseKeys(ctx context.Context, err error) *Error {
 	unavailable := errors.Is(err, ErrKeysUnavailable)
 	var misfit misfitError
 	switch {
@@ -241,9 +241,9 @@ func refuseKeys(ctx context.Context, keyID string, err error) *Error {
 	case unavailable:
 		return refuse(ReasonKeysUnavailable, err)
 	case errors.As(err, &misfit):
-		return refuse(ReasonAlgorithm, fmt.Errorf("kid %s: %w: %w", jws.Quote(keyID), jwt.ErrTokenUnverifiable, err))
+		return refuse(ReasonAlgorithm, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
 	}
-	return refuse(ReasonUnknownKey, fmt.Errorf("kid %s: %w: %w", jws.Quote(keyID), jwt.ErrTokenUnverifiable, err))
+	return refuse(ReasonUnknownKey, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
 }
 
 // query describes the token for a key set that selects its keys itself.

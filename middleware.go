@@ -124,7 +124,10 @@ type decision struct {
 
 // decide takes the steps of the package comment.
 func (m *Middleware) decide(r *http.Request) decision {
-	d := decision{start: time.Now(), request: r}
+	d := decision{request: r}
+	if m.config.observer != nil {
+		d.start = time.Now()
+	}
 	m.authenticate(&d)
 	m.authorize(r.Context(), &d)
 	return d
@@ -165,10 +168,10 @@ func (c *config) admit(ctx context.Context, found Credential) (*admission, *Erro
 	if v == nil && e == nil {
 		v, e = c.verify(ctx, found)
 	}
+	if mayViolate := e == nil && c.padding || e != nil && e.Reason == ReasonMalformed; mayViolate && found.violatesSyntax() {
+		return nil, refuseCredential(errSyntax)
+	}
 	if e != nil {
-		if e.Reason == ReasonMalformed && found.violatesSyntax() {
-			return nil, refuseCredential(errSyntax)
-		}
 		return nil, e
 	}
 	a := &admission{Context: ctx, config: c, verified: v, token: v.token.from(found.Source), cached: cached}

@@ -708,7 +708,7 @@ func TestPrintedTokensSayWhoseTheyAre(t *testing.T) {
 func TestNoExportedStructHasUnkeyedLiterals(t *testing.T) {
 	for _, v := range []any{
 		jwthttp.Options{}, jwthttp.Issuer{}, jwthttp.Credential{}, jwthttp.Token{}, jwthttp.Error{},
-		jwthttp.Event{}, jwthttp.Revocation{}, jwthttp.RevocationList{}, jwthttp.Middleware{},
+		jwthttp.Event{}, jwthttp.Middleware{},
 		jwthttp.AuthenticationLevel{}, jwthttp.ResourceMetadata{}, jwthttp.JWKSOptions{},
 	} {
 		typ := reflect.TypeOf(v)

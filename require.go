@@ -185,7 +185,7 @@ func (q *requirements) check(t *Token, missing error, leeway time.Duration) *Err
 		return e
 	}
 	if lacksScope {
-		e := refuse(ReasonScope, fmt.Errorf("token has scopes %s, want %q", quoteList(t.Scopes), q.allScopes())).about(t)
+		e := refuse(ReasonScope, fmt.Errorf("token has scopes %s, want %q", quotedList(t.Scopes), q.allScopes())).about(t)
 		e.Scopes = q.allScopes()
 		return e
 	}

@@ -50,7 +50,7 @@ type Token struct {
 	raw *string // a pointer, which fmt does not follow
 }
 
-func newToken(raw string, t *jws.Token, c *jws.Claims, source Source) *Token {
+func newToken(raw string, t *jws.Token, c jws.Claims, source Source) *Token {
 	return &Token{
 		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, SessionID: c.SessionID, ClientID: c.ClientID,
 		Audience: c.Audience,

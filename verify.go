@@ -2,7 +2,7 @@ package jwthttp
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -32,10 +32,14 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 	if e != nil {
 		return nil, e
 	}
-	values := make([]strictjson.Value, c.claims.names.Len())
+	var stack [32]strictjson.Value
+	values := stack[:0]
+	for range c.claims.names.Len() {
+		values = append(values, strictjson.Value{})
+	}
 	registered, err := jws.ParseClaims(parsed.Payload, c.claims.names, values)
 	if err != nil {
-		return nil, refuse(ReasonMalformed, malformed(err.Error()))
+		return nil, refuse(ReasonMalformed, malformed("%v", err))
 	}
 	v := &verified{token: newToken(found.Token, parsed, registered, found.Source), hasKeyID: parsed.HasKeyID, tenantID: registered.TenantID}
 	if v.issuer, e = c.findIssuer(v.token, parsed.Padded); e != nil {
@@ -50,10 +54,10 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 	if registered.Bound {
 		// RFC 7800 §3: a server that cannot check the binding must not accept a
 		// bound token as a bearer token.
-		return nil, refuse(ReasonBinding, invalid(`token has a "cnf" claim`)).about(v.token)
+		return nil, refuse(ReasonBinding, invalid(nil, `token has a "cnf" claim`)).about(v.token)
 	}
 	if v.claims, err = c.claims.decode(parsed.Payload, values); err != nil {
-		return nil, refuse(ReasonClaims, invalid(err.Error(), err)).about(v.token)
+		return nil, refuse(ReasonClaims, invalid(err, "%v", err)).about(v.token)
 	}
 	c.remember(v)
 	return v, nil
@@ -68,14 +72,14 @@ func (e *Error) about(t *Token) *Error {
 // parse checks size, serialization, header and algorithm.
 func (c *config) parse(raw string) (*jws.Token, *Error) {
 	if len(raw) > c.maxTokenSize {
-		return nil, refuse(ReasonTooLarge, malformed(fmt.Sprintf("token has %d bytes, Options.MaxTokenSize is %d", len(raw), c.maxTokenSize)))
+		return nil, refuse(ReasonTooLarge, malformed("token has %d bytes, Options.MaxTokenSize is %d", len(raw), c.maxTokenSize))
 	}
 	parsed, err := jws.Parse(raw, c.padding)
 	if err != nil {
-		return nil, refuse(ReasonMalformed, malformed(err.Error()))
+		return nil, refuse(ReasonMalformed, malformed("%v", err))
 	}
 	if !c.algorithms[parsed.Algorithm] {
-		return nil, refuse(ReasonAlgorithm, &cause{fmt.Sprintf("algorithm %s is not accepted", jws.Quote(parsed.Algorithm)), []error{jwt.ErrTokenUnverifiable}})
+		return nil, refuse(ReasonAlgorithm, unverifiable("algorithm %s is not accepted", quoted(parsed.Algorithm)))
 	}
 	return parsed, nil
 }
@@ -88,40 +92,35 @@ func (c *config) findIssuer(t *Token, padded bool) (*issuer, *Error) {
 		candidates = []*issuer{c.anyIssuer}
 	}
 	if len(candidates) == 0 {
-		return nil, refuse(ReasonIssuer, invalid("unknown issuer "+jws.Quote(t.Issuer), jwt.ErrTokenInvalidIssuer))
+		return nil, refuse(ReasonIssuer, invalid(jwt.ErrTokenInvalidIssuer, "unknown issuer %s", quoted(t.Issuer)))
 	}
 	for _, iss := range candidates {
 		if iss.methods[t.Algorithm] == nil {
 			continue
 		}
 		if padded && !iss.padding {
-			return nil, refuse(ReasonMalformed, malformed("padded segments, which Issuer.PaddedSegments would accept"))
+			return nil, refuse(ReasonMalformed, malformed("padded segments, and Issuer.PaddedSegments is not set"))
 		}
 		return iss, nil
 	}
-	return nil, refuse(ReasonAlgorithm, &cause{
-		fmt.Sprintf("algorithm %s is not accepted from issuer %s", jws.Quote(t.Algorithm), jws.Quote(t.Issuer)), []error{jwt.ErrTokenUnverifiable},
-	})
+	return nil, refuse(ReasonAlgorithm, unverifiable("algorithm %s is not accepted from issuer %s", quoted(t.Algorithm), quoted(t.Issuer)))
 }
 
 // check applies the rules that need no key: type, audience, client, times.
 func (iss *issuer) check(t *Token, leeway time.Duration) *Error {
 	if !iss.acceptsType(t.Type) {
-		return refuse(ReasonType, &cause{fmt.Sprintf("type %s is not among %q", jws.Quote(t.Type), iss.types), []error{jwt.ErrTokenUnverifiable}})
+		return refuse(ReasonType, unverifiable("type %s is not among %q", quoted(t.Type), iss.types))
 	}
 	if iss.audience != nil && !slices.ContainsFunc(t.Audience, func(aud string) bool { return slices.Contains(iss.audience, aud) }) {
-		return refuse(ReasonAudience, invalid(
-			fmt.Sprintf("audience %s does not include %s", quoteList(t.Audience), quoteList(iss.audience)), jwt.ErrTokenInvalidAudience))
+		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience,
+			"audience %s does not include %q", quotedList(t.Audience), iss.audience))
 	}
 	if iss.clients != nil && !slices.Contains(iss.clients, t.ClientID) {
-		return refuse(ReasonAudience, invalid(
-			fmt.Sprintf("client %s is not among %s", jws.Quote(t.ClientID), quoteList(iss.clients)), jwt.ErrTokenInvalidAudience))
+		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience,
+			"client %s is not among %q", quoted(t.ClientID), iss.clients))
 	}
 	return iss.checkTimes(t, leeway)
 }
-
-// quoteList quotes unverified values for logs.
-func quoteList(list []string) string { return jws.Quote(strings.Join(list, " ")) }
 
 // acceptsType checks "typ" (RFC 7519 §5.1, RFC 8725 §3.11).
 func (iss *issuer) acceptsType(typ string) bool {
@@ -136,22 +135,19 @@ func (iss *issuer) acceptsType(typ string) bool {
 // reached, not after it.
 func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
 	now := time.Now()
-	off := func(format string, d time.Duration, is ...error) error {
-		return invalid(fmt.Sprintf(format, d.Round(time.Millisecond), leeway), is...)
-	}
 	switch latest := now.Add(leeway); {
 	case t.ExpiresAt.IsZero() && !iss.noExpiry:
-		return refuse(ReasonMalformed, &cause{`"exp" is missing`, []error{jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenMalformed}})
+		return refuse(ReasonMalformed, &cause{[]error{jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenMalformed}, `"exp" is missing`, nil})
 	case !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(now.Add(-leeway)):
-		return refuse(ReasonExpired, off("expired %v ago, leeway %v", now.Sub(t.ExpiresAt), jwt.ErrTokenExpired))
+		return refuse(ReasonExpired, invalid(jwt.ErrTokenExpired, "expired %v ago, leeway %v", now.Sub(t.ExpiresAt), leeway))
 	case t.NotBefore.After(latest):
-		return refuse(ReasonNotYetValid, off(`"nbf" is %v in the future, leeway %v`, t.NotBefore.Sub(now), jwt.ErrTokenNotValidYet))
+		return refuse(ReasonNotYetValid, invalid(jwt.ErrTokenNotValidYet, `"nbf" is %v in the future, leeway %v`, t.NotBefore.Sub(now), leeway))
 	case t.IssuedAt.After(latest):
-		return refuse(ReasonNotYetValid, off(`"iat" is %v in the future, leeway %v`, t.IssuedAt.Sub(now), jwt.ErrTokenUsedBeforeIssued))
+		return refuse(ReasonNotYetValid, invalid(jwt.ErrTokenUsedBeforeIssued, `"iat" is %v in the future, leeway %v`, t.IssuedAt.Sub(now), leeway))
 	case iss.maxTokenAge > 0 && t.IssuedAt.IsZero():
-		return refuse(ReasonTooOld, invalid(`"iat" is missing, and MaxTokenAge is set`, jwt.ErrTokenRequiredClaimMissing))
+		return refuse(ReasonTooOld, invalid(jwt.ErrTokenRequiredClaimMissing, `"iat" is missing, and MaxTokenAge is set`))
 	case iss.maxTokenAge > 0 && now.Sub(t.IssuedAt) > iss.maxTokenAge:
-		return refuse(ReasonTooOld, invalid(fmt.Sprintf("issued %v ago, MaxTokenAge %v", now.Sub(t.IssuedAt).Round(time.Second), iss.maxTokenAge)))
+		return refuse(ReasonTooOld, invalid(nil, "issued %v ago, MaxTokenAge %v", now.Sub(t.IssuedAt), iss.maxTokenAge))
 	}
 	return nil
 }
@@ -160,7 +156,7 @@ func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
 func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.VerificationKey, *Error) {
 	list, err := v.issuer.keys.find(ctx, v)
 	if err != nil {
-		return nil, refuseKeys(ctx, v.token.KeyID, err)
+		return nil, refuseKeys(ctx, err)
 	}
 	method := v.issuer.methods[v.token.Algorithm]
 	verifies := func(key jwt.VerificationKey) bool {
@@ -174,8 +170,11 @@ func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.Verifica
 		if i := slices.IndexFunc(list, verifies); i >= 0 {
 			return list[i], nil
 		}
+		if errors.Is(ctx.Err(), context.Canceled) { // while the request waited for keys
+			return nil, refuse(ReasonCanceled, ctx.Err())
+		}
 	}
-	return nil, refuse(ReasonSignature, &cause{"no key of the issuer verifies the signature", []error{jwt.ErrTokenSignatureInvalid}})
+	return nil, refuse(ReasonSignature, &cause{[]error{jwt.ErrTokenSignatureInvalid}, "no key of the issuer verifies the signature", nil})
 }
 
 // remember puts a verified token into the cache.
@@ -208,7 +207,7 @@ func (c *config) recall(ctx context.Context, raw string) (*verified, *Error) {
 	}
 	list, err := v.issuer.keys.find(ctx, v)
 	if err != nil {
-		return nil, refuseKeys(ctx, v.token.KeyID, err)
+		return nil, refuseKeys(ctx, err)
 	}
 	if slices.ContainsFunc(list, func(key jwt.VerificationKey) bool { return jwk.Equal(key, v.key) }) {
 		return v, nil

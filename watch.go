@@ -96,6 +96,6 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 }
 
 var (
-	errWatchExpired = invalid("token expired while it was watched", jwt.ErrTokenExpired)
+	errWatchExpired = invalid(jwt.ErrTokenExpired, "token expired while it was watched")
 	errHookExit     = errors.New("jwthttp: Watch: a hook has ended the goroutine")
 )

@@ -271,8 +271,8 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
 
-// catch calls f and returns its error, or its panic as an error. A fetch runs
-// on a goroutine of its own, where a panic would end the program.
+// catch calls f and returns its error, or its panic as an error. A fetch has its
+// own goroutine, where a panic would end the program.
 func catch(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -2,6 +2,7 @@ package jwks
 
 import (
 	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -92,7 +93,7 @@ func (s *keys) addJWK(index int, text json.RawMessage) {
 	if err := json.Unmarshal(text, &parsed); err != nil {
 		reason := "not a JWK"
 		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" {
-			reason = fmt.Sprintf("member %.20q has the wrong type", wrong.Field)
+			reason = fmt.Sprintf("member %.20q has the wrong type", strings.TrimPrefix(wrong.Field, "JWKMarshal."))
 		}
 		s.pass(index, parsed.KID, reason)
 		return
@@ -212,16 +213,28 @@ func (s *keys) add(index int, k usableKey) {
 			s.byName[name] = s.byName[name].with(k)
 		}
 	}
-	if _, agreement := k.key.(*ecdh.PublicKey); agreement {
-		misfit = errors.New("key agreement only")
-	}
 	if !fits {
-		s.pass(index, k.marshal.KID, misfit.Error())
+		s.pass(index, k.marshal.KID, describeMisfit(k, misfit))
 		return
 	}
 	s.usable = append(s.usable, k)
 }
 
+// describeMisfit returns why a key fits no algorithm. For a key without "alg"
+// that is not only the first algorithm that it does not fit.
+func describeMisfit(k usableKey, first error) string {
+	switch key := k.key.(type) {
+	case *ecdsa.PublicKey:
+		if k.marshal.ALG == "" {
+			return "curve " + key.Curve.Params().Name + " is not supported"
+		}
+	case *ecdh.PublicKey:
+		return "for key agreement only"
+	}
+	return first.Error()
+}
+
+// with returns c with k added.
 func (c candidates) with(k usableKey) candidates {
 	switch {
 	case k.issuer != nil:
@@ -305,7 +318,7 @@ func (s *keys) unknown(q keyset.Query) error {
 	return fmt.Errorf("jwks: no key for kid %+.40q and alg %+.20q%s", q.KeyID, q.Algorithm, listPassedOver(reasons))
 }
 
-// listPassedOver lists keys and why they are not used, within 1,500 bytes or so.
+// listPassedOver lists keys and why they are not used. Its length is bounded.
 func listPassedOver(list []passedOver) string {
 	const shown = 8
 	var b strings.Builder

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -76,7 +77,7 @@ func (s *Set) refresh(f *fetch) {
 func (s *Set) end() {
 	now := clock.Now()
 	s.ended.Store(&now)
-	s.report(s.endError())
+	s.report(slog.LevelWarn, s.endError()) // not an error: a server may be shutting down
 }
 
 // pause returns the time to the next fetch in the background.
@@ -93,7 +94,7 @@ func (s *Set) pause(failures int) time.Duration {
 	if failures > 0 {
 		// A failing server is asked less and less often: after 1 s, 2 s, 4 s...
 		backoff := max(minPause, min(time.Second, s.opts.MinInterval)) << min(failures-1, 16)
-		pause = min(pause, backoff, max(left, 0)+maxRetry)
+		pause = min(pause, backoff, left+maxRetry)
 	}
 	pause = max(pause, minPause)
 	// Up to a tenth less, so that many instances do not fetch at once.
@@ -171,15 +172,20 @@ func (s *Set) finish(f *fetch, set *keys, err error) {
 	close(f.done)
 	for _, err := range []error{f.metadata, err} {
 		if err != nil && s.ctx.Err() == nil {
-			s.report(err)
+			s.report(slog.LevelError, err)
 		}
 	}
 }
 
-// report calls OnError. If it panics, that is logged.
-func (s *Set) report(err error) {
-	if caught := catch(func() error { s.opts.OnError(err); return nil }); caught != nil {
-		_ = catch(func() error { logError(fmt.Errorf("jwks: OnError: %w", caught)); return nil })
+// report calls OnError, or logs if it is nil or panics.
+func (s *Set) report(level slog.Level, err error) {
+	log := func(err error) error {
+		return catch(func() error { slog.Log(context.Background(), level, err.Error()); return nil })
+	}
+	if s.opts.OnError == nil {
+		_ = log(err)
+	} else if caught := catch(func() error { s.opts.OnError(err); return nil }); caught != nil {
+		_ = log(fmt.Errorf("jwks: OnError: %w", caught))
 	}
 }
 

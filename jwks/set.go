@@ -7,8 +7,8 @@
 //	opts.Issuers = []jwthttp.Issuer{{Name: "https://login.example", Keys: keys, ...}}
 //
 // A Set is also a keyfunc.Keyfunc of github.com/MicahParks/keyfunc. A program
-// that uses keyfunc today, with golang-jwt's parser or another middleware, can
-// replace keyfunc.NewDefaultCtx by [New] and change nothing else:
+// that uses keyfunc today, with golang-jwt's parser or another middleware, only
+// replaces the call of keyfunc.NewDefaultCtx by one of [New]:
 //
 //	keys, err := jwks.New(ctx, "https://login.example/keys", jwks.Options{})
 //	...
@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -102,7 +101,7 @@ type Options struct {
 	RefreshInterval time.Duration
 
 	// MinInterval is the minimum time between fetches caused by requests,
-	// counted from the beginning of a fetch. If zero, 10 seconds.
+	// counted from the beginning of a fetch, failed or not. If zero, 10 seconds.
 	MinInterval time.Duration
 
 	// MaxStale is how long the last good keys are used while fetches fail. If
@@ -121,7 +120,7 @@ type Options struct {
 	InsecureAllowHTTP bool
 
 	// OnError is called with the error of each failed fetch, and once when the
-	// context of the Set ends. If nil, errors are logged by [slog.Default]. Calls
+	// context of the Set ends. If nil, errors are logged by slog.Default. Calls
 	// come from other goroutines, possibly after a waiting request was answered.
 	// The errors contain no user, password or query of a URL.
 	OnError func(error)
@@ -225,13 +224,8 @@ func (o Options) compile(p *problems.List) Options {
 	}
 	client.CheckRedirect = sameOrigin(client.CheckRedirect)
 	o.Client = &client
-	if o.OnError == nil {
-		o.OnError = logError
-	}
 	return o
 }
-
-func logError(err error) { slog.Error(err.Error()) }
 
 // KeyfuncCtx returns a function that returns the keys for a token as a
 // jwt.VerificationKeySet. It waits for a fetch until ctx ends. The errors are

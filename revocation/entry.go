@@ -44,7 +44,7 @@ func (k Kind) MarshalText() ([]byte, error) {
 }
 
 // UnmarshalText sets k to the Kind that has this text. It returns an error, and
-// leaves k alone, if there is none.
+// leaves k unchanged, for any other text.
 func (k *Kind) UnmarshalText(text []byte) error {
 	for kind, name := range kindNames() {
 		if name != "" && name == string(text) {

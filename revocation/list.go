@@ -51,7 +51,7 @@ type Store interface {
 	RevokeToken(context.Context, *jwthttp.Token) error
 
 	// Remove deletes the entry for the tokens that the argument names, ignoring
-	// its times. It is no error if there is none. The errors are those of
+	// its times. If there is no entry, that is no error. The errors are those of
 	// Revoke.
 	Remove(context.Context, Entry) error
 

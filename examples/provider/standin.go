@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -15,15 +14,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// standIn is an identity provider for whoever has none at hand: it serves a key
-// at keysURL until ctx ends, and fills tokens into lines to paste.
-func standIn(ctx context.Context, url string) (keysURL, lines string, err error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// standIn starts an identity provider for a first try. It serves its metadata and
+// its key until ctx ends, and fills tokens into lines to paste.
+func standIn(ctx context.Context, url string) (issuer, lines string, err error) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return "", "", err
 	}
 	jwk, err := jwkset.NewJWKFromKey(&private.PublicKey, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{
-		ALG: jwkset.AlgES256, KID: "1", USE: jwkset.UseSig,
+		ALG: jwkset.AlgRS256, KID: "1", USE: jwkset.UseSig,
 	}})
 	if err != nil {
 		return "", "", err
@@ -32,34 +31,37 @@ func standIn(ctx context.Context, url string) (keysURL, lines string, err error)
 	if err != nil {
 		return "", "", err
 	}
-	sign := func(scope string) string {
-		now := time.Now()
-		t := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
-			"iss": "https://login.example", "aud": "https://api.example", "sub": "alice", "scope": scope,
-			"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
-		})
-		t.Header["kid"] = "1"
-		signed, signErr := t.SignedString(private)
-		if signErr != nil {
-			err = signErr
-		}
-		return signed
-	}
-	lines = strings.NewReplacer("URL", url, "$1", sign("orders:read"), "$2", sign("orders:read orders:write")).Replace(greeting)
-	if err != nil {
-		return "", "", err
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", "", err
 	}
-	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	issuer = "http://" + listener.Addr().String()
+	tokens := make([]string, 2)
+	for i, scope := range []string{"orders:read", "orders:read orders:write"} {
+		now := time.Now()
+		t := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+			"iss": issuer, "aud": "https://api.example", "sub": "alice", "scope": scope,
+			"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+		})
+		t.Header["kid"] = "1"
+		if tokens[i], err = t.SignedString(private); err != nil {
+			listener.Close()
+			return "", "", err
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": issuer, "jwks_uri": issuer + "/keys"})
+	})
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(keys) // the client is gone if this fails
-	})}
+	})
+	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: mux}
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	context.AfterFunc(ctx, func() { _ = server.Close() })
-	return "http://" + listener.Addr().String(), lines, nil
+	return issuer, strings.NewReplacer("URL", url, "$1", tokens[0], "$2", tokens[1]).Replace(greeting), nil
 }
 
 const greeting = `An API at URL, and a stand-in for its identity provider; paste this into a shell:

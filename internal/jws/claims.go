@@ -12,8 +12,7 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
 
-// Claims are the claims that a server needs, whatever type the others decode
-// into. Strings are empty and times zero where the token has no such claim.
+// Claims are the claims that a server needs for its own checks. Strings are empty and times zero where the token has no such claim.
 type Claims struct {
 	Issuer, Subject, ID, SessionID, ClientID string
 	Audience                                 []string
@@ -59,23 +58,22 @@ const TenantIDName = "tid"
 
 // ParseClaims parses a payload and stores the values of names, which begin with
 // ClaimNames, in values.
-func ParseClaims(payload string, names *strictjson.Names, values []strictjson.Value) (*Claims, error) {
+func ParseClaims(payload string, names *strictjson.Names, values []strictjson.Value) (c Claims, err error) {
 	if err := strictjson.Parse(payload, names, values); err != nil {
-		return nil, wrap("payload", err)
+		return Claims{}, wrap("payload", err)
 	}
-	c := new(Claims)
 	if err := c.readStrings(values); err != nil {
-		return nil, err
+		return Claims{}, err
 	}
 	if err := c.readDates(values); err != nil {
-		return nil, err
+		return Claims{}, err
 	}
 	var ok bool
 	if c.Audience, ok = stringOrArray(values[claimAud]); !ok {
-		return nil, wrongType("aud")
+		return Claims{}, wrongType("aud")
 	}
 	if c.Scopes, ok = scopes(values[claimScope], values[claimScp]); !ok {
-		return nil, errScopes
+		return Claims{}, errScopes
 	}
 	// Of the wrong type these three count as missing, and so never suffice for
 	// step-up authentication. AD FS writes auth_time as text in good tokens.

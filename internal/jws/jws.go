@@ -3,11 +3,11 @@
 package jws
 
 import (
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
 
+	"github.com/seed450a7203/jwthttp/internal/base64url"
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
 
@@ -24,7 +24,7 @@ type Token struct {
 type Header struct {
 	Algorithm string // "alg"
 	KeyID     string // "kid"
-	Type      string // "typ"; empty if there is none
+	Type      string // "typ"; empty if it is missing
 	HasKeyID  bool   // there is a "kid", which may be empty
 }
 
@@ -45,23 +45,19 @@ func Parse(text string, padding bool) (*Token, error) {
 		return nil, errSegments
 	}
 	t := &Token{Signed: text[:len(header)+1+len(payload)]}
-	decode := func(segment string) ([]byte, bool) {
-		if padding {
-			unpadded := trimPadding(segment)
-			t.Padded = t.Padded || unpadded != segment
-			segment = unpadded
-		}
-		return decodeSegment(segment)
+	if padding {
+		size := len(header) + len(payload) + len(signature)
+		header, payload, signature = trimPadding(header), trimPadding(payload), trimPadding(signature)
+		t.Padded = size != len(header)+len(payload)+len(signature)
 	}
-	headerJSON, ok := decode(header)
-	payloadJSON, ok2 := decode(payload)
+	headerJSON, ok := decodeText(header)
+	t.Payload, ok2 = decodeText(payload)
 	var ok3 bool
-	if t.Signature, ok3 = decode(signature); !ok || !ok2 || !ok3 {
+	if t.Signature, ok3 = decodeBytes(signature); !ok || !ok2 || !ok3 {
 		return nil, errSegments
 	}
-	t.Payload = string(payloadJSON)
 	var err error
-	if t.Header, err = parseHeader(string(headerJSON)); err != nil {
+	if t.Header, err = parseHeader(headerJSON); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -76,17 +72,20 @@ func trimPadding(segment string) string {
 	return strings.TrimSuffix(segment, "=")
 }
 
-// decodeSegment decodes base64url without padding, line breaks and trailing
-// bits, so that no two texts decode to the same bytes.
-func decodeSegment(segment string) ([]byte, bool) {
-	if strings.IndexByte(segment, '\n') >= 0 || strings.IndexByte(segment, '\r') >= 0 { // encoding/base64 ignores them
-		return nil, false
+// decodeText decodes a segment that is text.
+func decodeText(segment string) (string, bool) {
+	var stack [1 << 10]byte
+	buffer := stack[:]
+	if n := base64url.DecodedLen(len(segment)); n > len(buffer) {
+		buffer = make([]byte, n)
 	}
-	decoded, err := strict.DecodeString(segment)
-	return decoded, err == nil
+	decoded, ok := base64url.Decode(buffer, segment)
+	return string(decoded), ok
 }
 
-var strict = base64.RawURLEncoding.Strict()
+func decodeBytes(segment string) ([]byte, bool) {
+	return base64url.Decode(make([]byte, base64url.DecodedLen(len(segment))), segment)
+}
 
 // Indexes of the members of a header.
 const (
@@ -121,7 +120,7 @@ func parseHeader(text string) (h Header, err error) {
 	}
 	if typ := values[headerTyp]; typ.Kind != strictjson.Absent {
 		if h.Type, ok = typ.Unquote(); !ok || h.Type == "" {
-			return Header{}, errHeaderType // an empty media type is none
+			return Header{}, errHeaderType // RFC 7515 §4.1.9: a media type
 		}
 	}
 	return h, nil
@@ -136,6 +135,6 @@ func Segment(text string, i int) []byte {
 	if i >= len(parts) {
 		return nil
 	}
-	decoded, _ := decodeSegment(strings.TrimRight(parts[i], "="))
+	decoded, _ := decodeBytes(strings.TrimRight(parts[i], "="))
 	return decoded
 }

@@ -27,5 +27,5 @@ func (l *List) AddHidden(field, format string, args ...any) {
 // Len returns the number of problems.
 func (l *List) Len() int { return len(l.errs) }
 
-// Err returns all problems as one error, or nil if there are none.
+// Err returns all problems as one error, or nil if the list is empty.
 func (l *List) Err() error { return errors.Join(l.errs...) }

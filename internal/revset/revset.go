@@ -3,6 +3,7 @@ package revset
 import (
 	"hash/maphash"
 	"maps"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,9 +39,20 @@ const shardCount = 256
 // values themselves and not by a hash of these: a Remove of one entry can
 // therefore never delete another one.
 type shard struct {
-	mu      sync.RWMutex
-	entries map[Key]Times
-	peak    int // the most entries since the map was made
+	mu     sync.RWMutex
+	groups map[group]*entries // none is empty
+}
+
+// group is what many entries have in common. They share its memory.
+type group struct {
+	kind   Kind
+	issuer string
+}
+
+// entries are the entries of a group, by value.
+type entries struct {
+	times map[string]Times
+	peak  int // the most entries since the map was made
 }
 
 // sweepPerChange is how many entries a change looks at.
@@ -56,13 +68,13 @@ func (s *Set) init() {
 // now returns the slower of the wall clock and the monotonic clock. Neither a
 // jump ahead of the one nor a correction of it afterwards may revive a token.
 func (s *Set) now() time.Time {
-	wall := time.Now
+	now := time.Now()
+	steady := s.start.Add(now.Sub(s.start)).Round(0)
 	if s.wall != nil {
-		wall = s.wall
+		now = s.wall()
 	}
 	// Without Round, Before would compare the monotonic readings of both.
-	now, steady := wall().Round(0), s.start.Add(time.Since(s.start)).Round(0)
-	if now.Before(steady) {
+	if now = now.Round(0); now.Before(steady) {
 		return now
 	}
 	return steady
@@ -79,20 +91,31 @@ func (s *Set) Put(key Key, times Times) {
 	sh := s.shard(key.Value)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.entries == nil {
-		sh.entries = make(map[Key]Times)
-	}
-	if old, ok := sh.entries[key]; ok {
-		times = Times{max(times.Until, old.Until), max(times.Expires, old.Expires)}
+	e := sh.entriesOf(key)
+	if old, ok := e.times[key.Value]; ok {
+		e.times[key.Value] = Times{max(times.Until, old.Until), max(times.Expires, old.Expires)}
 	} else {
-		// Most entries have one issuer in common, and no entry should keep a
-		// larger text in memory that its value is a part of.
-		key.Issuer, key.Value = unique.Make(key.Issuer).Value(), strings.Clone(key.Value)
+		// A clone, because the value may be part of a larger text.
+		e.times[strings.Clone(key.Value)] = times
+		e.peak = max(e.peak, len(e.times))
 		s.held[key.Kind].Add(1)
 	}
-	sh.entries[key] = times
-	sh.peak = max(sh.peak, len(sh.entries))
 	s.sweep(sh, sweepPerChange)
+}
+
+// entriesOf returns the entries of the group of key, which it makes if needed.
+func (sh *shard) entriesOf(key Key) *entries {
+	g := group{key.Kind, key.Issuer}
+	if sh.groups == nil {
+		sh.groups = make(map[group]*entries)
+	}
+	e, ok := sh.groups[g]
+	if !ok {
+		e = &entries{times: make(map[string]Times)}
+		g.issuer = unique.Make(g.issuer).Value() // shared by all shards
+		sh.groups[g] = e
+	}
+	return e
 }
 
 // Remove deletes an entry, if it is there.
@@ -101,34 +124,44 @@ func (s *Set) Remove(key Key) {
 	sh := s.shard(key.Value)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if _, ok := sh.entries[key]; ok {
-		s.drop(sh, key)
+	if g := (group{key.Kind, key.Issuer}); sh.groups[g] != nil {
+		s.drop(sh, g, key.Value)
 	}
 	s.sweep(sh, sweepPerChange)
 }
 
-func (s *Set) drop(sh *shard, key Key) {
-	delete(sh.entries, key)
-	s.held[key.Kind].Add(-1)
+// drop deletes an entry of a group, if it is there.
+func (s *Set) drop(sh *shard, g group, value string) {
+	e := sh.groups[g]
+	if _, ok := e.times[value]; !ok {
+		return
+	}
+	delete(e.times, value)
+	s.held[g.kind].Add(-1)
+	switch left := len(e.times); {
+	case left == 0:
+		delete(sh.groups, g)
+	case e.peak > 64 && left < e.peak/4:
+		// A map does not shrink, and a range over one that is nearly empty is slow.
+		times := make(map[string]Times, left)
+		maps.Copy(times, e.times)
+		e.times, e.peak = times, left
+	}
 }
 
-// sweep deletes the expired ones of the first n entries that a range over the
-// map yields, which are others each time.
+// sweep looks at the first n entries that a range over the maps yields, which are
+// others each time, and deletes those that have expired.
 func (s *Set) sweep(sh *shard, n int) {
 	now := s.now()
-	for key, times := range sh.entries {
-		if n--; n < 0 {
-			break
+	for g, e := range sh.groups {
+		for value, times := range e.times {
+			if n--; n < 0 {
+				return
+			}
+			if times.expired(now) {
+				s.drop(sh, g, value)
+			}
 		}
-		if times.expired(now) {
-			s.drop(sh, key)
-		}
-	}
-	// A map never shrinks, and a range over one that is nearly empty is slow.
-	if sh.peak > 64 && len(sh.entries) < sh.peak/4 {
-		entries := make(map[Key]Times, len(sh.entries))
-		maps.Copy(entries, sh.entries)
-		sh.entries, sh.peak = entries, len(entries)
 	}
 }
 
@@ -153,14 +186,11 @@ func (s *Set) holds(kind Kind, value string, t *jwthttp.Token) bool {
 	if s.held[kind].Load() == 0 || value == "" && kind != ByIssuer {
 		return false
 	}
-	key := Key{kind, t.Issuer, value}
+	g := group{kind, t.Issuer}
 	if kind == ByFingerprint {
-		key.Issuer = ""
+		g.issuer = ""
 	}
-	sh := s.shard(value)
-	sh.mu.RLock()
-	times, ok := sh.entries[key]
-	sh.mu.RUnlock()
+	times, ok := s.shard(value).find(g, value)
 	switch {
 	case !ok || times.expired(s.now()):
 		return false
@@ -170,6 +200,17 @@ func (s *Set) holds(kind Kind, value string, t *jwthttp.Token) bool {
 	return !t.IssuedAt.After(time.Unix(0, times.Until))
 }
 
+func (sh *shard) find(g group, value string) (Times, bool) {
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	e, ok := sh.groups[g]
+	if !ok {
+		return Times{}, false
+	}
+	times, ok := e.times[value]
+	return times, ok
+}
+
 // Len deletes all expired entries and returns the number of those in force.
 func (s *Set) Len() int {
 	s.once.Do(s.init)
@@ -177,8 +218,10 @@ func (s *Set) Len() int {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		s.sweep(sh, len(sh.entries))
-		n += len(sh.entries)
+		s.sweep(sh, math.MaxInt)
+		for _, e := range sh.groups {
+			n += len(e.times)
+		}
 		sh.mu.Unlock()
 	}
 	return n
