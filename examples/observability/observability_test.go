@@ -47,6 +47,9 @@ func TestProgram(t *testing.T) {
 			t.Errorf("the log lacks %s", want)
 		}
 	}
+	if got := strings.Count(p.Log(), "level=ERROR"); got != 2 { // the broken key server, and the request that needed it
+		t.Errorf("%d lines of level ERROR, want 2", got)
+	}
 }
 
 // observed is a running API whose log, metrics and spans stay in memory.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -68,5 +69,11 @@ func levelOf(e jwthttp.Event) slog.Level {
 
 // logKeyErrors returns a jwks.Options.OnError.
 func logKeyErrors(log *slog.Logger) func(error) {
-	return func(err error) { log.Error("the key set cannot be fetched", "cause", err) }
+	return func(err error) {
+		if errors.Is(err, context.Canceled) { // the program ends
+			log.Info("the key set is no longer fetched", "cause", err)
+			return
+		}
+		log.Error("the key set cannot be fetched", "cause", err)
+	}
 }
