@@ -3,6 +3,7 @@ package jwthttp
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"reflect"
 )
@@ -112,11 +113,11 @@ func (a *admission) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-// String keeps a printed context free of claims.
+// String keeps the request and the claims out of a printed context.
 func (a *admission) String() string { return "jwthttp.admission" }
 
-// GoString returns the same text as String.
-func (a *admission) GoString() string { return a.String() }
+// Format prints the same text as String for every verb.
+func (a *admission) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
 
 // enter returns r with a in its context. A nested admission is there already; it
 // is added again if another New's Handler stands in between.

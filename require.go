@@ -43,7 +43,9 @@ func (m *Middleware) Optional() *Middleware {
 // cannot be checked, or that came across origins, counts as missing. The handler
 // finds claims only for a good token. Event.Err says why a token was ignored.
 //
-// It has no effect if m has requirements, before or after.
+// It has no effect if m has requirements, before or after. A handler that changes
+// something needs its own CSRF protection, since a cross-origin request with a
+// cookie is admitted as a visitor.
 func (m *Middleware) AllowAnonymous() *Middleware {
 	d := *m
 	d.requirements.visitors, d.requirements.badTokens = true, true
@@ -213,7 +215,7 @@ func (q *requirements) check(t *Token, missing error, leeway time.Duration) *Err
 		return e
 	}
 	if lacksScope {
-		e := refuse(ReasonScope, fmt.Errorf("token has scopes %s, want %q", jws.QuotedList(t.Scopes), q.allScopes())).about(t)
+		e := refuse(ReasonScope, fmt.Errorf("token has the scopes %s, want %s", jws.QuotedList(t.Scopes), jws.QuotedList(q.allScopes()))).about(t)
 		e.Scopes = q.allScopes()
 		return e
 	}

@@ -166,15 +166,18 @@ func (c *config) findIssuer(t *Token, padded bool) (*issuer, *Error) {
 // check applies the rules that need no key: type, audience, client, times.
 func (iss *issuer) check(t *Token, leeway time.Duration) *Error {
 	if !iss.acceptsType(t.Type) {
-		return refuse(ReasonType, unverifiable("type %s is not among %q", jws.Quoted(t.Type), iss.Types))
+		return refuse(ReasonType, unverifiable("type %s is not among %s", jws.Quoted(t.Type), jws.QuotedList(iss.Types)))
+	}
+	if iss.Audience != nil && len(t.Audience) == 0 {
+		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience, `"aud" is missing, want %s`, jws.QuotedList(iss.Audience)))
 	}
 	if iss.Audience != nil && !slices.ContainsFunc(t.Audience, func(aud string) bool { return slices.Contains(iss.Audience, aud) }) {
 		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience,
-			"audience %s does not include %q", jws.QuotedList(t.Audience), iss.Audience))
+			"audience %s does not include %s", jws.QuotedList(t.Audience), jws.QuotedList(iss.Audience)))
 	}
 	if iss.Clients != nil && !slices.Contains(iss.Clients, t.ClientID) {
 		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience,
-			"client %s is not among %q", jws.Quoted(t.ClientID), iss.Clients))
+			"client %s is not among %s", jws.Quoted(t.ClientID), jws.QuotedList(iss.Clients)))
 	}
 	return iss.checkTimes(t, leeway)
 }

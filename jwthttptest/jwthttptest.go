@@ -87,9 +87,10 @@ func New(tb testing.TB, algorithm string) *Issuer {
 func Start(tb testing.TB, algorithm string) *Issuer {
 	tb.Helper()
 	i := New(tb, algorithm)
-	server := httptest.NewServer(i)
+	server := httptest.NewUnstartedServer(i)
+	i.name = "http://" + server.Listener.Addr().String() // before the first request reads it
+	server.Start()
 	tb.Cleanup(server.Close)
-	i.name = server.URL
 	return i
 }
 

@@ -233,7 +233,21 @@ func (q Quoted) String() string {
 	return strconv.QuoteToASCII(string(q))
 }
 
-// QuotedList is a list of unverified texts.
+// QuotedList is a list of unverified texts, of which logs show the first ones.
 type QuotedList []string
 
-func (l QuotedList) String() string { return Quoted(strings.Join(l, " ")).String() }
+func (l QuotedList) String() string {
+	const most = 8
+	var b strings.Builder
+	for i, text := range l {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if i == most {
+			b.WriteString("...")
+			break
+		}
+		b.WriteString(Quoted(text).String())
+	}
+	return b.String()
+}

@@ -214,7 +214,7 @@ var payloads = []struct {
 	{"nothing at all", ``, nil},
 }
 
-func parseClaims(payload string) (*jws.Claims, error) {
+func parseClaims(payload string) (jws.Claims, error) {
 	names := strictjson.NewNames(jws.ClaimNames(), []string{jws.TenantIDName})
 	return jws.ParseClaims(payload, names, make([]strictjson.Value, names.Len()))
 }
@@ -251,7 +251,7 @@ func TestSegment(t *testing.T) {
 	}
 }
 
-func TestQuote(t *testing.T) {
+func TestQuoted(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"plain", "alice", `"alice"`},
 		{"quotes and line breaks", "a\"\r\n", `"a\"\r\n"`},
@@ -260,7 +260,7 @@ func TestQuote(t *testing.T) {
 		{"65 bytes", strings.Repeat("x", 65), `"` + strings.Repeat("x", 64) + `"...`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := jws.Quote(tt.text); got != tt.want {
+			if got := jws.Quoted(tt.text).String(); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
 		})
