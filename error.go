@@ -122,10 +122,6 @@ const (
 	codeAuthentication = "insufficient_user_authentication"
 )
 
-// statusCanceled is the status of a request whose client hung up. It is never
-// sent; nginx logs the same number.
-const statusCanceled = 499
-
 // answer is what a client learns about a Reason. The texts are fixed, so that
 // nothing from the token, the key server or a library can reach the client.
 type answer struct {
@@ -157,7 +153,7 @@ var answers = map[Reason]answer{
 	ReasonCrossOrigin:           {http.StatusForbidden, "", "cross-origin request refused"},
 	ReasonKeysUnavailable:       {http.StatusServiceUnavailable, "", "token cannot be verified at the moment"},
 	ReasonRevocationUnavailable: {http.StatusServiceUnavailable, "", "token revocation cannot be checked at the moment"},
-	ReasonCanceled:              {statusCanceled, "", "request canceled"},
+	ReasonCanceled:              {499, "", "request canceled"}, // never sent; nginx logs the same number
 	ReasonMisconfigured:         {http.StatusInternalServerError, "", "server is misconfigured"},
 	ReasonForbidden:             {http.StatusForbidden, "", "request not allowed"},
 }
@@ -318,19 +314,18 @@ func WriteError(w http.ResponseWriter, err error) {
 	if e.Reason == ReasonCanceled {
 		return
 	}
-	if e.Status < 400 || e.Status > 599 || e.challenge == "" && e.hasChallenge() {
-		own := *e
-		e = &own
-		if e.Status < 400 || e.Status > 599 {
-			e.Status = http.StatusInternalServerError
-		}
-		e.setChallenge(defaultRealm, "")
+	own := *e
+	if own.Status < 400 || own.Status > 599 {
+		own.Status = http.StatusInternalServerError
 	}
-	e.writeHeader(w.Header())
+	if own.challenge == "" {
+		own.setChallenge(defaultRealm, "")
+	}
+	own.writeHeader(w.Header())
 	w.Header()["Content-Type"] = []string{"application/json"}
 	w.Header()["X-Content-Type-Options"] = []string{"nosniff"}
-	w.WriteHeader(e.Status)
-	_, _ = w.Write(e.body()) // it fails if the client is gone
+	w.WriteHeader(own.Status)
+	_, _ = w.Write(own.body()) // it fails if the client is gone
 }
 
 // body is the JSON body of the answer.

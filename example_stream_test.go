@@ -74,6 +74,6 @@ func ExampleMiddleware_Verify() {
 	// Output:
 	// alice says hello
 	// alice says goodbye
-	// close 1008: jwthttp: scope: token has scopes "", want ["chat"]
+	// close 1008: jwthttp: scope: have scopes none, want "chat"
 	// close 1008: jwthttp: malformed: not three base64url segments
 }

@@ -160,10 +160,11 @@ func FromProxyHeader(name string) Extractor {
 	if !syntax.IsToken(name) {
 		panic(fmt.Sprintf("jwthttp: FromProxyHeader(%q): not the name of a header field", name))
 	}
-	name = textproto.CanonicalMIMEHeaderKey(name)
+	find := FromHeader(name, "")
 	return func(r *http.Request) (Credential, error) {
-		value, err := onlyField(r, name)
-		return Credential{Token: value, Name: name}, err
+		c, err := find(r)
+		c.Source = SourceOther
+		return c, err
 	}
 }
 
@@ -179,27 +180,24 @@ func FromCookie(name string) Extractor {
 		panic(fmt.Sprintf("jwthttp: FromCookie(%q): not a cookie name", name))
 	}
 	return func(r *http.Request) (Credential, error) {
-		c := Credential{Name: name, Source: SourceCookie}
 		values, total := cookie.Values(r.Header["Cookie"], name)
 		if total > maxPairs {
 			return Credential{}, errTooMany
 		}
-		if len(values) > 0 {
-			c.Token = values[0]
-		}
-		return c, onlyOnce(len(values), c.Token)
+		return onlyOne(Credential{Name: name, Source: SourceCookie}, values)
 	}
 }
 
-// onlyOnce is the result of a search in a place where a name may occur once.
-func onlyOnce(seen int, token string) error {
+// onlyOne returns c with the only value of a name that may occur once.
+func onlyOne(c Credential, values []string) (Credential, error) {
 	switch {
-	case seen > 1:
-		return ErrMultipleTokens
-	case token == "":
-		return ErrNoToken
+	case len(values) > 1:
+		return c, ErrMultipleTokens
+	case len(values) == 0 || values[0] == "":
+		return c, ErrNoToken
 	}
-	return nil
+	c.Token = values[0]
+	return c, nil
 }
 
 // FromForm returns an Extractor for a field of a form (RFC 6750 §2.2): a POST
@@ -225,12 +223,7 @@ func FromForm(field string) Extractor {
 		if len(r.PostForm) > maxPairs {
 			return Credential{}, errTooMany
 		}
-		c := Credential{Name: field}
-		values := r.PostForm[field]
-		if len(values) > 0 {
-			c.Token = values[0]
-		}
-		return c, onlyOnce(len(values), c.Token)
+		return onlyOne(Credential{Name: field}, r.PostForm[field])
 	}
 }
 
@@ -251,17 +244,17 @@ func FromQuery(param string) Extractor {
 	}
 	return func(r *http.Request) (Credential, error) {
 		c := Credential{Name: param, Source: SourceQuery}
-		seen, total := 0, 0
+		var values []string
+		total := 0
 		for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
 			if total++; total > maxPairs {
 				return c, errTooMany
 			}
 			if rawquery.Is(pair, param) {
-				seen++
-				c.Token = rawquery.Value(pair)
+				values = append(values, rawquery.Value(pair))
 			}
 		}
-		return c, onlyOnce(seen, c.Token)
+		return onlyOne(c, values)
 	}
 }
 
@@ -281,19 +274,18 @@ func FromWebSocketProtocol(prefix string) Extractor {
 			return Credential{}, ErrNoToken
 		}
 		c := Credential{Name: field, Source: SourceHeader}
-		seen := 0
+		var values []string
 		for _, line := range r.Header[field] {
 			for entry := range strings.SplitSeq(line, ",") {
 				if token, ok := strings.CutPrefix(strings.Trim(entry, " \t"), prefix); ok {
-					seen++
-					c.Token = token
+					values = append(values, token)
 				}
 			}
 		}
-		if seen == 1 && c.Token == "" {
+		if len(values) == 1 && values[0] == "" {
 			return c, errSyntax
 		}
-		return c, onlyOnce(seen, c.Token)
+		return onlyOne(c, values)
 	}
 }
 

@@ -475,9 +475,9 @@ func TestEvent(t *testing.T) {
 		{"an expired token", withBearer(goodToken(map[string]any{"exp": 1})), invalidToken + "expired", false, false},
 		{"a bound token", withBearer(goodToken(map[string]any{"cnf": 1})), invalidToken + "binding", true, false},
 		{"claims that do not decode", withBearer(goodToken(map[string]any{"role": 1})), invalidToken + "claims", true, false},
-		{"a revoked token", withBearer(goodToken(map[string]any{"jti": "revoked"})), invalidToken + "revoked", true, false},
-		{"a missing scope", scoped("b"), noScope, true, false},
-		{"a rule", withBearer(goodToken(map[string]any{"scope": "a", "sub": "bob"})), "403 forbidden", true, false},
+		{"a revoked token", withBearer(goodToken(map[string]any{"jti": "revoked"})), invalidToken + "revoked", true, true},
+		{"a missing scope", scoped("b"), noScope, true, true},
+		{"a rule", withBearer(goodToken(map[string]any{"scope": "a", "sub": "bob"})), "403 forbidden", true, true},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			var events []jwthttp.Event

@@ -184,7 +184,7 @@ func (e Event) LogValue() slog.Value {
 		attrs = append(attrs, slog.Any("token", *e.Token))
 	}
 	if e.Err != nil {
-		attrs = append(attrs, slog.String("reason", string(e.Err.Reason)), slog.String("error", e.Err.Error()))
+		attrs = append(attrs, slog.String("reason", string(e.Err.Reason)), slog.Any("error", e.Err))
 	}
 	return slog.GroupValue(attrs...)
 }

@@ -215,7 +215,7 @@ func (q *requirements) check(t *Token, missing error, leeway time.Duration) *Err
 		return e
 	}
 	if lacksScope {
-		e := refuse(ReasonScope, fmt.Errorf("token has the scopes %s, want %s", jws.QuotedList(t.Scopes), jws.QuotedList(q.allScopes()))).about(t)
+		e := refuse(ReasonScope, fmt.Errorf("have scopes %s, want %s", jws.QuotedList(t.Scopes), jws.QuotedList(q.allScopes()))).about(t)
 		e.Scopes = q.allScopes()
 		return e
 	}

@@ -168,9 +168,6 @@ func (iss *issuer) check(t *Token, leeway time.Duration) *Error {
 	if !iss.acceptsType(t.Type) {
 		return refuse(ReasonType, unverifiable("type %s is not among %s", jws.Quoted(t.Type), jws.QuotedList(iss.Types)))
 	}
-	if iss.Audience != nil && len(t.Audience) == 0 {
-		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience, `"aud" is missing, want %s`, jws.QuotedList(iss.Audience)))
-	}
 	if iss.Audience != nil && !slices.ContainsFunc(t.Audience, func(aud string) bool { return slices.Contains(iss.Audience, aud) }) {
 		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience,
 			"audience %s does not include %s", jws.QuotedList(t.Audience), jws.QuotedList(iss.Audience)))

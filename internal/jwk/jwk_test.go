@@ -63,7 +63,7 @@ func TestMethod(t *testing.T) {
 		}
 	}
 	for _, alg := range jwt.GetAlgorithms() {
-		if alg != "none" && jwk.Method(alg) == nil {
+		if alg != "none" && alg != "X-TEST" && jwk.Method(alg) == nil { // of TestMethod_registry
 			t.Errorf("%s of golang-jwt is not supported", alg)
 		}
 	}

@@ -233,10 +233,14 @@ func (q Quoted) String() string {
 	return strconv.QuoteToASCII(string(q))
 }
 
-// QuotedList is a list of unverified texts, of which logs show the first ones.
+// QuotedList is a list of unverified texts, of which logs show the first ones, or
+// "none".
 type QuotedList []string
 
 func (l QuotedList) String() string {
+	if len(l) == 0 {
+		return "none"
+	}
 	const most = 8
 	var b strings.Builder
 	for i, text := range l {

@@ -214,9 +214,13 @@ var payloads = []struct {
 	{"nothing at all", ``, nil},
 }
 
-func parseClaims(payload string) (jws.Claims, error) {
+func parseClaims(payload string) (*jws.Claims, error) {
 	names := strictjson.NewNames(jws.ClaimNames(), []string{jws.TenantIDName})
-	return jws.ParseClaims(payload, names, make([]strictjson.Value, names.Len()))
+	c, err := jws.ParseClaims(payload, names, make([]strictjson.Value, names.Len()))
+	if err != nil {
+		return nil, err
+	}
+	return &c, nil
 }
 
 // Rules 15, 16, 24 and 25
