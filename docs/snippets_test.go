@@ -494,7 +494,7 @@ func (k *albKeys) fetch(ctx context.Context, kid string) (any, error) {
 func alb() (*jwthttp.Middleware, error) {
 	keys := &albKeys{
 		region: "eu-west-1",
-		signer: "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/shop/50dc6c495c0c9188",
+		signer: "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/orders/50dc6c495c0c9188",
 		issuer: "https://login.example",
 		client: "web-client",
 	}
