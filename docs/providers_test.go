@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"math/big"
 	"net/http"
@@ -63,6 +64,7 @@ func newTestKeys() (k testKeys) {
 // the documents of all providers are in a map.
 func TestMain(m *testing.M) {
 	http.DefaultTransport = providersNetwork()
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // each key set logs its end
 	os.Exit(m.Run())
 }
 

@@ -405,7 +405,7 @@ func albTokens() []provider {
 	const arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/orders/"
 	good := tokenShape{padded: true, header: object{
 		"typ": "JWT", "kid": albKeyID, "alg": "ES256", "iss": "https://login.example", "client": "web-client", "signer": arn + "50dc6c495c0c9188", "exp": 2 * time.Minute,
-	}, claims: object{"sub": "1234567890", "name": "Alice Ærø", "email": "alice@example.com", "exp": nil, "iat": nil}}
+	}, claims: object{"sub": "1234567890", "name": "Alice Æbler", "email": "alice@example.com", "exp": nil, "iat": nil}}
 	unpadded := good
 	unpadded.padded = false
 	access := cognitoTokens()
