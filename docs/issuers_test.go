@@ -1,13 +1,17 @@
 package docs_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -258,4 +262,82 @@ func parseSet(t *testing.T, set object) *jwks.Set {
 		t.Fatal(err)
 	}
 	return parsed
+}
+
+// Clerk's token is in a cookie on the application's own domain.
+func TestClerk_cookie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		auth, err := clerk(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := clerkTokens().good.sign(t)
+		for _, test := range []struct{ name, method, site, cookie, want string }{
+			{"same origin", "POST", "same-origin", "__session=" + token, "200"},
+			{"cross-site GET", "GET", "cross-site", "__session=" + token, "200"},
+			{"cross-site POST", "POST", "cross-site", "__session=" + token, "403 cross_origin"},
+			{"two cookies", "GET", "same-origin", "__session=" + token + "; __session=old", "400 multiple"},
+			{"another cookie", "GET", "same-origin", "__session_abc=" + token, "401 missing"},
+		} {
+			r := httptest.NewRequest(test.method, "/orders", nil)
+			r.Header.Set("Sec-Fetch-Site", test.site)
+			r.Header.Set("Cookie", test.cookie)
+			if got := outcome(auth, r); got != test.want {
+				t.Errorf("%s: %s, want %s", test.name, got, test.want)
+			}
+		}
+	})
+}
+
+// While an issuer moves to another algorithm, nested Handlers and requirements
+// work for tokens of both.
+func TestIssuers_twoAlgorithms(t *testing.T) {
+	before := jwthttp.Issuer{Name: "https://login.example", Audience: []string{"shop"}, Algorithms: []string{"HS256"}, Keys: jwthttp.StaticKey(keys.secret)}
+	after := before
+	after.Algorithms, after.Keys = []string{"ES256"}, jwthttp.StaticKey(&keys.ec.PublicKey)
+	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{before, after}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := auth.Handler(auth.RequireScopes("write").Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	for _, alg := range []string{"HS256", "ES256"} {
+		shape := tokenShape{header: object{"alg": alg}, claims: object{"iss": "https://login.example", "aud": "shop", "scope": []string{"read", "write"}}}
+		for _, test := range []struct {
+			name   string
+			claims object
+			want   int
+		}{
+			{"good", nil, 200},
+			{"without the scope", object{"scope": "read"}, 403},
+			{"another audience", object{"aud": "other"}, 401},
+		} {
+			w := httptest.NewRecorder()
+			site.ServeHTTP(w, provider{}.request(shape.with(nil, test.claims).sign(t)))
+			if w.Code != test.want {
+				t.Errorf("%s, %s: %d, want %d", alg, test.name, w.Code, test.want)
+			}
+		}
+	}
+	before.Algorithms = []string{"HS256", "HS384"}
+	after.Algorithms, after.Keys = []string{"HS384"}, jwthttp.StaticKey(slices.Concat(keys.secret, keys.secret))
+	if _, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{before, after}}); err == nil {
+		t.Error("two issuers of one name with a common algorithm are accepted")
+	}
+}
+
+// The error of a key that was passed over says why.
+func TestIssuers_passedOver(t *testing.T) {
+	keycloakSet := keySet(rsaJWK(keys.otherRSA, object{"kid": "encryption", "use": "enc", "alg": "RSA-OAEP"}), rsaJWK(keys.rsa, nil))
+	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{{
+		Name: "https://login.example/realms/shop", Audience: []string{"orders-api"}, Algorithms: []string{"RS256"}, Keys: parseSet(t, keycloakSet),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = auth.Verify(t.Context(), keycloakTokens().good.with(object{"kid": "encryption"}, nil).sign(t))
+	if err == nil || !strings.Contains(err.Error(), `"encryption"`) || !strings.Contains(err.Error(), `use "enc"`) {
+		t.Errorf("error %v, want kid and reason", err)
+	}
 }

@@ -164,6 +164,8 @@ func keycloakTokens() provider {
 		"resource_access": object{"account": object{"roles": []string{"view-profile"}}}, "scope": "openid email", "email_verified": true,
 	}}
 	id := good.with(nil, object{"typ": "ID", "aud": "web-client", "at_hash": "h", "nonce": "n", "realm_access": nil, "resource_access": nil, "scope": nil})
+	encryption := good.with(object{"kid": "encryption"}, nil)
+	encryption.key = keys.otherRSA
 	refresh := good.with(object{"alg": "HS512"}, object{"typ": "Refresh", "aud": "https://login.example/realms/shop"})
 	return provider{
 		heading: "Keycloak", block: "keycloak", auth: keycloak, good: good, scopes: []string{"openid", "email"},
@@ -171,6 +173,7 @@ func keycloakTokens() provider {
 		refused: []refusal{
 			{"the ID token", id, "401 audience"},
 			{"an ID token with the mapper's audience", id.with(nil, object{"aud": []string{"web-client", "orders-api"}}), "401 claims"},
+			{"a token signed with the encryption key", encryption, "401 unknown_key"},
 			{"the refresh token", refresh, "401 algorithm"},
 			{"a logout token", id.with(nil, object{"typ": "Logout", "aud": "orders-api"}), "401 claims"},
 			{"no audience mapper", good.with(nil, object{"aud": "account"}), "401 audience"},
