@@ -304,7 +304,7 @@ func commentSnippets(t *testing.T, folder string) (all []snippet) {
 // imported are the packages that a snippet may use without an import.
 var imported = []string{
 	"bytes", "context", "encoding/json", "errors", "expvar", "fmt", "io", "log", "log/slog", "net/http", "net/http/httptest",
-	"net/url", "os", "strings", "sync/atomic", "testing", "time",
+	"net/url", "os", "strings", "sync", "sync/atomic", "testing", "time",
 	"github.com/golang-jwt/jwt/v5",
 	"github.com/seed450a7203/jwthttp", "github.com/seed450a7203/jwthttp/jwks", "github.com/seed450a7203/jwthttp/jwthttptest",
 	"github.com/seed450a7203/jwthttp/protectedresource", "github.com/seed450a7203/jwthttp/revocation",
