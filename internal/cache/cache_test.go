@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -141,7 +142,7 @@ func (l *lru) hit(key int) bool {
 }
 
 func TestCache_hitRatio(t *testing.T) {
-	const keys, requests = 10000, 200000
+	const keys, requests = 2000, 40000
 	for _, tt := range []struct {
 		name string
 		size int
@@ -162,10 +163,11 @@ func TestCache_hitRatio(t *testing.T) {
 				if i%3 == 0 {
 					key = keys + i // a token that comes once
 				}
-				if _, ok := c.Get(fmt.Sprint(key)); ok {
+				text := strconv.Itoa(key)
+				if _, ok := c.Get(text); ok {
 					hits++
 				} else {
-					c.Put(fmt.Sprint(key), key)
+					c.Put(text, key)
 				}
 				if other.hit(key) {
 					lruHits++
