@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,16 +139,18 @@ func TestCache_key(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			key := testKeys().p256
 			x, y := key.X.FillBytes(make([]byte, 32)), key.Y.FillBytes(make([]byte, 32))
-			serving := "" // the "kid" of the key that is served, or ""
+			var serving atomic.Pointer[string] // the "kid" of the key that is served, or nil
 			client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 				w := httptest.NewRecorder()
-				if serving == "" {
+				if kid := serving.Load(); kid != nil {
+					fmt.Fprintf(w, `{"keys":[{"kty":"EC","crv":"P-256","kid":%q,"x":%q,"y":%q}]}`, *kid, b64(string(x)), b64(string(y)))
+				} else {
 					w.WriteHeader(http.StatusServiceUnavailable)
 				}
-				fmt.Fprintf(w, `{"keys":[{"kty":"EC","crv":"P-256","kid":%q,"x":%q,"y":%q}]}`, serving, b64(string(x)), b64(string(y)))
 				return w.Result(), nil
 			})}
-			serving = "first"
+			first, second := "first", "second"
+			serving.Store(&first)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			set, err := jwks.New(ctx, issuerName+"/keys", jwks.Options{Client: client, MaxStale: time.Hour, RefreshInterval: 30 * time.Minute, OnError: func(error) {}})
@@ -178,13 +181,13 @@ func TestCache_key(t *testing.T) {
 			check("again", old, admitted, 1)
 			refresh()
 			check("after a refresh", old, admitted, 2)
-			serving = "second"
+			serving.Store(&second)
 			refresh()
 			check("withdrawn", old, invalid+"unknown_key", 2)
 			current := token("second")
 			check("the new key", current, admitted, 2)
 			check("the new key again", current, admitted, 3)
-			serving = ""
+			serving.Store(nil)
 			time.Sleep(time.Hour + time.Second)
 			check("stale", current, "503 keys_unavailable", 3)
 		})

@@ -48,7 +48,7 @@ type (
 		T      time.Time         `json:"t"`
 		Upper  upper             `json:"upper"`
 		Skip   string            `json:"-"`
-		Dash   string            `json:"-,"`
+		Dash   string            `json:"-,"` //lint:ignore SA5008 encoding/json names it "-"
 		hidden string
 	}
 )
@@ -170,7 +170,7 @@ func TestNew(t *testing.T) {
 			A string `json:"a→b"`
 		}](), false},
 		{"quote in a tag", reflect.TypeFor[struct {
-			A string `json:"a\"b"`
+			A string `json:"a\"b"` //lint:ignore SA5008 encoding/json ignores it
 		}](), false},
 		{"two fields of one name", reflect.TypeFor[struct {
 			Group
