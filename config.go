@@ -199,16 +199,6 @@ func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
 	}
 }
 
-// cutApplication removes the prefix that a media type may be written without
-// (RFC 7515 §4.1.9).
-func cutApplication(typ string) string {
-	const prefix = "application/"
-	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
-		return typ[len(prefix):]
-	}
-	return typ
-}
-
 func (iss *issuer) setMethods(p *problems.List, field string, algorithms []string) {
 	if len(algorithms) == 0 {
 		p.AddHidden(field, `want the accepted values of "alg"`)

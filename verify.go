@@ -191,6 +191,16 @@ func (iss *issuer) acceptsType(typ string) bool {
 	return false
 }
 
+// cutApplication removes the prefix that a media type may be written without
+// (RFC 7515 §4.1.9).
+func cutApplication(typ string) string {
+	const prefix = "application/"
+	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
+		return typ[len(prefix):]
+	}
+	return typ
+}
+
 // checkTimes applies RFC 7519 §4.1.4 to §4.1.6. A token expires when "exp" is
 // reached, not after it.
 func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
