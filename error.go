@@ -305,13 +305,15 @@ func (e *Error) writeHeader(h http.Header) {
 //
 // If err is no [*Error], the answer is a 500 without details. For an Error that
 // no Middleware has returned, the realm is "restricted". For [ReasonCanceled]
-// nothing is written, because the client is gone.
+// nothing is written and the connection is closed, because the client is gone.
 func WriteError(w http.ResponseWriter, err error) {
 	var e *Error
 	if !errors.As(err, &e) || e == nil {
 		e = &Error{Status: http.StatusInternalServerError}
 	}
 	if e.Reason == ReasonCanceled {
+		// net/http would send an empty 200 to a client that can still read.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
 		return
 	}
 	own := *e

@@ -264,20 +264,25 @@ func (s keySource) KeyfuncCtx(ctx context.Context) jwt.Keyfunc {
 func TestHandler_halfClosed(t *testing.T) {
 	opts := newOptions()
 	hookCalled := make(chan struct{}, 1)
-	opts.Revoked = func(ctx context.Context, _ *jwthttp.Token) (bool, error) {
+	opts.Revoked = func(ctx context.Context, t *jwthttp.Token) (bool, error) {
 		<-ctx.Done()
+		if t.ID == "fails" {
+			return false, ctx.Err()
+		}
 		hookCalled <- struct{}{}
 		return false, nil
 	}
 	opts.RevocationTimeout = time.Minute
 	s := httptest.NewServer(mustNew[testClaims](t, opts).Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })))
 	defer s.Close()
-	good := mustSign(t, jwt.SigningMethodHS256, secret, jwt.RegisteredClaims{
-		Issuer: issuerName, Audience: jwt.ClaimStrings{audienceName}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
-	})
+	token := func(id string) string {
+		return mustSign(t, jwt.SigningMethodHS256, secret, jwt.RegisteredClaims{
+			Issuer: issuerName, Audience: jwt.ClaimStrings{audienceName}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)), ID: id,
+		})
+	}
 	for _, tt := range []struct {
-		name, token, want string
-	}{{"admitted", good, "200 ok"}, {"refused", "a.b.c", "401"}} {
+		name, token, want string // want "": no answer
+	}{{"admitted", token("x"), "200 ok"}, {"refused", "a.b.c", "401"}, {"canceled, and not an empty 200", token("fails"), ""}} {
 		t.Run(tt.name, func(t *testing.T) {
 			conn, err := net.Dial("tcp", s.Listener.Addr().String())
 			if err != nil {
@@ -289,6 +294,12 @@ func TestHandler_halfClosed(t *testing.T) {
 				t.Fatal(err)
 			}
 			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if tt.want == "" {
+				if err == nil {
+					t.Errorf("answer %v", res.Status)
+				}
+				return
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
