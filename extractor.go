@@ -104,20 +104,19 @@ func FromHeader(name, scheme string) Extractor {
 		panic(fmt.Sprintf("jwthttp: FromHeader(%q, %q): not a header field and an authentication scheme", name, scheme))
 	}
 	name = textproto.CanonicalMIMEHeaderKey(name)
-	errOtherScheme := fmt.Errorf("%w: %s does not have the scheme %q", ErrNoToken, name, scheme)
+	causes := map[error]error{
+		authfield.ErrOtherScheme: fmt.Errorf("%w: %s does not have the scheme %q", ErrNoToken, name, scheme),
+		authfield.ErrMultiple:    ErrMultipleTokens,
+		authfield.ErrSyntax:      errSyntax,
+	}
 	return func(r *http.Request) (Credential, error) {
 		value, err := onlyField(r, name)
 		if err != nil {
 			return Credential{}, err
 		}
 		token, err := authfield.Credential(value, scheme)
-		switch err {
-		case authfield.ErrOtherScheme:
-			return Credential{}, errOtherScheme
-		case authfield.ErrMultiple:
-			return Credential{}, ErrMultipleTokens
-		case authfield.ErrSyntax:
-			return Credential{}, errSyntax
+		if err != nil {
+			return Credential{}, causes[err]
 		}
 		return Credential{Token: token, Name: name, Scheme: scheme, Source: SourceHeader}, nil
 	}

@@ -96,7 +96,7 @@ type keys struct {
 	find func(ctx context.Context, v *verified) ([]jwt.VerificationKey, error)
 	// refetch returns newer keys for a token that none of find has verified. It
 	// is nil if there are never any.
-	refetch func(ctx context.Context, v *verified) []jwt.VerificationKey
+	refetch func(context.Context, keyset.Query) []jwt.VerificationKey
 	// mutable means that the owner of the source may modify the keys.
 	mutable bool
 }
@@ -179,9 +179,7 @@ func foundKeys(p *problems.List, field string, set keyset.Finder, iss *issuer) k
 		find: func(ctx context.Context, v *verified) ([]jwt.VerificationKey, error) {
 			return set.FindKeys(ctx, v.query())
 		},
-		refetch: func(ctx context.Context, v *verified) []jwt.VerificationKey {
-			return set.RefetchKeys(ctx, v.query())
-		},
+		refetch: set.RefetchKeys,
 	}
 }
 

@@ -236,7 +236,7 @@ func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.Verifica
 		return list[i], nil
 	}
 	if refetch := v.issuer.keys.refetch; refetch != nil { // the "kid" may have got another key
-		list = refetch(ctx, v)
+		list = refetch(ctx, v.query())
 		if i := slices.IndexFunc(list, verifies); i >= 0 {
 			return list[i], nil
 		}
