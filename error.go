@@ -306,7 +306,7 @@ func (e *Error) writeHeader(h http.Header) {
 //
 // If err is not an [*Error], the response is a 500 without details. For an
 // Error that no Middleware has returned, the realm is "restricted". For
-// [ReasonCanceled] nothing is written, because the client is gone.
+// [ReasonCanceled] nothing is written.
 func WriteError(w http.ResponseWriter, err error) {
 	var e *Error
 	if !errors.As(err, &e) || e == nil {

@@ -74,9 +74,9 @@ func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), n
 // concurrent use and must not modify the request.
 //
 // If there is no credential, it returns [ErrNoToken] or a Credential with an
-// empty Token. An [*Error] is the response. Every other error, such as
-// [ErrMultipleTokens], is a 400 for an invalid credential. The text of an error
-// reaches logs, so it must not contain the token.
+// empty Token. If it returns an [*Error], that is the response. Every other
+// error, such as [ErrMultipleTokens], is a 400. The text of an error reaches
+// logs, so it must not contain the token.
 type Extractor func(*http.Request) (Credential, error)
 
 // maxPairs is the number of cookies or parameters above which a request is
@@ -228,10 +228,10 @@ func FromForm(field string) Extractor {
 // a form in the body. An empty parameter counts as absent; two of the name are
 // an error. FromQuery panics if param is empty.
 //
-// A URL ends up in logs, histories and Referer fields. Use FromQuery only where
-// a client cannot send a header, with tokens that live for seconds. The
-// parameter is removed from the URL, RequestURI and Form of the request that
-// the handler gets. Outer middleware and proxies still see it.
+// URLs end up in logs, histories and Referer fields. Use FromQuery only where a
+// client cannot send a header, with tokens that live for seconds. The handler
+// gets the request without the parameter in URL, RequestURI and Form. Outer
+// middleware and proxies still see it.
 func FromQuery(param string) Extractor {
 	if param == "" {
 		panic("jwthttp: FromQuery: empty parameter name")

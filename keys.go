@@ -20,7 +20,7 @@ import (
 
 // A KeySource finds the key that verifies a token. [StaticKey], [KeySet],
 // [Keyfunc], package jwks, and every keyfunc.Keyfunc of
-// github.com/MicahParks/keyfunc/v3 are KeySources. It must be safe for
+// github.com/MicahParks/keyfunc/v3 are KeySources. A KeySource must be safe for
 // concurrent use.
 //
 // KeyfuncCtx is called with the request's context. The function it returns gets

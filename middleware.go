@@ -47,8 +47,8 @@ func New[T any](opts Options) (*Middleware, error) {
 }
 
 // Handler returns a handler that calls next for admitted requests, with the
-// claims in their context ([MustClaims], [TokenFromContext]). It writes an
-// error response to all others. It panics if next is nil.
+// claims in their context ([MustClaims], [TokenFromContext]). All others get an
+// error response. It panics if next is nil.
 //
 // CORS middleware goes outside of it, because a preflight request has no token.
 func (m *Middleware) Handler(next http.Handler) http.Handler {
@@ -85,8 +85,8 @@ func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 
 // Verify checks a token that came without a request, such as the first message
 // of a WebSocket or an entry of a queue. It returns a copy of ctx with the
-// claims and the Token, for [Middleware.Watch], too. Otherwise it returns nil
-// and an [*Error]. An empty token is a missing one.
+// claims and the Token, on which [Middleware.Watch] works. Otherwise it returns
+// nil and an [*Error]. An empty token is a missing one.
 //
 // There is no cross-origin check. A Middleware with Require rules refuses every
 // token with [ReasonMisconfigured], because rules need a request.

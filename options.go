@@ -31,8 +31,7 @@ type Options struct {
 	Leeway time.Duration
 
 	// MaxTokenSize is the maximum length of a token in bytes. If zero, 8 KiB;
-	// at most 1 MiB. Tokens of Entra ID with many groups may need more, and a
-	// larger MaxHeaderBytes of net/http.
+	// at most 1 MiB. For a large one, set MaxHeaderBytes of net/http, too.
 	MaxTokenSize int
 
 	// Revoked is called for each token that passed all other checks of its
@@ -54,10 +53,10 @@ type Options struct {
 	// since it has no token yet.
 	CrossOrigin *http.CrossOriginProtection
 
-	// CacheSize is the number of tokens to cache. For a cached token, all
-	// checks but that of the signature are repeated, and it is rejected as soon
-	// as its key is no longer returned by Keys. If zero, none; at most 2^24.
-	// The tokens in the cache have at most 2 KiB on average.
+	// CacheSize is the number of tokens to cache. All checks of a cached token
+	// but that of its signature are repeated. It is rejected as soon as its key
+	// is no longer returned by Keys. If zero, none; at most 2^24. The tokens in
+	// the cache have at most 2 KiB on average.
 	CacheSize int
 
 	// Realm is the realm of challenges. If empty, "restricted".
@@ -75,7 +74,7 @@ type Options struct {
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 
 	// Observer is called once per decision of Handler, Authenticate and Verify,
-	// on the same goroutine and before the response. If nil, nothing is called.
+	// on the same goroutine and before the response. If nil, it is not called.
 	Observer func(context.Context, Event)
 }
 
@@ -91,8 +90,8 @@ type Issuer struct {
 	Audience []string
 
 	// Clients are the accepted clients: client_id, azp or cid must be one of
-	// them. Set it if the issuer writes no "aud", as Amazon Cognito and Clerk
-	// do. If nil, any client.
+	// them. Set it if tokens have no "aud", as those of Amazon Cognito and
+	// Clerk. If nil, any client.
 	Clients []string
 
 	// Algorithms are the accepted values of "alg" (RFC 8725 §3.1): names of
@@ -104,12 +103,12 @@ type Issuer struct {
 	Keys KeySource
 
 	// Types are the accepted values of "typ" (RFC 8725 §3.11). Case and the
-	// prefix "application/" are ignored. "" accepts a token without "typ". If
-	// nil, "", "JWT" and "at+jwt".
+	// prefix "application/" are ignored. "" stands for a missing "typ". If nil,
+	// {"", "JWT", "at+jwt"}.
 	Types []string
 
-	// MaxTokenAge is the maximum time since "iat", which is required then.
-	// Leeway is not added. If zero, no limit; at most 10 years.
+	// MaxTokenAge is the maximum time since "iat", without leeway. If set,
+	// "iat" is required. If zero, no limit; at most 10 years.
 	MaxTokenAge time.Duration
 
 	// NoExpiry accepts tokens without "exp". Tokens with one still expire.
@@ -121,9 +120,9 @@ type Issuer struct {
 }
 
 // A RevokedFunc reports whether a token has been revoked. If it returns true,
-// the token is rejected even if it also returns an error. An error that is
-// [ErrRevoked] means true. Any other error, a panic, and an answer after the
-// deadline of the context are failures.
+// the token is rejected even if it also returns an error. [ErrRevoked] means
+// true, too. Any other error, a panic, and a result after the deadline of the
+// context are failures.
 //
 // It is called on the request's goroutine, and by [Middleware.Watch] on another
 // one, so it must be safe for concurrent use. The Token is a copy.

@@ -30,9 +30,8 @@ type scopeRequirement struct {
 }
 
 // Optional returns a Middleware that also admits requests without a token. An
-// invalid token is rejected; see [Middleware.AllowAnonymous]. Optional has no
-// effect if there are requirements, added before or after, because each of them
-// needs a token.
+// invalid token is rejected; see [Middleware.AllowAnonymous]. Requirements need
+// a token: with one, added before or after, Optional has no effect.
 func (m *Middleware) Optional() *Middleware {
 	d := *m
 	d.requirements.visitors = true
@@ -41,10 +40,9 @@ func (m *Middleware) Optional() *Middleware {
 
 // AllowAnonymous returns a Middleware that admits every request, for public
 // pages whose visitors may have stale cookies. A token counts as missing if it
-// is invalid, revoked, cannot be checked or came across origins. The handler
-// finds claims only for a valid token. Event.Err says why a token was ignored.
-// AllowAnonymous has no effect if there are requirements, added before or
-// after.
+// is invalid, revoked, cannot be checked or came across origins. Event.Err says
+// why it was ignored. With a requirement, added before or after, AllowAnonymous
+// has no effect.
 //
 // A cross-origin request with a cookie is admitted without claims. A handler
 // that changes something needs its own CSRF protection.
@@ -86,9 +84,9 @@ func (m *Middleware) requireScopes(name string, required scopeRequirement) *Midd
 // with 401 insufficient_user_authentication, so that the client lets the user
 // authenticate again (RFC 9470).
 //
-// After several calls, only the values that are in all of them are accepted.
-// RequireACR panics without values, for a value with a space, quote or
-// character outside ASCII, and if no value remains.
+// After several calls, only the values in all of them are accepted. RequireACR
+// panics without values, for a value with a space, quote or character outside
+// ASCII, and if no value remains.
 func (m *Middleware) RequireACR(values ...string) *Middleware {
 	if len(values) == 0 {
 		panic("jwthttp: RequireACR: no values")
@@ -130,11 +128,10 @@ func (m *Middleware) RequireAuthAge(max time.Duration) *Middleware {
 // Require returns a Middleware that also calls rule for each request with a
 // token, after the scopes were checked. The request's context has the claims;
 // see [Rule]. An error of rule is a 403, and an [*Error] is the response. Rules
-// run in the order in which they were added.
+// run in the order in which they were added. Require panics if rule is nil.
 //
 // Around an [http.ServeMux] or another router, a rule runs before routing and
-// sees empty path values. Put a rule that needs them on the route, and let it
-// ask the router for the parameter. Require panics if rule is nil.
+// sees empty path values. Put a rule that needs them on the route.
 func (m *Middleware) Require(rule func(*http.Request) error) *Middleware {
 	if rule == nil {
 		panic("jwthttp: Require: nil rule")

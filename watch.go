@@ -22,13 +22,13 @@ import (
 // is an error that is not an [*Error]. The Observer is not called.
 //
 // If every is zero or negative, 10 seconds; it is at least a millisecond. The
-// checks run on one goroutine until the context ends; call the returned
-// function to end it. Options.Revoked, Keys and Validate are called there.
-// Without CacheSize, each check verifies the signature.
+// checks run on one goroutine, until the context ends or the returned function
+// is called. Options.Revoked, Keys and Validate must be safe for concurrent
+// use. Without CacheSize, each check verifies the signature.
 //
 // Check the context before each message, since a select takes any case that is
-// ready. Do not pass it to reads and writes of a WebSocket library that cuts
-// the connection when a context ends, or the close frame is lost.
+// ready. A WebSocket library that cuts the connection when a context ends must
+// not get it, or the close frame is lost.
 func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Context, context.CancelFunc) {
 	if every <= 0 {
 		every = 10 * time.Second
