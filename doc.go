@@ -31,8 +31,6 @@
 //
 // # Pitfalls
 //
-//   - [ClaimsFromContext] needs the exact type: after New[C],
-//     ClaimsFromContext[*C] finds nothing, and [MustClaims] panics.
 //   - Around a router, rules see empty path values. Put a rule that compares the
 //     path with claims on the route.
 //   - Optional rejects an invalid token, such as an expired cookie. For public

@@ -59,13 +59,13 @@ var (
 	// ErrRevoked is the cause of a refusal by [Options].Revoked.
 	ErrRevoked = errors.New("token is revoked")
 	// ErrKeysUnavailable is returned by a [KeySource] that cannot tell whether a
-	// key exists. The answer is 503 then.
+	// key exists. The response is a 503.
 	ErrKeysUnavailable = errors.New("keys are unavailable")
 )
 
 // Error is a refused request. The client sees every field but Err. A
 // [Middleware.Require] rule or an [Extractor] may return one to choose the
-// response. Do not modify an Error that this package has returned.
+// response. Do not modify an Error of this package.
 type Error struct {
 	// Status is the HTTP status. In an Error of a rule or Extractor, a value
 	// outside 400 to 599 means the status of Code, or without a Code, 403 for a
@@ -76,8 +76,8 @@ type Error struct {
 	// Reason is set by this package if a rule or Extractor leaves it empty.
 	Reason Reason
 	// Description is the error_description of a rule's or Extractor's Error. If
-	// it is empty or has characters that RFC 6750 §3 does not allow, the fixed
-	// text of Reason is sent.
+	// it is empty or not allowed by RFC 6750 §3, the fixed text of Reason is
+	// sent.
 	Description string
 	// Scopes are the scopes that the request needs.
 	Scopes []string

@@ -90,14 +90,12 @@ var (
 )
 
 // FromHeader returns an Extractor for the header field name with the given
-// authentication scheme, in any case (RFC 9110 §11.1). Only spaces may separate
-// scheme and token. If scheme is empty, the whole value is the token, as in
-// "X-Api-Token: eyJ...".
+// authentication scheme, in any case (RFC 9110 §11.1). If scheme is empty, the
+// whole value is the token, as in "X-Api-Token: eyJ...".
 //
 // A field with another scheme counts as no credential. Two fields of the name,
 // even equal ones, are an error, and so are two credentials joined by a comma.
-// FromHeader panics if name is not a field name, or if scheme is neither empty
-// nor a token (RFC 9110 §5.6.2).
+// FromHeader panics if name or scheme is invalid (RFC 9110 §5.1, §11.1).
 func FromHeader(name, scheme string) Extractor {
 	if !syntax.IsToken(name) || scheme != "" && !syntax.IsToken(scheme) {
 		panic(fmt.Sprintf("jwthttp: FromHeader(%q, %q): not a header field and an authentication scheme", name, scheme))
@@ -169,10 +167,8 @@ func FromProxyHeader(name string) Extractor {
 
 // FromCookie returns an Extractor for the cookie name, which is case-sensitive.
 // Its tokens are subject to [Options].CrossOrigin. An empty cookie counts as
-// absent. Two cookies of the name are an error, even if one is empty.
-//
-// Unlike net/http, it does not ignore a cookie whose value has invalid
-// characters; the token is invalid. FromCookie panics if name is not a cookie
+// absent; two of the name are an error. Unlike net/http, FromCookie does not
+// ignore a cookie with invalid characters. It panics if name is not a cookie
 // name.
 func FromCookie(name string) Extractor {
 	if !syntax.IsToken(name) {
@@ -201,10 +197,9 @@ func onlyOne(c Credential, values []string) (Credential, error) {
 
 // FromForm returns an Extractor for a form field (RFC 6750 §2.2) of a POST with
 // Content-Type application/x-www-form-urlencoded. It parses the form, so the
-// handler finds the body read and PostForm filled. It never reads a query
-// parameter. Its tokens are subject to [Options].CrossOrigin. An empty field
-// counts as absent; two of the name are an error. FromForm panics if field is
-// empty.
+// handler finds the body read and PostForm filled. It never reads the query.
+// Its tokens are subject to [Options].CrossOrigin. An empty field counts as
+// absent; two of the name are an error. FromForm panics if field is empty.
 func FromForm(field string) Extractor {
 	if field == "" {
 		panic("jwthttp: FromForm: empty field name")
@@ -256,8 +251,7 @@ func FromQuery(param string) Extractor {
 // field of a WebSocket upgrade, the only field that a script in a browser can
 // set. The token is the entry that begins with prefix. The client must offer a
 // second entry for the server to select, because the response repeats the
-// selected one. FromWebSocketProtocol panics if prefix cannot begin a
-// subprotocol.
+// selected one. It panics if prefix cannot begin a subprotocol.
 func FromWebSocketProtocol(prefix string) Extractor {
 	if !syntax.IsToken(prefix) {
 		panic(fmt.Sprintf("jwthttp: FromWebSocketProtocol(%q): not a prefix of a subprotocol", prefix))
@@ -284,9 +278,8 @@ func FromWebSocketProtocol(prefix string) Extractor {
 }
 
 // FirstOf returns an Extractor that tries places in order and uses the first
-// credential found, valid or not. Tokens in query parameters of later places
-// are also removed from the URL. FirstOf panics without places, and if one is
-// nil.
+// credential found, valid or not. Query tokens of later places are also removed
+// from the URL. It panics without places, and if one is nil.
 func FirstOf(places ...Extractor) Extractor {
 	places = checkPlaces("FirstOf", places)
 	return func(r *http.Request) (Credential, error) {

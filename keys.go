@@ -28,11 +28,11 @@ import (
 // jwt.RegisteredClaims. It returns a []byte, *rsa.PublicKey, *ecdsa.PublicKey
 // or ed25519.PublicKey, or several in a jwt.VerificationKeySet, of which the
 // first eight that fit are tried. An error that is [ErrKeysUnavailable] is a
-// 503. Every other error means that there is no such key, and is a 401.
+// 503, every other one a 401: there is no such key.
 //
-// A key that is nil, private, weak or made for another algorithm is rejected.
-// Only package jwks checks "use", "key_ops" and "alg" of a JWK, because a bare
-// key does not have them.
+// A key that is nil, private, weak or made for another algorithm is rejected. A
+// bare key has no "use", "key_ops" and "alg"; only package jwks checks those of
+// a JWK.
 type KeySource interface {
 	KeyfuncCtx(context.Context) jwt.Keyfunc
 }

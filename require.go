@@ -81,8 +81,8 @@ func (m *Middleware) requireScopes(name string, required scopeRequirement) *Midd
 
 // RequireACR returns a Middleware that also requires "acr" to be one of values,
 // the preferred one first. Other tokens, and those without "acr", are refused
-// with 401 insufficient_user_authentication, so that the client lets the user
-// authenticate again (RFC 9470).
+// with 401 insufficient_user_authentication, which asks the client for another
+// authentication of the user (RFC 9470).
 //
 // After several calls, only the values in all of them are accepted. RequireACR
 // panics without values, for a value with a space, quote or character outside

@@ -27,8 +27,8 @@ import (
 // use. Without CacheSize, each check verifies the signature.
 //
 // Check the context before each message, since a select takes any case that is
-// ready. A WebSocket library that cuts the connection when a context ends must
-// not get it, or the close frame is lost.
+// ready. If a WebSocket library cuts the connection when a context ends, do not
+// pass it the copy, so that a close frame can be sent.
 func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Context, context.CancelFunc) {
 	if every <= 0 {
 		every = 10 * time.Second
