@@ -24,9 +24,9 @@ func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 	return c.value, true
 }
 
-// MustClaims returns the claims that [ClaimsFromContext] finds, and panics if
-// there are none. So a handler that is not wrapped, or is wrapped for another
-// type, fails instead of working with empty claims.
+// MustClaims returns the same claims as [ClaimsFromContext], and panics where
+// that returns false. So a handler that is not wrapped, or is wrapped for
+// another type, fails instead of working with empty claims.
 func MustClaims[T any](ctx context.Context) T {
 	v, ok := ClaimsFromContext[T](ctx)
 	if !ok {
