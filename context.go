@@ -8,14 +8,13 @@ import (
 	"reflect"
 )
 
-// ClaimsFromContext returns the claims that a [Middleware] made by New[T] has put
-// into a request's context. T must be the same type: after New[C],
+// ClaimsFromContext returns the claims that a [Middleware] made by New[T] has
+// put into a request's context. T must be the same type: after New[C],
 // ClaimsFromContext[*C] finds nothing.
 //
-// It returns false if there are no claims of type T: outside of a Handler, and
-// for a request that was admitted without a token. If Handlers of several New
-// calls are nested, each T finds the claims of its Middleware. The claims belong
-// to the request; modifying them affects no other request.
+// It returns false outside of a Handler, and for a request that was admitted
+// without a token. If Handlers of several New calls are nested, each T finds
+// the claims of its Middleware. Modifying the claims affects no other request.
 func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 	c, ok := ctx.Value(claimsKey[T]{}).(*claims[T])
 	if !ok {
@@ -25,9 +24,9 @@ func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 	return c.value, true
 }
 
-// MustClaims returns the same claims as [ClaimsFromContext], and panics where that
-// returns false. So a handler that is not wrapped, or is wrapped for another type,
-// fails instead of working with empty claims.
+// MustClaims returns the same claims as [ClaimsFromContext], and panics where
+// that returns false. So a handler that is not wrapped, or is wrapped for
+// another type, fails instead of working with empty claims.
 func MustClaims[T any](ctx context.Context) T {
 	v, ok := ClaimsFromContext[T](ctx)
 	if !ok {
@@ -43,11 +42,10 @@ func ContextWithClaims[T any](ctx context.Context, v T) context.Context {
 	return context.WithValue(ctx, claimsKey[T]{}, &claims[T]{v})
 }
 
-// TokenFromContext returns a copy of the token that authenticated the request. It
-// returns false where [ClaimsFromContext] does. If Handlers of
-// several New calls are nested, it is the token of the innermost one.
-//
-// A framework that keeps a context after its request keeps that request's token.
+// TokenFromContext returns a copy of the token that authenticated the request.
+// It returns false outside of a Handler, and for a request that was admitted
+// without a token. If Handlers of several New calls are nested, it is the token
+// of the innermost one.
 func TokenFromContext(ctx context.Context) (*Token, bool) {
 	t, _ := ctx.Value(tokenKey{}).(*Token)
 	if t == nil {
@@ -56,9 +54,9 @@ func TokenFromContext(ctx context.Context) (*Token, bool) {
 	return t.clone(), true
 }
 
-// ContextWithToken returns a copy of ctx in which [TokenFromContext] finds t, or
-// nothing if t is nil. It is for tests of handlers. It never counts as an
-// authentication.
+// ContextWithToken returns a copy of ctx in which [TokenFromContext] finds t,
+// or nothing if t is nil. It is for tests of handlers. It never authenticates a
+// request.
 func ContextWithToken(ctx context.Context, t *Token) context.Context {
 	return context.WithValue(ctx, tokenKey{}, t)
 }

@@ -82,7 +82,7 @@ func TestContextWithToken(t *testing.T) {
 	}
 }
 
-// Claims and Token of a context are no authentication.
+// Claims and a Token in a context do not authenticate a request.
 func TestContextWithToken_doesNotAuthenticate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := mustNew[testClaims](t, newOptions())
@@ -507,7 +507,7 @@ func TestHandler_nested_crossOrigin(t *testing.T) {
 			if res := nest(r, m.Handler, changing(tt.change), m.Handler); res.Code != tt.want || (res.inner != nil) != (tt.want == 200) {
 				t.Errorf("status %d, want %d", res.Code, tt.want)
 			}
-			// A part of a batch without the cookie is no way around it either.
+			// Nor does a part of a batch without the cookie get around the check.
 			withoutCookie := changing(func(r *http.Request) *http.Request {
 				r = tt.change(r)
 				r.Header.Del("Cookie")

@@ -22,30 +22,27 @@
 //	extract -> verify -> revocation -> scopes, level -> context -> rules -> next
 //	Extractor  Issuer    Revoked       Require...       Claims...  Require
 //
-// A request that fails a step gets an error response: 401 for a missing or
-// invalid token, 403 for a valid one that does not suffice, and 503 if keys or
-// revocations are out of reach. [Error] has the cause for logs.
+// A request that fails a step gets an error response: 400 for a malformed
+// credential, 401 for a missing or invalid token, 403 for insufficient rights,
+// and 503 if keys or revocations are unavailable. [Error] has the cause for logs.
 //
 // There is no URL skip list (use your router) and no way to disable
 // verification.
 //
 // # Pitfalls
 //
-//   - [ClaimsFromContext] needs the exact type: after New[C],
-//     ClaimsFromContext[*C] finds nothing. [MustClaims] panics instead.
-//   - Around an [http.ServeMux] or another router, rules run before routing and
-//     see empty path values. Put a rule that compares the path with claims on
-//     the route.
+//   - Around a router, rules see empty path values. Put a rule that compares the
+//     path with claims on the route.
 //   - Optional rejects an invalid token, such as an expired cookie. For public
 //     pages, use AllowAnonymous.
 //   - Most issuers write "iat" in whole seconds. A login in the same second as
 //     "sign out everywhere" gets a token that is already revoked.
-//   - A handler that streams continues after the token has expired. Let it stop
-//     when the context of [Middleware.Watch] ends.
-//   - The derived middleware is the result: auth.RequireScopes("admin") alone on
-//     a line has no effect.
-//   - A token is checked for expiry, issuer and audience before its signature.
-//     A refusal as expired says nothing about who signed the token.
+//   - A handler that streams continues after the token has expired, unless it
+//     stops when the context of [Middleware.Watch] ends.
+//   - auth.RequireScopes("admin") alone on a line has no effect: the result is the
+//     derived Middleware.
+//   - Expiry, issuer and audience are checked before the signature. A token that
+//     is refused as expired may be forged.
 //
 // Where a standard is ambiguous, this package takes the stricter reading, unless
 // that refuses good tokens of real issuers: a claim that is null counts as

@@ -16,9 +16,9 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
-// Reason says why a request was refused. It is one word of a closed set, which
-// makes it a label for metrics. An [*Error] of a [Middleware.Require] rule or an
-// [Extractor] may have a Reason of the application.
+// Reason says why a request was refused. The constants are a closed set, so
+// they can be labels of metrics. An [*Error] of a [Middleware.Require] rule or
+// an [Extractor] may have a Reason of the application.
 type Reason string
 
 // The reasons of this package. README.md has their statuses and error codes.
@@ -49,8 +49,8 @@ const (
 	ReasonMisconfigured         Reason = "misconfigured"          // the server is set up wrong
 )
 
-// Errors for [errors.Is]. The errors of golang-jwt, such as jwt.ErrTokenExpired,
-// match too.
+// Errors that an [*Error] may match with [errors.Is]. It also matches those of
+// golang-jwt, such as jwt.ErrTokenExpired.
 var (
 	// ErrNoToken is returned by an [Extractor] that finds no credential.
 	ErrNoToken = errors.New("no token in the request")
@@ -59,35 +59,36 @@ var (
 	// ErrRevoked is the cause of a refusal by [Options].Revoked.
 	ErrRevoked = errors.New("token is revoked")
 	// ErrKeysUnavailable is returned by a [KeySource] that cannot tell whether a
-	// key exists. The answer is 503 then.
+	// key exists. The response is a 503.
 	ErrKeysUnavailable = errors.New("keys are unavailable")
 )
 
-// Error is a refused request. The client sees everything but Err. A
+// Error is a refused request. The client sees every field but Err. A
 // [Middleware.Require] rule or an [Extractor] may return one to choose the
-// answer. Do not modify an Error that this package has returned.
+// response. Do not modify an Error of this package.
 type Error struct {
 	// Status is the HTTP status. In an Error of a rule or Extractor, a value
-	// outside 400 to 599 is replaced by the one that goes with Code, or else by
-	// 403 for a rule and 400 for an Extractor.
+	// outside 400 to 599 means the status of Code, or without a Code, 403 for a
+	// rule and 400 for an Extractor.
 	Status int
 	// Code is an error code of RFC 6750 §3.1 or RFC 9470 §3, or "".
 	Code string
-	// Reason is never empty in an Error of this package.
+	// Reason is set by this package if a rule or Extractor leaves it empty.
 	Reason Reason
-	// Description is the error_description of an Error of a rule or Extractor.
-	// If it is empty or has characters that RFC 6750 §3 does not allow, the
-	// fixed text of Reason is sent.
+	// Description is the error_description of a rule's or Extractor's Error. If
+	// it is empty or not allowed by RFC 6750 §3, the fixed text of Reason is
+	// sent.
 	Description string
 	// Scopes are the scopes that the request needs.
 	Scopes []string
-	// ACRValues are the authentication contexts of which the request needs one.
+	// ACRValues are the accepted values of "acr".
 	ACRValues []string
-	// MaxAge is how long ago the user may have authenticated. If zero, any time.
+	// MaxAge is the maximum time since the user authenticated. If zero, no
+	// limit.
 	MaxAge time.Duration
 	// Err is the cause, for logs. It never contains the token. Values of an
-	// unverified token are quoted and shortened in it; errors of a KeySource,
-	// an Extractor or a rule are included unchanged.
+	// unverified token are quoted and shortened; errors of a KeySource, an
+	// Extractor or a rule are included unchanged.
 	Err error
 
 	challenge string // the WWW-Authenticate field, once it is known
@@ -297,15 +298,15 @@ func (e *Error) writeHeader(h http.Header) {
 	}
 }
 
-// WriteError answers a request as a Handler without [Options].ErrorHandler does:
-// with the challenge, the status, and a JSON body of "error" (the code, or the
-// Reason if there is no code), "error_description" and "reason". Use it after
-// [Middleware.Authenticate], and in an ErrorHandler for the cases that it does
-// not handle itself.
+// WriteError writes the response to a refused request: the challenge, the
+// status, and a JSON body of "error" (the code, or the Reason if there is no
+// code), "error_description" and "reason". Use it after
+// [Middleware.Authenticate], and for the remaining cases in an
+// [Options].ErrorHandler.
 //
-// If err is no [*Error], the answer is a 500 without details. For an Error that
-// no Middleware has returned, the realm is "restricted". For [ReasonCanceled]
-// nothing is written and the connection is closed, because the client is gone.
+// If err is not an [*Error], the response is a 500 without details. For an
+// Error that no Middleware has returned, the realm is "restricted". For
+// [ReasonCanceled] nothing is written and the connection is closed.
 func WriteError(w http.ResponseWriter, err error) {
 	var e *Error
 	if !errors.As(err, &e) || e == nil {

@@ -44,8 +44,8 @@ func (s Source) String() string {
 type Credential struct {
 	// Token is the compact JWT. If empty, the credential counts as absent.
 	Token string
-	// Name is the name of the field, cookie or parameter. For SourceQuery it is
-	// the parameter to remove from the URL.
+	// Name is the name of the field, cookie or parameter. For SourceQuery, this
+	// parameter is removed from the URL.
 	Name string
 	// Scheme is the authentication scheme, such as "Bearer". Only FromHeader
 	// sets it.
@@ -70,13 +70,13 @@ func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) 
 // MarshalText returns the same text as String.
 func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// An Extractor finds the credential in a request. It must be safe for concurrent
-// use and must not modify the request.
+// An Extractor finds the credential in a request. It must be safe for
+// concurrent use and must not modify the request.
 //
-// If it finds no credential in its place, it returns [ErrNoToken] or a Credential
-// with an empty Token. An [*Error] becomes the answer. [ErrMultipleTokens] and
-// every other error is a 400: there is a credential, and it is invalid. The text
-// of an error reaches logs, so it must not contain the token.
+// If there is no credential, it returns [ErrNoToken] or a Credential with an
+// empty Token. If it returns an [*Error], that is the response. Every other
+// error, such as [ErrMultipleTokens], is a 400. The text of an error reaches
+// logs, so it must not contain the token.
 type Extractor func(*http.Request) (Credential, error)
 
 // maxPairs is the number of cookies or parameters above which a request is
@@ -90,15 +90,12 @@ var (
 )
 
 // FromHeader returns an Extractor for the header field name with the given
-// authentication scheme, whose case does not matter (RFC 9110 §11.1). Only
-// spaces may separate scheme and token. If scheme is empty, the whole value is
-// the token, as in "X-Api-Token: eyJ...".
+// authentication scheme, in any case (RFC 9110 §11.1). If scheme is empty, the
+// whole value is the token, as in "X-Api-Token: eyJ...".
 //
 // A field with another scheme counts as no credential. Two fields of the name,
 // even equal ones, are an error, and so are two credentials joined by a comma.
-//
-// FromHeader panics if name is not a field name, or if scheme is neither empty
-// nor a token (RFC 9110 §5.6.2).
+// FromHeader panics if name or scheme is invalid (RFC 9110 §5.1, §11.1).
 func FromHeader(name, scheme string) Extractor {
 	if !syntax.IsToken(name) || scheme != "" && !syntax.IsToken(scheme) {
 		panic(fmt.Sprintf("jwthttp: FromHeader(%q, %q): not a header field and an authentication scheme", name, scheme))
@@ -150,8 +147,8 @@ func (c Credential) violatesSyntax() bool {
 // FromProxyHeader returns an Extractor for a header field that a proxy fills
 // from a cookie, such as Cf-Access-Jwt-Assertion (Cloudflare Access),
 // X-Goog-Iap-Jwt-Assertion (Google IAP) or X-Pomerium-Jwt-Assertion. The whole
-// value is the token. Because a browser sends the cookie automatically, the
-// token is subject to cross-origin checks, unlike one of FromHeader.
+// value is the token. Browsers send the cookie automatically, so the token is
+// subject to [Options].CrossOrigin.
 //
 // The proxy must remove the field from requests of clients. FromProxyHeader
 // panics if name is not a field name.
@@ -167,12 +164,10 @@ func FromProxyHeader(name string) Extractor {
 	}
 }
 
-// FromCookie returns an Extractor for the cookie name, whose case matters. Its
-// tokens are subject to [Options].CrossOrigin. An empty cookie counts as absent.
-// Two cookies of the name are an error, even if one is empty.
-//
-// Unlike net/http, it does not ignore a cookie with invalid characters in its
-// value; that is an invalid token. FromCookie panics if name is not a cookie
+// FromCookie returns an Extractor for the cookie name, which is case-sensitive.
+// Its tokens are subject to [Options].CrossOrigin. An empty cookie counts as
+// absent; two of the name are an error. Unlike net/http, FromCookie does not
+// ignore a cookie with invalid characters. It panics if name is not a cookie
 // name.
 func FromCookie(name string) Extractor {
 	if !syntax.IsToken(name) {
@@ -199,14 +194,11 @@ func onlyOne(c Credential, values []string) (Credential, error) {
 	return c, nil
 }
 
-// FromForm returns an Extractor for a field of a form (RFC 6750 §2.2): a POST
-// with Content-Type application/x-www-form-urlencoded. It parses the form, as
-// [http.Request.ParseForm] does, so the handler finds the body read and PostForm
-// filled. It never reads a query parameter. Its tokens are subject to
-// [Options].CrossOrigin. An empty field counts as absent; two of the name are an
-// error.
-//
-// FromForm panics if field is empty.
+// FromForm returns an Extractor for a form field (RFC 6750 §2.2) of a POST with
+// Content-Type application/x-www-form-urlencoded. It parses the form, so the
+// handler finds the body read and PostForm filled. It never reads the query.
+// Its tokens are subject to [Options].CrossOrigin. An empty field counts as
+// absent; two of the name are an error. FromForm panics if field is empty.
 func FromForm(field string) Extractor {
 	if field == "" {
 		panic("jwthttp: FromForm: empty field name")
@@ -226,17 +218,14 @@ func FromForm(field string) Extractor {
 	}
 }
 
-// FromQuery returns an Extractor for the query parameter param. It never reads a
-// form in the body. An empty parameter counts as absent; two of the name are an
-// error.
+// FromQuery returns an Extractor for the query parameter param. It never reads
+// a form in the body. An empty parameter counts as absent; two of the name are
+// an error. FromQuery panics if param is empty.
 //
-// A URL ends up in logs, histories and Referer fields. Use this only where a
-// client cannot send a header, with tokens that live for seconds. The parameter
-// is removed from the URL, RequestURI and Form of the request that the handler
-// gets; other bytes of the query stay as they were. Middleware and proxies in
-// front see the token.
-//
-// FromQuery panics if param is empty.
+// URLs end up in logs, histories and Referer fields. Use FromQuery only where a
+// client cannot send a header, with tokens that live for seconds. The handler
+// gets the request without the parameter in URL, RequestURI and Form. Outer
+// middleware and proxies still see it.
 func FromQuery(param string) Extractor {
 	if param == "" {
 		panic("jwthttp: FromQuery: empty parameter name")
@@ -258,11 +247,10 @@ func FromQuery(param string) Extractor {
 }
 
 // FromWebSocketProtocol returns an Extractor for the Sec-WebSocket-Protocol
-// field of a WebSocket upgrade, which is the only field that a script in a
-// browser can set. The token is the entry that begins with prefix. The server
-// must not select that entry; let the client send a second one, and select that.
-//
-// FromWebSocketProtocol panics if prefix cannot begin a subprotocol.
+// field of a WebSocket upgrade, the only field that a script in a browser can
+// set. The token is the entry that begins with prefix. The client must offer a
+// second entry for the server to select, because the response repeats the
+// selected one. It panics if prefix cannot begin a subprotocol.
 func FromWebSocketProtocol(prefix string) Extractor {
 	if !syntax.IsToken(prefix) {
 		panic(fmt.Sprintf("jwthttp: FromWebSocketProtocol(%q): not a prefix of a subprotocol", prefix))
@@ -289,10 +277,8 @@ func FromWebSocketProtocol(prefix string) Extractor {
 }
 
 // FirstOf returns an Extractor that tries places in order and uses the first
-// credential found, valid or not. Tokens in query parameters of later places are
-// also removed from the URL.
-//
-// FirstOf panics without places, and if one is nil.
+// credential found, valid or not. Query tokens of later places are also removed
+// from the URL. It panics without places, and if one is nil.
 func FirstOf(places ...Extractor) Extractor {
 	places = checkPlaces("FirstOf", places)
 	return func(r *http.Request) (Credential, error) {
@@ -332,10 +318,9 @@ func paramsInURL(places []Extractor, r *http.Request) (params []string) {
 	return params
 }
 
-// OnlyOne returns an Extractor that looks in all places and refuses a request
-// with credentials in more than one of them, even equal ones (RFC 6750 §2).
-//
-// OnlyOne panics without places, and if one is nil.
+// OnlyOne returns an Extractor that refuses a request with credentials in more
+// than one of places, even equal ones (RFC 6750 §2). It panics without places,
+// and if one is nil.
 func OnlyOne(places ...Extractor) Extractor {
 	places = checkPlaces("OnlyOne", places)
 	return func(r *http.Request) (Credential, error) {

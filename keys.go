@@ -20,19 +20,19 @@ import (
 
 // A KeySource finds the key that verifies a token. [StaticKey], [KeySet],
 // [Keyfunc], package jwks, and every keyfunc.Keyfunc of
-// github.com/MicahParks/keyfunc/v3 are KeySources.
+// github.com/MicahParks/keyfunc/v3 are KeySources. A KeySource must be safe for
+// concurrent use.
 //
-// KeyfuncCtx is called with the request's context. The function it returns gets a
-// jwt.Token with Method, Header and, as Claims, a jwt.RegisteredClaims, none of
-// them verified. It returns a []byte, *rsa.PublicKey, *ecdsa.PublicKey or
-// ed25519.PublicKey, or several in a jwt.VerificationKeySet, of which the first
-// eight that fit are tried. An error that is [ErrKeysUnavailable] is answered
-// with 503. Every other error means that there is no such key, and is answered
-// with 401.
+// KeyfuncCtx is called with the request's context. The function it returns gets
+// an unverified jwt.Token with Method, Header and, as Claims, a
+// jwt.RegisteredClaims. It returns a []byte, *rsa.PublicKey, *ecdsa.PublicKey
+// or ed25519.PublicKey, or several in a jwt.VerificationKeySet, of which the
+// first eight that fit are tried. An error that is [ErrKeysUnavailable] is a
+// 503, every other one a 401: there is no such key.
 //
 // A key that is nil, private, weak or made for another algorithm is rejected. A
-// bare key does not show the "use", "key_ops" and "alg" of its JWK, which
-// package jwks obeys. A KeySource must be safe for concurrent use.
+// bare key has no "use", "key_ops" and "alg"; only package jwks checks those of
+// a JWK.
 type KeySource interface {
 	KeyfuncCtx(context.Context) jwt.Keyfunc
 }
@@ -44,9 +44,10 @@ type Keyfunc func(*jwt.Token) (any, error)
 // KeyfuncCtx returns f.
 func (f Keyfunc) KeyfuncCtx(context.Context) jwt.Keyfunc { return jwt.Keyfunc(f) }
 
-// A KeySet maps key IDs ("kid") to keys. Tokens with a missing or unknown key ID
-// are rejected. [New] copies the keys, and refuses a set that is empty or has a
-// key that fits no algorithm of its Issuer. Printing a KeySet shows no key.
+// A KeySet maps key IDs ("kid") to keys. Tokens with a missing or unknown key
+// ID are rejected. [New] copies the keys, and refuses a set that is empty or
+// has a key that fits no algorithm of its Issuer. Printing a KeySet shows no
+// key.
 type KeySet map[string]any
 
 // KeyfuncCtx returns a function that looks up the token's "kid".
@@ -68,10 +69,11 @@ func (s KeySet) Format(f fmt.State, _ rune) {
 // MarshalText returns the sorted key IDs.
 func (s KeySet) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(s)), nil }
 
-// StaticKey returns a [KeySource] of one key for every token, with any "kid" or
-// none: an HMAC secret of at least the hash's size as []byte, an *rsa.PublicKey
-// of 2048 bits or more, an *ecdsa.PublicKey or an ed25519.PublicKey. The key must
-// fit every algorithm of the Issuer. [New] copies it.
+// StaticKey returns a [KeySource] with one key for every token; "kid" is
+// ignored. The key is a []byte for HMAC, at least as long as the hash, an
+// *rsa.PublicKey of 2048 bits or more, an *ecdsa.PublicKey or an
+// ed25519.PublicKey. It must fit every algorithm of the Issuer. [New] copies
+// it.
 func StaticKey(key any) KeySource { return staticKey{key} }
 
 type staticKey struct{ key any }

@@ -477,7 +477,7 @@ func TestKeySource_error(t *testing.T) {
 		{"unavailable, wrapped", fmt.Errorf("vault: %w", jwthttp.ErrKeysUnavailable), unchanged, "503 keys_unavailable"},
 		{"anything else", errors.New("no such key"), unchanged, invalid + "unknown_key"},
 		{"a canceled context, but not the request's", context.Canceled, unchanged, invalid + "unknown_key"},
-		// A client that hangs up is no failure of ours.
+		// A client that hangs up is not a failure of the server.
 		{"unavailable after the client hung up", jwthttp.ErrKeysUnavailable, canceled, "499 canceled"},
 		{"canceled by the client", fmt.Errorf("fetch: %w", context.Canceled), canceled, "499 canceled"},
 		{"anything else after the client hung up", errors.New("no such key"), canceled, invalid + "unknown_key"},

@@ -14,25 +14,23 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/statuswriter"
 )
 
-// Middleware authenticates requests. [New] returns one; Optional, AllowAnonymous,
-// RequireScopes, RequireAnyScope, RequireACR, RequireAuthAge and Require derive
-// others from it. A Middleware is immutable and safe for concurrent use. The zero
-// value is not usable.
+// Middleware authenticates requests. [New] returns one; Optional,
+// AllowAnonymous and the Require methods derive others from it. A Middleware is
+// immutable and safe for concurrent use. The zero value is not usable.
 //
 // If an outer Handler from the same [New] call has verified the token, Handler
-// does not verify it again; it checks only its own requirements, the token's
-// times and the end of the context. So a site-wide Handler and stricter ones on
-// routes cost one verification. A request of a handler to itself, such as a part
-// of a batch, is verified again if it has a credential that differs.
+// does not verify it again. It checks only its own requirements, the token's
+// times and whether the context has ended. A request with another credential,
+// such as a part of a batch, is verified as usual.
 type Middleware struct {
 	config       *config
 	requirements requirements
 }
 
 // New returns a Middleware for tokens whose claims decode into a T as
-// encoding/json does: a struct, a map such as jwt.MapClaims, a pointer to one, or
-// a type with UnmarshalJSON. If T or *T has a method Validate() error, it is
-// called for each request, and its error is a 401.
+// [encoding/json] does: a struct, a map such as jwt.MapClaims, a pointer to
+// one, or a type with UnmarshalJSON. If T or *T has a method Validate() error,
+// it is called for each request with a token, and its error is a 401.
 //
 // If opts is invalid, the returned error describes every problem, naming the
 // field and its value.
@@ -49,8 +47,8 @@ func New[T any](opts Options) (*Middleware, error) {
 }
 
 // Handler returns a handler that calls next for admitted requests, with the
-// claims in their context ([MustClaims], [TokenFromContext]), and answers all
-// others. It panics if next is nil.
+// claims in their context ([MustClaims], [TokenFromContext]). All others get an
+// error response. It panics if next is nil.
 //
 // CORS middleware goes outside of it, because a preflight request has no token.
 func (m *Middleware) Handler(next http.Handler) http.Handler {
@@ -70,13 +68,13 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// Authenticate decides about r without answering it, for frameworks with handlers
-// of another type. It returns the admitted request, which has the claims in its
-// context and no query token. Otherwise it returns nil and an [*Error], which
-// [WriteError] answers.
+// Authenticate checks r without writing a response, for frameworks with another
+// type of handler. It returns the admitted request, with the claims in its
+// context and without a query token. Otherwise it returns nil and an [*Error]
+// for [WriteError].
 //
-// The response to a request with a query token needs the header fields
-// Cache-Control: private and Referrer-Policy: no-referrer, which Handler sets.
+// If r has a query token, the response needs Cache-Control: private and
+// Referrer-Policy: no-referrer. Handler sets these fields.
 func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 	d := m.decide(r)
 	if d.err != nil { // a nil *Error is not a nil error
@@ -85,10 +83,10 @@ func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 	return d.request, nil
 }
 
-// Verify decides about a token that came without a request, such as the first
-// message of a WebSocket or an entry of a queue. The returned context has the
-// claims, the Token and everything in ctx, and [Middleware.Watch] works on it.
-// Otherwise Verify returns nil and an [*Error]. An empty token is a missing one.
+// Verify checks a token that came without a request, such as the first message
+// of a WebSocket or an entry of a queue. It returns a copy of ctx with the
+// claims and the Token, on which [Middleware.Watch] works. Otherwise it returns
+// nil and an [*Error]. An empty token is a missing one.
 //
 // There is no cross-origin check. A Middleware with Require rules refuses every
 // token with [ReasonMisconfigured], because rules need a request.

@@ -19,7 +19,7 @@ type Options struct {
 	_ struct{}
 
 	// Issuers are the accepted issuers. The "iss" of a token selects one of
-	// them, whose rules and keys alone apply. Two Issuers may have the same Name
+	// them; only its rules and keys apply. Two Issuers may have the same Name
 	// if they have no algorithm in common; then "alg" selects. Required.
 	Issuers []Issuer
 
@@ -31,8 +31,7 @@ type Options struct {
 	Leeway time.Duration
 
 	// MaxTokenSize is the maximum length of a token in bytes. If zero, 8 KiB;
-	// at most 1 MiB. Tokens of Entra ID with many groups may need more, and
-	// net/http's MaxHeaderBytes has to allow it, too.
+	// at most 1 MiB. For a large one, set MaxHeaderBytes of net/http, too.
 	MaxTokenSize int
 
 	// Revoked is called for each token that passed all other checks of its
@@ -44,20 +43,20 @@ type Options struct {
 	RevocationTimeout time.Duration
 
 	// RevocationFailOpen admits a token if Revoked fails, with Event.Unchecked
-	// set. By default the answer is 503.
+	// set. By default the response is a 503.
 	RevocationFailOpen bool
 
-	// CrossOrigin protects tokens that browsers send automatically against
-	// CSRF: those of any source but SourceHeader and SourceQuery. If nil, its
-	// zero value, so it is always on. A WebSocket upgrade is checked like a
-	// POST. The deny handler is not used. A login has no token yet: protect the
-	// whole site as well.
+	// CrossOrigin checks requests whose token a browser sends automatically
+	// (CSRF): those of any source but SourceHeader and SourceQuery. If nil, its
+	// zero value, so the check is always on. A WebSocket upgrade is checked
+	// like a POST. The deny handler is not used. The login is not protected,
+	// since it has no token yet.
 	CrossOrigin *http.CrossOriginProtection
 
-	// CacheSize is the number of verified tokens to remember, whose signature
-	// is not verified again; everything else is. If zero, none; at most 2^24. A
-	// cached token is rejected as soon as its key is no longer returned by Keys.
-	// Entries also share a limit of 2 KiB of token per entry on average.
+	// CacheSize is the number of tokens to cache. All checks of a cached token
+	// but that of its signature are repeated. It is rejected as soon as its key
+	// is no longer returned by Keys. If zero, none; at most 2^24. The tokens in
+	// the cache have at most 2 KiB on average.
 	CacheSize int
 
 	// Realm is the realm of challenges. If empty, "restricted".
@@ -68,14 +67,14 @@ type Options struct {
 	// none is sent.
 	ResourceMetadataURL string
 
-	// ErrorHandler answers refused requests. If nil, WriteError. Header fields
-	// are already set and may be changed. It writes status and body; if it
+	// ErrorHandler writes the response to a refused request. If nil,
+	// WriteError. Header fields are already set and may be changed. If it
 	// writes nothing, Error.Status is sent. The request has no claims and no
 	// query token. It is not called for ReasonCanceled.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 
 	// Observer is called once per decision of Handler, Authenticate and Verify,
-	// on the same goroutine and before the answer. If nil, nothing is called.
+	// on the same goroutine and before the response. If nil, it is not called.
 	Observer func(context.Context, Event)
 }
 
@@ -90,30 +89,29 @@ type Issuer struct {
 	// []string{Any} disables the check. Required.
 	Audience []string
 
-	// Clients are the clients whose tokens are accepted: client_id, azp or cid
-	// must be one of them. It protects services whose issuer writes no "aud",
-	// such as Amazon Cognito and Clerk. If nil, any client.
+	// Clients are the accepted clients: client_id, azp or cid must be one of
+	// them. Set it if tokens have no "aud", as those of Amazon Cognito and
+	// Clerk. If nil, any client.
 	Clients []string
 
 	// Algorithms are the accepted values of "alg" (RFC 8725 §3.1): names of
-	// golang-jwt, or "Ed25519" (RFC 9864). Each admits its own spelling only.
-	// HMAC and public-key algorithms cannot be combined. Required.
+	// golang-jwt, or "Ed25519" (RFC 9864), which "EdDSA" does not include. HMAC
+	// and public-key algorithms cannot be combined. Required.
 	Algorithms []string
 
 	// Keys verify the tokens of this issuer only. Required.
 	Keys KeySource
 
-	// Types are the accepted values of "typ" (RFC 8725 §3.11), without case and
-	// without "application/". "" in the list accepts a token without "typ". If
-	// nil, "JWT", "at+jwt" and none.
+	// Types are the accepted values of "typ" (RFC 8725 §3.11). Case and the
+	// prefix "application/" are ignored. "" stands for a missing "typ". If nil,
+	// {"", "JWT", "at+jwt"}.
 	Types []string
 
-	// MaxTokenAge is the maximum time since "iat", without leeway. Tokens
-	// without "iat" are rejected then. If zero, no limit; at most 10 years.
+	// MaxTokenAge is the maximum time since "iat", without leeway. If set,
+	// "iat" is required. If zero, no limit; at most 10 years.
 	MaxTokenAge time.Duration
 
-	// NoExpiry accepts tokens without "exp". One that has an "exp" still
-	// expires.
+	// NoExpiry accepts tokens without "exp". Tokens with one still expire.
 	NoExpiry bool
 
 	// PaddedSegments accepts tokens whose segments end in "=" padding, which
@@ -122,28 +120,28 @@ type Issuer struct {
 }
 
 // A RevokedFunc reports whether a token has been revoked. If it returns true,
-// the token is rejected even if it also returns an error. An error that is
-// [ErrRevoked] means true. Any other error, a panic, and an answer after the
-// deadline of the context are failures.
+// the token is rejected even if it also returns an error. [ErrRevoked] means
+// true, too. Any other error, a panic, and a result after the deadline of the
+// context are failures.
 //
 // It is called on the request's goroutine, and by [Middleware.Watch] on another
 // one, so it must be safe for concurrent use. The Token is a copy.
 type RevokedFunc func(context.Context, *Token) (bool, error)
 
-// Event is a decision about a request, for logs and metrics. Printing an Event
-// never shows header fields or the URL of its Request.
+// Event is a decision about a request or token, for logs and metrics. Printing
+// an Event never shows header fields or the URL of its Request.
 type Event struct {
 	_ struct{}
 
 	// Request is the request without a query token, and with the claims if it
-	// was admitted. It is nil for a decision of Verify.
+	// was admitted. It is nil for Verify.
 	Request *http.Request
 	// Token is a copy of the token. It is nil unless the signature was verified.
 	Token *Token
-	// Err is the refusal. With Admitted, it is the invalid token that
-	// AllowAnonymous has ignored.
+	// Err is why the token was refused, or nil. If Admitted is true as well,
+	// AllowAnonymous has ignored it.
 	Err *Error
-	// Admitted is true if the handler is called.
+	// Admitted is true if the request or token was accepted.
 	Admitted bool
 	// Cached is true if the signature was verified for an earlier request.
 	Cached bool

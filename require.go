@@ -29,38 +29,38 @@ type scopeRequirement struct {
 	any    bool
 }
 
-// Optional returns a Middleware that also admits requests without a token. It has
-// no effect if m has requirements, before or after, because each of them needs a
-// token. An invalid token is rejected; see [Middleware.AllowAnonymous].
+// Optional returns a Middleware that also admits requests without a token. An
+// invalid token is rejected; see [Middleware.AllowAnonymous]. Requirements need
+// a token: with one, added before or after, Optional has no effect.
 func (m *Middleware) Optional() *Middleware {
 	d := *m
 	d.requirements.visitors = true
 	return &d
 }
 
-// AllowAnonymous returns a Middleware that admits every request, for public pages
-// whose visitors may have stale cookies: a token that is invalid, revoked or
-// cannot be checked, or that came across origins, counts as missing. The handler
-// finds claims only for a good token. Event.Err says why a token was ignored.
+// AllowAnonymous returns a Middleware that admits every request, for public
+// pages whose visitors may have stale cookies. A token counts as missing if it
+// is invalid, revoked, cannot be checked or came across origins. Event.Err says
+// why it was ignored. With a requirement, added before or after, AllowAnonymous
+// has no effect.
 //
-// It has no effect if m has requirements, before or after. A handler that changes
-// something needs its own CSRF protection, since a cross-origin request with a
-// cookie is admitted as a visitor.
+// A cross-origin request with a cookie is admitted without claims. A handler
+// that changes something needs its own CSRF protection.
 func (m *Middleware) AllowAnonymous() *Middleware {
 	d := *m
 	d.requirements.visitors, d.requirements.badTokens = true, true
 	return &d
 }
 
-// RequireScopes returns a Middleware that also needs all of the given scopes.
-// Requirements add up. It panics without scopes, and for text that is not a scope
-// (RFC 6749 §3.3).
+// RequireScopes returns a Middleware that also requires all of the given
+// scopes. Requirements add up. It panics without scopes, and for text that is
+// not a scope (RFC 6749 §3.3).
 func (m *Middleware) RequireScopes(all ...string) *Middleware {
 	return m.requireScopes("RequireScopes", scopeRequirement{scopes: slices.Clone(all)})
 }
 
-// RequireAnyScope returns a Middleware that also needs at least one of the given
-// scopes. It panics as RequireScopes does.
+// RequireAnyScope returns a Middleware that also requires at least one of the
+// given scopes. It panics as RequireScopes does.
 func (m *Middleware) RequireAnyScope(anyOf ...string) *Middleware {
 	return m.requireScopes("RequireAnyScope", scopeRequirement{scopes: slices.Clone(anyOf), any: true})
 }
@@ -79,14 +79,14 @@ func (m *Middleware) requireScopes(name string, required scopeRequirement) *Midd
 	return &d
 }
 
-// RequireACR returns a Middleware that also needs a token whose "acr" is one of
-// values, the preferred one first. Other tokens are refused with 401
-// insufficient_user_authentication, which tells the client to let the user
-// authenticate again (RFC 9470). A token without "acr" does not suffice.
+// RequireACR returns a Middleware that also requires "acr" to be one of values,
+// the preferred one first. Other tokens, and those without "acr", are refused
+// with 401 insufficient_user_authentication, which asks the client for another
+// authentication of the user (RFC 9470).
 //
-// Of several calls, the values that all of them accept remain. RequireACR panics
-// without values, for a value with a space, quote or character outside ASCII, and
-// if no value remains.
+// After several calls, only the values in all of them are accepted. RequireACR
+// panics without values, for a value with a space, quote or character outside
+// ASCII, and if no value remains.
 func (m *Middleware) RequireACR(values ...string) *Middleware {
 	if len(values) == 0 {
 		panic("jwthttp: RequireACR: no values")
@@ -107,13 +107,13 @@ func (m *Middleware) RequireACR(values ...string) *Middleware {
 	return &d
 }
 
-// RequireAuthAge returns a Middleware that also needs a token whose user
-// authenticated at most max ago, by "auth_time". Other tokens are refused as by
-// [Middleware.RequireACR]. A token without "auth_time", or with one that is in
-// the future by more than Leeway, does not suffice.
+// RequireAuthAge returns a Middleware that also requires "auth_time" to be at
+// most max ago. Other tokens are refused as by [Middleware.RequireACR], and so
+// are those without "auth_time" or with one that is more than Leeway in the
+// future.
 //
-// Of several calls, the shortest age holds. RequireAuthAge panics unless max is a
-// positive number of whole seconds and at most 10 years.
+// After several calls, the shortest age holds. RequireAuthAge panics unless max
+// is a positive number of whole seconds and at most 10 years.
 func (m *Middleware) RequireAuthAge(max time.Duration) *Middleware {
 	if max <= 0 || max > maxTokenAge || max%time.Second != 0 {
 		panic(fmt.Sprintf("jwthttp: RequireAuthAge: invalid age %v", max))
@@ -125,14 +125,13 @@ func (m *Middleware) RequireAuthAge(max time.Duration) *Middleware {
 	return &d
 }
 
-// Require returns a Middleware that also calls rule, after all scopes, for each
-// request with a token. The request's context has the claims. An error of rule
-// refuses the request with 403, or, if it is an [*Error], with that answer. Rules
-// run in the order in which they were added; see [Rule] for one with claims.
+// Require returns a Middleware that also calls rule for each request with a
+// token, after the scopes were checked. The request's context has the claims;
+// see [Rule]. An error of rule is a 403, and an [*Error] is the response. Rules
+// run in the order in which they were added. Require panics if rule is nil.
 //
 // Around an [http.ServeMux] or another router, a rule runs before routing and
-// sees empty path values. Put a rule that needs them on the route, and let it ask
-// the router for the parameter. Require panics if rule is nil.
+// sees empty path values. Put a rule that needs them on the route.
 func (m *Middleware) Require(rule func(*http.Request) error) *Middleware {
 	if rule == nil {
 		panic("jwthttp: Require: nil rule")
@@ -143,7 +142,7 @@ func (m *Middleware) Require(rule func(*http.Request) error) *Middleware {
 }
 
 // Rule returns a rule for [Middleware.Require] that gets the claims. If the
-// claims of the request are not a T, the answer is a 500 with
+// claims of the request are not a T, the response is a 500 with
 // [ReasonMisconfigured], and rule is not called. Rule panics if rule is nil.
 func Rule[T any](rule func(*http.Request, T) error) func(*http.Request) error {
 	if rule == nil {

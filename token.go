@@ -14,11 +14,9 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/jws"
 )
 
-// Token holds the verified header and registered claims of a JWT. Strings are
-// empty and times zero where the token has no such claim.
-//
-// Only [Token.Raw] returns the compact token. Printing, logging and marshaling a
-// Token never show it.
+// Token holds the verified header and registered claims of a JWT. A missing
+// claim is an empty string or zero time. Printing, logging and marshaling a
+// Token never show the compact token; only [Token.Raw] returns it.
 type Token struct {
 	Issuer    string // iss
 	Subject   string // sub
@@ -32,8 +30,8 @@ type Token struct {
 	NotBefore time.Time // nbf, in UTC
 	ExpiresAt time.Time // exp, in UTC; zero only with Issuer.NoExpiry
 
-	// Scopes are those of "scope" (RFC 8693 §4.2), or of "scp" if there is no
-	// "scope". Both may be a string separated by spaces or an array.
+	// Scopes are those of "scope" (RFC 8693 §4.2), or else of "scp". Both may
+	// be an array, or a string separated by spaces.
 	Scopes []string
 
 	// How and when the user authenticated (RFC 9068 §2.2.1). A claim of the
@@ -61,7 +59,8 @@ func (t *Token) Raw() string {
 
 // Fingerprint returns the SHA-256 of the token's header and payload as 64
 // lower-case hexadecimal digits. The signature is left out, because some
-// signatures have several valid encodings. It is empty for a Token made by hand.
+// signatures have several valid encodings. It is empty for a Token made by
+// hand.
 func (t *Token) Fingerprint() string {
 	raw := t.Raw()
 	if raw == "" {

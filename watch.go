@@ -10,26 +10,25 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Watch returns a copy of ctx, the context of an admitted request or of Verify,
-// for a handler that streams. It is canceled when the token expires, or when a
-// check made at the given interval finds that the token would no longer be
-// accepted: it is revoked, its key is gone, or Validate fails. A token that does
-// not meet the requirements of m is canceled at once. Rules are not called again.
+// Watch returns a copy of ctx for a handler that streams. ctx is the context of
+// an admitted request or of [Middleware.Verify]. The copy is canceled when the
+// token expires, or when a check made at the given interval finds that it would
+// no longer be accepted: it is revoked, its key is gone, or Validate fails. It
+// is canceled at once if the token does not meet the requirements of m, or if
+// ctx is not of a Middleware from the same [New] call. Rules are not called.
 //
-// The cause ([context.Cause]) is the [*Error] that a new request would get, even
-// a 503. If ctx ends first, it is the cause of that. A panic of a hook is a cause
-// that is no [*Error]. There is no [Event].
+// The cause ([context.Cause]) is the [*Error] that a new request would get,
+// even a 503. If ctx ends first, it is the cause of ctx. If a hook panics, it
+// is an error that is not an [*Error]. The Observer is not called.
 //
-// If every is zero or negative, 10 seconds; it is at least a millisecond. Watch
-// uses one goroutine until the returned function is called or ctx ends. Call
-// Options.Revoked, Keys and Validate must be safe for that. Without CacheSize each
-// check verifies the signature.
+// If every is zero or negative, 10 seconds; it is at least a millisecond. The
+// checks run on one goroutine, until the context ends or the returned function
+// is called. Options.Revoked, Keys and Validate must be safe for concurrent
+// use. Without CacheSize, each check verifies the signature.
 //
-// If ctx has no admission by m, the returned context has already ended, unless m
-// admits requests without a token. Check the context before each message, since a
-// select takes any case that is ready. Do not pass it to reads and writes of a
-// WebSocket library that cuts the connection when a context ends; the close frame
-// with the reason would be lost.
+// Check the context before each message, since a select takes any case that is
+// ready. If a WebSocket library cuts the connection when a context ends, do not
+// pass it the copy, so that a close frame can be sent.
 func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Context, context.CancelFunc) {
 	if every <= 0 {
 		every = 10 * time.Second

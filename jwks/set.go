@@ -292,7 +292,7 @@ func (s *Set) Storage() jwkset.Storage {
 }
 
 // VerificationKeySet returns a copy of the keys in use, without the keys that
-// are bound to an issuer. If there are none yet, it waits for a fetch until ctx
+// are bound to an issuer. Before the first good fetch, it waits for one until ctx
 // ends. An error means that the keys are not available.
 func (s *Set) VerificationKeySet(ctx context.Context) (jwt.VerificationKeySet, error) {
 	set := s.fresh()

@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 // openSecret returns the secret in a file that only this user can read, and
-// creates it if there is none. A secret in the source would be known to everyone.
+// creates it if it does not exist. A secret in the source would be known to everyone.
 func openSecret(folder string) ([]byte, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err

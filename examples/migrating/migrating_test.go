@@ -232,7 +232,7 @@ var questions = []question{
 	{name: "`typ: dpop+jwt` in the header", ask: withHeader(members{"typ": "dpop+jwt"}), after: "401 token type not accepted"},
 	{name: "`crit` in the header", ask: withHeader(members{"crit": []string{"x"}, "x": 1}), after: "401 malformed token"},
 	{name: "no `kid` in the header", ask: withHeader(members{"kid": nil}), after: "200", jwks: true},
-	{name: "`Sub` beside `sub`", ask: claim("Sub", "mallory"), after: "401 malformed token"},
+	{name: "`Sub` and `sub`", ask: claim("Sub", "mallory"), after: "401 malformed token"},
 	{name: "`\"sub\": null`", ask: claim("sub", json.RawMessage("null")), after: "200", anyBody: true},
 	{name: "without `org_id`, which `Validate` wants", org: true, ask: claim("org_id", nil), after: "401 token claims not accepted"},
 	{name: "bound to a key (`cnf`)", ask: claim("cnf", members{"jkt": "x"}), after: "401 token is bound to a key"},

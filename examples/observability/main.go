@@ -90,15 +90,7 @@ func newAPI(ctx context.Context, issuer *keyServer, logTo io.Writer, traces trac
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
-	// Handler is on the routes, so that the log has their patterns. A Handler
-	// inside another one is a second decision, with Event.Nested set.
-	mux.Handle("GET /me", auth.Handler(http.HandlerFunc(me)))
-	mux.Handle("GET /reports", auth.Require(hasPaid).Handler(http.HandlerFunc(me)))
-	mux.HandleFunc("POST /token", issuer.issue)
-	mux.HandleFunc("GET /keys", issuer.serve)
-	mux.HandleFunc("POST /keys/break", func(http.ResponseWriter, *http.Request) { issuer.broken.Store(true) })
-	mux.HandleFunc("POST /revocations/break", func(http.ResponseWriter, *http.Request) { revocations.broken.Store(true) })
+	mux := newMux(auth, issuer, revocations)
 	// The metrics are public only because the program listens on loopback. In
 	// production, serve them on another port that only Prometheus can reach.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -108,6 +100,20 @@ func newAPI(ctx context.Context, issuer *keyServer, logTo io.Writer, traces trac
 	return otelhttp.NewHandler(mux, "api", otelhttp.WithServerName("api:443"),
 		otelhttp.WithFilter(func(r *http.Request) bool { return r.URL.Path != "/metrics" }),
 		otelhttp.WithTracerProvider(traces), otelhttp.WithMeterProvider(meters)), nil
+}
+
+// newMux returns the routes of the API, without the one for metrics.
+func newMux(auth *jwthttp.Middleware, issuer *keyServer, revocations *store) *http.ServeMux {
+	mux := http.NewServeMux()
+	// Handler is on the routes, so that the log has their patterns. A Handler
+	// inside another one is a second decision, with Event.Nested set.
+	mux.Handle("GET /me", auth.Handler(http.HandlerFunc(me)))
+	mux.Handle("GET /reports", auth.Require(hasPaid).Handler(http.HandlerFunc(me)))
+	mux.HandleFunc("POST /token", issuer.issue)
+	mux.HandleFunc("GET /keys", issuer.serve)
+	mux.HandleFunc("POST /keys/break", func(http.ResponseWriter, *http.Request) { issuer.broken.Store(true) })
+	mux.HandleFunc("POST /revocations/break", func(http.ResponseWriter, *http.Request) { revocations.broken.Store(true) })
+	return mux
 }
 
 func me(w http.ResponseWriter, r *http.Request) {

@@ -94,14 +94,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	fmt.Fprint(stdout, greeting(idp.url, a.url, b.url))
-	handlers := []http.Handler{idp.handler, a.handler, b.handler}
+	return serveAll(ctx, listeners, []http.Handler{idp.handler, a.handler, b.handler}, cfg.log)
+}
+
+// serveAll serves the nth handler on the nth listener until ctx ends or one fails.
+func serveAll(ctx context.Context, listeners []net.Listener, handlers []http.Handler, log *slog.Logger) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	ended := make(chan error, len(listeners))
 	for n, l := range listeners {
 		go func() {
-			ended <- serve(ctx, l, handlers[n], cfg.log)
+			ended <- serve(ctx, l, handlers[n], log)
 			stop() // if one fails, end the others
 		}()
 	}
+	var err error
 	for range listeners {
 		err = errors.Join(err, <-ended)
 	}

@@ -55,7 +55,7 @@ func cutScheme(s, scheme string) (rest string, ok bool) {
 }
 
 // otherScheme returns ErrOtherScheme for a value of another scheme, unless a proxy
-// has appended a credential of ours, as in "Basic x, Bearer y".
+// has appended one of this scheme, as in "Basic x, Bearer y".
 func otherScheme(value, scheme string) error {
 	_, value, joined := strings.Cut(value, ",")
 	if !joined || strings.Contains(value, `"`) {

@@ -321,7 +321,7 @@ func TestCopy_Made(t *testing.T) {
 	want(t, c, "c", false)
 }
 
-// A number of ours that another change has shows that ours was lost.
+// If another change has the number of an own one, the own one was lost.
 func TestCopy_Follow_lostOwn(t *testing.T) {
 	removed := replica.Change{Seq: 3, Record: record(t, "a"), Removed: true}
 	for _, tt := range []struct {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,14 +51,18 @@ func tokenWithID(id string) *jwthttp.Token {
 	return storeToken(func(t *jwthttp.Token) { t.ID = id })
 }
 
-func (s *storeTest) semantics() {
+// meaning is an entry, and a change that makes the token of storeToken one that
+// the entry does not revoke.
+type meaning struct {
+	name    string
+	entry   revocation.Entry
+	another func(*jwthttp.Token)
+}
+
+func meanings() []meaning {
 	now := time.Now()
 	const other = "https://other.example.com/"
-	for _, test := range []struct {
-		name    string
-		entry   revocation.Entry
-		another func(*jwthttp.Token) // makes it a token that is not revoked
-	}{
+	return []meaning{
 		{"by ID", byID("id-1"), func(t *jwthttp.Token) { t.ID = "id-2" }},
 		{"by ID, of that issuer only", byID("id-1"), func(t *jwthttp.Token) { t.Issuer = other }},
 		{"by ID, not of tokens without issuer", byID("id-1"), func(t *jwthttp.Token) { t.Issuer = "" }},
@@ -68,47 +73,59 @@ func (s *storeTest) semantics() {
 		{"by client", entry(revocation.ByClient, "app-1", now), func(t *jwthttp.Token) { t.ClientID = "app-2" }},
 		{"all of an issuer", entry(revocation.ByIssuer, "", now), func(t *jwthttp.Token) { t.Issuer = other }},
 		{"a clock that is fast", entry(revocation.BySubject, "alice", now.Add(4*time.Minute)), func(t *jwthttp.Token) { t.IssuedAt = now.Add(4*time.Minute + 1) }},
-	} {
+	}
+}
+
+func (s *storeTest) semantics() {
+	for _, test := range meanings() {
 		s.Run(test.name, func(t *testing.T) {
 			sub := &storeTest{T: t, backend: s.backend, ctx: s.ctx}
 			defer func() { s.opened = append(s.opened, sub.opened...) }()
-			a, b := sub.open(), sub.open()
-			sub.revoke(a, test.entry)
-			sub.want(a, storeToken(nil), true)
-			sub.wantSoon(b, storeToken(nil), true)
-			if test.entry.Kind != revocation.ByID {
-				sub.want(b, storeToken(func(t *jwthttp.Token) { t.IssuedAt = time.Time{} }), true)
-				sub.want(b, storeToken(func(t *jwthttp.Token) { t.IssuedAt = test.entry.IssuedUntil }), true)
-			}
-			for _, store := range []revocation.Store{a, b, sub.open()} {
-				sub.want(store, storeToken(test.another), false)
-			}
-			removal := revocation.Entry{Kind: test.entry.Kind, Issuer: storeIssuer, Value: test.entry.Value}
-			if err := a.Remove(sub.ctx, removal); err != nil {
-				t.Fatal(err)
-			}
-			sub.wantSoon(b, storeToken(nil), false)
+			sub.means(test)
 		})
 	}
 	s.Run("tokens without issuer", func(t *testing.T) {
 		sub := &storeTest{T: t, backend: s.backend, ctx: s.ctx}
 		defer func() { s.opened = append(s.opened, sub.opened...) }()
-		a := sub.open()
-		without := storeToken(func(t *jwthttp.Token) { t.Issuer = "" })
-		for _, e := range []revocation.Entry{
-			{Kind: revocation.ByID, Issuer: revocation.NoIssuer, Value: "id-1"},
-			{Kind: revocation.ByIssuer, Issuer: revocation.NoIssuer, IssuedUntil: now},
-		} {
-			sub.revoke(a, e)
-			b := sub.open()
-			sub.want(b, without, true)
-			sub.want(b, storeToken(nil), false)
-			if err := a.Remove(sub.ctx, e); err != nil {
-				t.Fatal(err)
-			}
-			sub.wantSoon(b, without, false)
-		}
+		sub.withoutIssuer()
 	})
+}
+
+func (s *storeTest) means(test meaning) {
+	a, b := s.open(), s.open()
+	s.revoke(a, test.entry)
+	s.want(a, storeToken(nil), true)
+	s.wantSoon(b, storeToken(nil), true)
+	if test.entry.Kind != revocation.ByID {
+		s.want(b, storeToken(func(t *jwthttp.Token) { t.IssuedAt = time.Time{} }), true)
+		s.want(b, storeToken(func(t *jwthttp.Token) { t.IssuedAt = test.entry.IssuedUntil }), true)
+	}
+	for _, store := range []revocation.Store{a, b, s.open()} {
+		s.want(store, storeToken(test.another), false)
+	}
+	removal := revocation.Entry{Kind: test.entry.Kind, Issuer: storeIssuer, Value: test.entry.Value}
+	if err := a.Remove(s.ctx, removal); err != nil {
+		s.Fatal(err)
+	}
+	s.wantSoon(b, storeToken(nil), false)
+}
+
+func (s *storeTest) withoutIssuer() {
+	a := s.open()
+	without := storeToken(func(t *jwthttp.Token) { t.Issuer = "" })
+	for _, e := range []revocation.Entry{
+		{Kind: revocation.ByID, Issuer: revocation.NoIssuer, Value: "id-1"},
+		{Kind: revocation.ByIssuer, Issuer: revocation.NoIssuer, IssuedUntil: time.Now()},
+	} {
+		s.revoke(a, e)
+		b := s.open()
+		s.want(b, without, true)
+		s.want(b, storeToken(nil), false)
+		if err := a.Remove(s.ctx, e); err != nil {
+			s.Fatal(err)
+		}
+		s.wantSoon(b, without, false)
+	}
 }
 
 func (s *storeTest) laterTimes() {
@@ -142,19 +159,21 @@ func (s *storeTest) laterTimes() {
 	}
 }
 
-func (s *storeTest) refusals() {
-	a := s.open()
+// refusal is an entry that no store may accept.
+type refusal struct {
+	name  string
+	entry revocation.Entry
+	names bool // it names tokens, and may be removed
+}
+
+func refusals() []refusal {
 	now := time.Now()
 	expiring := func(e revocation.Entry, expires time.Time) revocation.Entry {
 		e.Expires = expires
 		return e
 	}
 	fingerprint := strings.Repeat("a", 64)
-	for _, test := range []struct {
-		name  string
-		entry revocation.Entry
-		names bool // it names tokens, and may be removed
-	}{
+	return []refusal{
 		{"the zero Entry", revocation.Entry{}, false},
 		{"no Kind", entry(0, "alice", now), false},
 		{"an unknown Kind", entry(revocation.ByIssuer+1, "alice", now), false},
@@ -182,7 +201,12 @@ func (s *storeTest) refusals() {
 		{"Expires in 1970", expiring(byID("x"), time.Unix(0, 0)), true},
 		{"Expires in 1900", expiring(byID("x"), time.Unix(-1e9, 0)), true},
 		{"Expires equal to IssuedUntil", expiring(entry(revocation.BySubject, "alice", now.Add(3*time.Minute)), now.Add(3*time.Minute)), true},
-	} {
+	}
+}
+
+func (s *storeTest) refusals() {
+	a := s.open()
+	for _, test := range refusals() {
 		if err := a.Revoke(s.ctx, test.entry); err == nil {
 			s.Errorf("%s: Revoke accepts it", test.name)
 		}
@@ -386,52 +410,57 @@ func (s *storeTest) writers() {
 // overlap opens instances while changes are under way. Each must have everything
 // that was acknowledged before, and get what comes after.
 func (s *storeTest) overlap() {
-	writer := s.open()
 	writes, stop := context.WithCancel(s.ctx)
 	defer stop()
-	acknowledged := make(chan int, 1)
-	acknowledged <- -1
-	token := func(n int) *jwthttp.Token { return tokenWithID(fmt.Sprint("overlap ", n)) }
-	var writing sync.WaitGroup
-	writing.Go(func() {
-		for n := 0; writes.Err() == nil; n++ {
-			if err := writer.Revoke(s.ctx, byID(token(n).ID)); err != nil {
-				s.Error(err)
-				return
-			}
-			<-acknowledged
-			acknowledged <- n
-		}
-	})
+	acknowledged, writing := s.write(writes)
 	var stores []revocation.Store
 	last := -1
 	for range 10 {
 		n := last
 		s.within(s.backend.Delay, func() bool {
-			n = <-acknowledged
-			acknowledged <- n
+			n = int(acknowledged.Load())
 			return n > last
 		})
 		last = n
 		store := s.open()
 		stores = append(stores, store)
 		for i := range n + 1 {
-			s.want(store, token(i), true)
+			s.want(store, overlapToken(i), true)
 		}
-		s.want(store, token(1<<30), false)
+		s.want(store, overlapToken(1<<30), false)
 	}
 	stop()
 	writing.Wait()
-	n := <-acknowledged
+	n := int(acknowledged.Load())
 	if n < 1 {
 		s.Fatal("nothing was written")
 	}
 	for _, store := range stores {
-		s.wantSoon(store, token(n), true)
+		s.wantSoon(store, overlapToken(n), true)
 		for i := range n + 1 {
-			s.want(store, token(i), true)
+			s.want(store, overlapToken(i), true)
 		}
 	}
+}
+
+func overlapToken(n int) *jwthttp.Token { return tokenWithID(fmt.Sprint("overlap ", n)) }
+
+// write revokes one token after another until ctx ends. It returns the number of
+// the last one that was acknowledged, -1 at first, and the group to wait for.
+func (s *storeTest) write(ctx context.Context) (*atomic.Int64, *sync.WaitGroup) {
+	writer := s.open()
+	acknowledged, writing := new(atomic.Int64), new(sync.WaitGroup)
+	acknowledged.Store(-1)
+	writing.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			if err := writer.Revoke(s.ctx, byID(overlapToken(n).ID)); err != nil {
+				s.Error(err)
+				return
+			}
+			acknowledged.Store(int64(n))
+		}
+	})
+	return acknowledged, writing
 }
 
 // wantUnlessStale checks what store says, unless its copy may have become older
