@@ -412,7 +412,8 @@ func (s *storeTest) writers() {
 func (s *storeTest) overlap() {
 	writes, stop := context.WithCancel(s.ctx)
 	defer stop()
-	acknowledged, writing := s.write(writes)
+	var seen atomic.Int64
+	acknowledged, writing := s.write(writes, &seen)
 	var stores []revocation.Store
 	last := -1
 	for range 10 {
@@ -422,6 +423,7 @@ func (s *storeTest) overlap() {
 			return n > last
 		})
 		last = n
+		seen.Store(int64(n))
 		store := s.open()
 		stores = append(stores, store)
 		for i := range n + 1 {
@@ -445,9 +447,10 @@ func (s *storeTest) overlap() {
 
 func overlapToken(n int) *jwthttp.Token { return tokenWithID(fmt.Sprint("overlap ", n)) }
 
-// write revokes one token after another until ctx ends. It returns the number of
-// the last one that was acknowledged, -1 at first, and the group to wait for.
-func (s *storeTest) write(ctx context.Context) (*atomic.Int64, *sync.WaitGroup) {
+// write revokes one token after another until ctx ends, at most a few hundred
+// ahead of the number in seen. It returns the number of the last one that was
+// acknowledged, -1 at first, and the group to wait for.
+func (s *storeTest) write(ctx context.Context, seen *atomic.Int64) (*atomic.Int64, *sync.WaitGroup) {
 	writer := s.open()
 	acknowledged, writing := new(atomic.Int64), new(sync.WaitGroup)
 	acknowledged.Store(-1)
@@ -458,6 +461,9 @@ func (s *storeTest) write(ctx context.Context) (*atomic.Int64, *sync.WaitGroup) 
 				return
 			}
 			acknowledged.Store(int64(n))
+			for int64(n)-seen.Load() > 300 && ctx.Err() == nil {
+				<-time.After(time.Millisecond)
+			}
 		}
 	})
 	return acknowledged, writing
