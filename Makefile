@@ -1,51 +1,58 @@
-# Everything runs from a clean clone with Go and make. Modules: the root and
-# those in folders with a go.mod of their own.
-MODULES := $(sort $(dir $(shell git ls-files 'go.mod' '*/go.mod')))
+# All targets need only Go and make, and work in a git clone and in an unpacked
+# archive. A module is a folder with a go.mod file.
+MODULES = $(or $(sort $(patsubst ./%go.mod,./%,$(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/*'))),$(error no go.mod file found; run make in the top folder of the repository))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
+FAULTTIME ?= 1m
 BENCHFLAGS ?= -rounds 10 -benchtime 20ms
 LOADFLAGS ?= -rounds 5 -duration 2s
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
-# A column each: more would not fit on a screen. The tables have everyone.
+# Each contender is a column; more of them do not fit on a screen.
 BENCHSTAT_FILTER := /case:admitted .unit:sec/op \
-	/by:(hand OR jwthttp OR jwthttp-Token OR jwthttp-cached OR auth0-v2 OR auth0-v3 OR chi-jwtauth OR echo-jwt)
+	/by:(hand OR jwthttp OR jwthttp-cached OR auth0-v2 OR auth0-v3 OR chi-jwtauth OR echo-jwt)
 
-.PHONY: help test lint cover fuzz faults bench bench-check examples release-check
+.PHONY: help test lint cover size trace fuzz faults bench bench-check examples release-check
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: ## run all tests of all modules
-	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && SCREENSHOTS="$(CURDIR)/screenshots" go test -race -shuffle=on ./...); done
+test: ## run all tests of all modules, and list the skipped ones
+	@SCREENSHOTS="$(CURDIR)/screenshots" go run ./scripts/testall $(MODULES)
 
-lint: ## gofmt, go vet, staticcheck, go mod tidy -diff
-	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
-	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff); done
+lint: ## run gofmt, go vet, staticcheck and go mod tidy -diff in all modules
+	@modules='$(MODULES)'; out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }; \
+	set -e; for m in $$modules; do echo "== $$m"; (cd $$m && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff); done
 
-cover: ## fail below 97 % of the root package's statements
+cover: ## fail if the tests cover less than 97 % of the root package
 	@go test -coverprofile=cover.out .
 	@go tool cover -func=cover.out | awk '$$3 != "100.0%"; END { sub("%", "", $$3); exit $$3 < 97 }'
 
+size: ## print lines of code and the longest function of each package, and check the limits
+	@go test -count=1 -v -run 'TestSize|TestImports' ./internal/layout
+
+trace: ## print the functions that one admitted request calls
+	@go test -count=1 -v -run TestTrace ./internal/layout
+
 fuzz: ## run each fuzz test for FUZZTIME
-	@set -e; for p in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+	@set -e; for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z]*' $$p/*_test.go | cut -c6-); do \
-			echo "== ./$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 500ms ./$$p; done; done
+			echo "== $$p $$f"; (cd $$p && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 500ms .); done; done
 
-faults: ## torment a key server for a minute, and print what came of it
-	@go test -count=1 -run Faults -v -faults 1m . | grep -v '^==='
+faults: ## run the tests with a failing key server for FAULTTIME, and print figures
+	@go test -count=1 -run '(?i)faults' -v $$(grep -rl --include='*_test.go' 'flag.*"faults"' . | xargs -n1 dirname | sort -u) -faults $(FAULTTIME)
 
-bench: ## all contenders on an idle machine; writes results.md, chart.svg and benchstat.txt in benchmarks
+bench: ## measure all contenders on an idle machine; writes results.md, chart.svg and benchstat.txt in benchmarks
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -chart chart.svg -samples samples.out
 	@cd benchmarks && go run $(BENCHSTAT) -col /by -row /alg -filter '$(BENCHSTAT_FILTER)' samples.out >benchstat.txt
 	@go run -C benchmarks ./load $(LOADFLAGS) -append results.md
 
-bench-check: ## compare with the limits; writes files that git ignores, benchmarks/check.*
-	@go run -C benchmarks ./report $(BENCHFLAGS) -table check.md -chart check.svg -samples check.out -check
+bench-check: ## measure what has a limit, and fail if one is exceeded; takes about two minutes
+	@go run -C benchmarks ./report $(BENCHFLAGS) -check
 
-examples: ## start each example, ask it something good and something bad, and end it
+examples: ## start each example, send it valid and invalid requests, and stop it
 	@set -e; for p in $$(go list -C examples -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./...); do \
 		out=$$(go test -C examples -count=1 -run 'Program|README' $$p) || { echo "$$out"; exit 1; }; \
 		echo "$$out"; case $$out in *"no tests"*) exit 1; esac; done
 
-release-check: ## what can be checked before tags are pushed; VERSION=v0.1.0 checks the commit to be tagged
+release-check: ## check a release before its tags are pushed; with VERSION=v0.1.0, the commit to be tagged
 	@scripts/release-check $(VERSION)

@@ -18,9 +18,10 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-// benchClaims is what both contenders decode: registered and three own claims.
+// benchClaims are the claims that both contenders decode.
 type benchClaims struct {
 	jwt.RegisteredClaims
 	Role        string   `json:"role"`
@@ -28,8 +29,8 @@ type benchClaims struct {
 	Permissions []string `json:"permissions"`
 }
 
-// byHand is the handler that people write over golang-jwt, with what it must
-// check: methods, expiry, issuer and audience.
+// byHand is a handler written with golang-jwt. It checks method, expiry, issuer and
+// audience.
 func byHand(method string, key any, next http.Handler) http.Handler {
 	parser := jwt.NewParser(
 		jwt.WithValidMethods([]string{method}),
@@ -52,10 +53,9 @@ func byHand(method string, key any, next http.Handler) http.Handler {
 	})
 }
 
-// BenchmarkRequest times one admitted and one refused request per algorithm,
-// here and by hand over golang-jwt in the same run. The refused one has an
-// altered signature; "expired" is refused before any signature is looked at.
-// "cached" is jwthttp with a cache that has seen the token.
+// BenchmarkRequest times an admitted and two refused requests per algorithm, with
+// this package and by hand. The signature of "altered" is invalid; that of
+// "expired" is not verified. "cached" is this package with the token in its cache.
 func BenchmarkRequest(b *testing.B) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -98,7 +98,7 @@ func BenchmarkRequest(b *testing.B) {
 		}}}
 		m := mustNew[benchClaims](b, opts)
 		opts.CacheSize = 100
-		remembering := mustNew[benchClaims](b, opts)
+		cached := mustNew[benchClaims](b, opts)
 		next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if c, ok := jwthttp.ClaimsFromContext[benchClaims](r.Context()); !ok || c.Role != "editor" {
 				panic("no claims")
@@ -110,7 +110,7 @@ func BenchmarkRequest(b *testing.B) {
 			for _, contender := range []struct {
 				name    string
 				handler http.Handler
-			}{{"jwthttp", m.Handler(next)}, {"cached", remembering.Handler(next)}, {"hand", byHand(alg, bm.public, next)}} {
+			}{{"jwthttp", m.Handler(next)}, {"cached", cached.Handler(next)}, {"hand", byHand(alg, bm.public, next)}} {
 				b.Run(alg+"/"+request.name+"/"+contender.name, func(b *testing.B) {
 					r := httptest.NewRequest(http.MethodGet, "/", nil)
 					r.Header.Set("Authorization", "Bearer "+request.token)
@@ -141,31 +141,25 @@ func (d *discard) Header() http.Header         { return d.h }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 
-// BenchmarkRevocation shows what the hook adds to an admitted request whose
-// signature a cache spares: without a hook, with one that does nothing, and with
-// a RevocationList of so many entries of one kind, and of all kinds, none of
-// which is the token's.
+// BenchmarkRevocation times a cached request without a hook, with one that does
+// nothing, and with a list of entries of one to all kinds, none of which is the
+// token's.
 func BenchmarkRevocation(b *testing.B) {
 	until := time.Now().Add(-time.Hour)
-	of := map[string]func(i int) jwthttp.Revocation{
-		"ID": func(i int) jwthttp.Revocation { return jwthttp.Revocation{Issuer: issuerName, ID: strconv.Itoa(i)} },
-		"subject": func(i int) jwthttp.Revocation {
-			return jwthttp.Revocation{Issuer: issuerName, Subject: strconv.Itoa(i), IssuedUntil: until}
-		},
-		"session": func(i int) jwthttp.Revocation {
-			return jwthttp.Revocation{Issuer: issuerName, SessionID: strconv.Itoa(i), IssuedUntil: until}
-		},
-		"client": func(i int) jwthttp.Revocation {
-			return jwthttp.Revocation{Issuer: issuerName, ClientID: strconv.Itoa(i), IssuedUntil: until}
-		},
+	entry := func(kind revocation.Kind, i int) revocation.Entry {
+		e := revocation.Entry{Kind: kind, Issuer: issuerName, Value: strconv.Itoa(i)}
+		if kind != revocation.ByID {
+			e.IssuedUntil = until
+		}
+		return e
 	}
 	token := goodToken(map[string]any{"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "sid": "session-4711", "client_id": "app-4711"})
 	run := func(name string, revoked jwthttp.RevokedFunc) {
-		opts := options()
-		opts.Revoked = revoked
+		opts := newOptions()
+		opts.Revoked, opts.CacheSize = revoked, 64
 		m := mustNew[struct{}](b, opts)
 		b.Run(name, func(b *testing.B) {
-			r := get(bearer(token))
+			r := newRequest(withBearer(token))
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := m.Authenticate(r); err != nil {
@@ -177,11 +171,14 @@ func BenchmarkRevocation(b *testing.B) {
 	run("no hook", nil)
 	run("a hook that does nothing", func(context.Context, *jwthttp.Token) (bool, error) { return false, nil })
 	for _, n := range []int{0, 1e4, 1e6} {
-		for _, kinds := range [][]string{{"ID"}, {"ID", "subject"}, {"ID", "subject", "session", "client"}} {
-			var list jwthttp.RevocationList
+		for _, kinds := range [][]revocation.Kind{
+			{revocation.ByID}, {revocation.ByID, revocation.BySubject},
+			{revocation.ByID, revocation.BySubject, revocation.BySession, revocation.ByClient},
+		} {
+			var list revocation.List
 			for _, kind := range kinds {
 				for i := range n / len(kinds) {
-					if err := list.Add(of[kind](i)); err != nil {
+					if err := list.Revoke(b.Context(), entry(kind, i)); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,13 +25,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwks"
 	"github.com/seed450a7203/jwthttp/jwthttptest"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-// cached counts the requests that a cache answered.
+// cachedOptions returns default Options with a cache.
+func cachedOptions(issuers ...jwthttp.Issuer) jwthttp.Options {
+	opts := newOptions(issuers...)
+	opts.CacheSize = 64
+	return opts
+}
+
+// cached counts the requests whose token was in the cache.
 func cached(opts *jwthttp.Options) *int {
 	n := new(int)
-	opts.Observer = func(_ *http.Request, e jwthttp.Event) {
+	opts.Observer = func(_ context.Context, e jwthttp.Event) {
 		if e.Cached {
 			*n++
 		}
@@ -38,19 +48,22 @@ func cached(opts *jwthttp.Options) *int {
 	return n
 }
 
-func TestATokenSeenBeforeIsJudgedAgain(t *testing.T) {
+// Rule 29
+func TestCache_laterChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var list jwthttp.RevocationList
-		iss := issuer()
-		iss.MaxAge = 2 * time.Hour
-		opts := options(iss)
+		var list revocation.List
+		entry := revocation.Entry{Kind: revocation.ByID, Issuer: issuerName, Value: "id-1"}
+		iss := newIssuer()
+		iss.MaxTokenAge = 2 * time.Hour
+		opts := cachedOptions(iss)
+		opts.Leeway = -1
 		opts.Revoked = list.Revoked
 		hits := cached(&opts)
 		m := mustNew[testClaims](t, opts)
 		check := func(when string, m *jwthttp.Middleware, token, want string, hit bool) {
 			t.Helper()
 			before := *hits
-			if got := verdict(m, get(bearer(token))); got != want || (*hits > before) != hit {
+			if got := verdict(m, newRequest(withBearer(token))); got != want || (*hits > before) != hit {
 				t.Errorf("%s: verdict %q, cached %v; want %q, %v", when, got, *hits > before, want, hit)
 			}
 		}
@@ -65,11 +78,13 @@ func TestATokenSeenBeforeIsJudgedAgain(t *testing.T) {
 		check("a refused token, once more", m, altered(token), invalid+"signature", false)
 		check("still", m, token, admitted, true)
 
-		if err := list.Add(jwthttp.Revocation{Issuer: issuerName, ID: "id-1"}); err != nil {
+		if err := list.Revoke(t.Context(), entry); err != nil {
 			t.Fatal(err)
 		}
 		check("revoked", m, token, invalid+"revoked", true)
-		list.Remove(jwthttp.Revocation{Issuer: issuerName, ID: "id-1"})
+		if err := list.Remove(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
 		check("revoked no longer", m, token, admitted, true)
 
 		time.Sleep(time.Hour)
@@ -83,12 +98,12 @@ func TestATokenSeenBeforeIsJudgedAgain(t *testing.T) {
 	})
 }
 
-// Rule 38, and api.md: a key that changed or went ends its tokens at once.
-func TestACachedTokenEndsWithItsKey(t *testing.T) {
+// Rule 38: a token ends with its key.
+func TestCache_key(t *testing.T) {
 	t.Run("Keyfunc", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			current, failure := any(long(32)), error(nil)
-			m := mustNew[testClaims](t, options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return current, failure }), "HS256")))
+			m := mustNew[testClaims](t, cachedOptions(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return current, failure }), "HS256")))
 			token := sign(t, jwt.SigningMethodHS256, long(32), "")
 			for _, tt := range []struct {
 				when    string
@@ -103,46 +118,85 @@ func TestACachedTokenEndsWithItsKey(t *testing.T) {
 				{"among others", keySet(long(40), long(32)), nil, admitted},
 				{"others only", keySet(long(40), long(41)), nil, invalid + "signature"},
 				{"no key", nil, errors.New("none"), invalid + "unknown_key"},
-				{"out of reach", nil, jwthttp.ErrKeysUnavailable, noKeys},
+				{"out of reach", nil, jwthttp.ErrKeysUnavailable, "503 keys_unavailable"},
 				{"nil", nil, nil, invalid + "algorithm"},
 				{"weak", []byte("x"), nil, invalid + "algorithm"},
 				{"back", long(32), nil, admitted},
 			} {
 				current, failure = tt.key, tt.failure
-				if got := verdict(m, get(bearer(token))); got != tt.want {
+				if got := verdict(m, newRequest(withBearer(token))); got != tt.want {
 					t.Errorf("%s: verdict %q, want %q", tt.when, got, tt.want)
 				}
 			}
 			secret := current.([]byte)
 			secret[0]++ // in place
-			if got := verdict(m, get(bearer(token))); got != invalid+"signature" {
+			if got := verdict(m, newRequest(withBearer(token))); got != invalid+"signature" {
 				t.Errorf("a key changed in place: %q", got)
 			}
 		})
 	})
-	t.Run("JWKS", func(t *testing.T) {
+	t.Run("jwks.Set", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := serveKeys(t, func(o *jwthttp.JWKSOptions) { o.MaxStale = time.Hour })
-			token, first := s.Token(map[string]any{"exp": time.Now().Add(100 * time.Hour).Unix()}), s.KeyID()
-			s.check(t, "first", token, admitted)
-			if err := s.set.Refresh(t.Context()); err != nil {
+			key := testKeys().p256
+			x, y := key.X.FillBytes(make([]byte, 32)), key.Y.FillBytes(make([]byte, 32))
+			var serving atomic.Pointer[string] // the "kid" of the key that is served, or nil
+			client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				if kid := serving.Load(); kid != nil {
+					fmt.Fprintf(w, `{"keys":[{"kty":"EC","crv":"P-256","kid":%q,"x":%q,"y":%q}]}`, *kid, b64(string(x)), b64(string(y)))
+				} else {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+				return w.Result(), nil
+			})}
+			first, second := "first", "second"
+			serving.Store(&first)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			set, err := jwks.New(ctx, issuerName+"/keys", jwks.Options{Client: client, MaxStale: time.Hour, RefreshInterval: 30 * time.Minute, OnError: func(error) {}})
+			if err != nil {
 				t.Fatal(err)
 			}
-			s.check(t, "after a refresh", token, admitted)
-			s.Rotate()
-			s.Withdraw(first)
-			if err := s.set.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
+			opts := cachedOptions(issuerWith(set, "ES256"))
+			hits := cached(&opts)
+			m := mustNew[testClaims](t, opts)
+			refresh := func() {
+				if err := set.Refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 			}
-			s.check(t, "withdrawn", token, invalid+"unknown_key")
-			token = s.Token(map[string]any{"exp": time.Now().Add(100 * time.Hour).Unix()})
-			s.check(t, "the new key", token, admitted)
-			s.Down(true)
-			time.Sleep(time.Hour + 1)
-			s.check(t, "stale", token, noKeys)
+			token := func(kid string) string {
+				return signChanged(t, jwt.SigningMethodES256, key, kid, map[string]any{"exp": bubbleStart + 1e6})
+			}
+			check := func(when, token, want string, wantHits int) {
+				t.Helper()
+				if got := verdict(m, newRequest(withBearer(token))); got != want || *hits != wantHits {
+					t.Errorf("%s: verdict %q with %d hits, want %q with %d", when, got, *hits, want, wantHits)
+				}
+			}
+			refresh()
+			check("at first", token("first"), admitted, 0)
+			old := token("first")
+			check("another token", old, admitted, 0)
+			check("again", old, admitted, 1)
+			refresh()
+			check("after a refresh", old, admitted, 2)
+			serving.Store(&second)
+			refresh()
+			check("withdrawn", old, invalid+"unknown_key", 2)
+			current := token("second")
+			check("the new key", current, admitted, 2)
+			check("the new key again", current, admitted, 3)
+			serving.Store(nil)
+			time.Sleep(time.Hour + time.Second)
+			check("stale", current, "503 keys_unavailable", 3)
 		})
 	})
 }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // resisting cannot be copied field by field.
 type resisting struct {
@@ -180,16 +234,16 @@ var richClaims = map[string]any{
 	"next": map[string]any{"role": "inner"},
 }
 
-// checkOwnClaims: what one request does to its claims, no other one sees.
+// checkOwnClaims checks that no request sees what another one does to its claims.
 func checkOwnClaims[T any](t *testing.T, name string, spoil func(T) T) {
 	bubble(t, name, func(t *testing.T) {
-		opts := options()
+		opts := cachedOptions()
 		hits := cached(&opts)
 		m := mustNew[T](t, opts)
 		token := goodToken(richClaims)
 		var want string
 		for i := range 4 {
-			inner := serve(m, get(bearer(token))).inner
+			inner := serve(m, newRequest(withBearer(token))).inner
 			c, ok := jwthttp.ClaimsFromContext[T](inner.Context())
 			if !ok {
 				t.Fatal("no claims")
@@ -200,10 +254,8 @@ func checkOwnClaims[T any](t *testing.T, name string, spoil func(T) T) {
 			}
 			if i == 0 {
 				want = string(got)
-				for _, value := range []string{"editor"} {
-					if !strings.Contains(want, value) {
-						t.Fatalf("claims %s", want)
-					}
+				if !strings.Contains(want, "editor") {
+					t.Fatalf("claims %s", want)
 				}
 			} else if string(got) != want {
 				t.Errorf("request %d: claims %s, want %s", i, got, want)
@@ -220,11 +272,11 @@ func checkOwnClaims[T any](t *testing.T, name string, spoil func(T) T) {
 	})
 }
 
-// reflectsChanges reports whether a change of v by a handler is one that its
-// next look must show: one behind a reference.
+// reflectsChanges reports whether a handler's change of v is seen when it asks for
+// the claims again, because it is behind a reference.
 func reflectsChanges(v any) bool { _, plain := v.(struct{ Role string }); return !plain }
 
-func TestCachedClaimsAreEachRequestsOwn(t *testing.T) {
+func TestCache_ownClaims(t *testing.T) {
 	checkOwnClaims(t, "a struct of strings", func(c struct{ Role string }) struct{ Role string } { c.Role = "x"; return c })
 	checkOwnClaims(t, "jwt.MapClaims", func(c jwt.MapClaims) jwt.MapClaims {
 		c["role"] = "x"
@@ -281,7 +333,7 @@ func (o *odd) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-func TestClaimsWithOddInterfacesAreDecodedAgain(t *testing.T) {
+func TestCache_ownClaims_oddInterface(t *testing.T) {
 	checkOwnClaims(t, "odd", func(c odd) odd { c.Any.([]string)[0] = "x"; return c })
 	checkOwnClaims(t, "odd, in a list", func(c struct {
 		Role string
@@ -310,27 +362,26 @@ func (c *counter) Validate() error {
 	return needsEditor(c.Role)
 }
 
-func TestValidateIsAskedForEachRequestOnClaimsOfItsOwn(t *testing.T) {
+func TestCache_validate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[counter](t, options())
-		pointers := mustNew[*counter](t, options())
+		m := mustNew[counter](t, cachedOptions())
+		pointers := mustNew[*counter](t, cachedOptions())
 		for range 3 {
-			checkVerdict(t, m, get(bearer(goodToken(nil))), admitted)
-			checkVerdict(t, pointers, get(bearer(goodToken(nil))), admitted)
-			inner := serve(m, get(bearer(goodToken(nil)))).inner
+			checkVerdict(t, m, newRequest(withBearer(goodToken(nil))), admitted)
+			checkVerdict(t, pointers, newRequest(withBearer(goodToken(nil))), admitted)
+			inner := serve(m, newRequest(withBearer(goodToken(nil)))).inner
 			if c, _ := jwthttp.ClaimsFromContext[counter](inner.Context()); c.Validated != 1 {
 				t.Errorf("validated %d times", c.Validated)
 			}
 		}
-		checkVerdict(t, m, get(bearer(goodToken(map[string]any{"role": "x"}))), invalid+"claims")
+		checkVerdict(t, m, newRequest(withBearer(goodToken(map[string]any{"role": "x"}))), invalid+"claims")
 	})
 }
 
-// A Token's lists have their memory in common; that must not show.
-func TestAppendingToOneListOfATokenLeavesTheOtherAlone(t *testing.T) {
+func TestTokenFromContext_append(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, scope := range []string{"a b", "a b c d e f"} {
-			inner := serve(mustNew[testClaims](t, options()), get(bearer(goodToken(map[string]any{"scope": scope})))).inner
+			inner := serve(mustNew[testClaims](t, cachedOptions()), newRequest(withBearer(goodToken(map[string]any{"scope": scope})))).inner
 			token, ok := jwthttp.TokenFromContext(inner.Context())
 			if !ok {
 				t.Fatal("no token")
@@ -345,17 +396,17 @@ func TestAppendingToOneListOfATokenLeavesTheOtherAlone(t *testing.T) {
 	})
 }
 
-// In A inside B inside A, the inner A must not hand out what A's cache has; and
+// With A inside B inside A, the inner A must not hand out what is in A's cache, and
 // the audience of the claims is not that of the Token.
-func TestClaimsFurtherInAreTheRequestsOwnToo(t *testing.T) {
+func TestCache_nestedClaims(t *testing.T) {
 	for _, size := range []int{0, 10} {
-		checkClaimsFurtherIn(t, size)
+		checkNestedClaims(t, size)
 	}
 }
 
-func checkClaimsFurtherIn(t *testing.T, size int) {
+func checkNestedClaims(t *testing.T, size int) {
 	bubble(t, fmt.Sprint("cache of ", size), func(t *testing.T) {
-		opts := options()
+		opts := cachedOptions()
 		opts.CacheSize = size
 		a, b := mustNew[everything](t, opts), mustNew[struct{}](t, opts)
 		h := a.Handler(b.Handler(a.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -371,42 +422,40 @@ func checkClaimsFurtherIn(t *testing.T, size int) {
 		}))))
 		for range 3 {
 			w := httptest.NewRecorder()
-			if h.ServeHTTP(w, get(bearer(goodToken(richClaims)))); w.Code != http.StatusOK {
+			if h.ServeHTTP(w, newRequest(withBearer(goodToken(richClaims)))); w.Code != http.StatusOK {
 				t.Fatal(w.Code)
 			}
 		}
 	})
 }
 
-func TestABusyTokenStaysCached(t *testing.T) {
+func TestOptions_CacheSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := cachedOptions()
 		hits := cached(&opts)
 		opts.CacheSize = 2
 		m := mustNew[testClaims](t, opts)
-		busy := get(bearer(goodToken(nil)))
+		busy := newRequest(withBearer(goodToken(nil)))
 		checkVerdict(t, m, busy, admitted)
-		_, _ = m.Authenticate(get(bearer(goodToken(map[string]any{"jti": "the cache is full now"}))))
+		_, _ = m.Authenticate(newRequest(withBearer(goodToken(map[string]any{"jti": "the cache is full now"}))))
 		for i := range 20 {
 			*hits = 0
 			if _, err := m.Authenticate(busy); err != nil || *hits != 1 {
-				t.Fatalf("pushed out by %d tokens that came twice, %v", i, err)
+				t.Fatalf("evicted after %d tokens that came once, %v", i, err)
 			}
-			for range 2 {
-				_, _ = m.Authenticate(get(bearer(goodToken(map[string]any{"jti": fmt.Sprint(i)}))))
-			}
+			_, _ = m.Authenticate(newRequest(withBearer(goodToken(map[string]any{"jti": fmt.Sprint(i)}))))
 		}
 	})
 }
 
-func TestEachRefusalIsAnErrorOfItsOwn(t *testing.T) {
+func TestMiddleware_Authenticate_ownError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[testClaims](t, options())
-		for _, request := range []func(*http.Request){nil, bearer(altered(goodToken(nil)))} {
+		m := mustNew[testClaims](t, cachedOptions())
+		for _, request := range []func(*http.Request){nil, withBearer(altered(goodToken(nil)))} {
 			ask := func() error {
-				r := get()
+				r := newRequest()
 				if request != nil {
-					r = get(request)
+					r = newRequest(request)
 				}
 				_, err := m.Authenticate(r)
 				return err
@@ -418,15 +467,14 @@ func TestEachRefusalIsAnErrorOfItsOwn(t *testing.T) {
 	})
 }
 
-// The same token from another place is the same token, found elsewhere.
-func TestACachedTokenHasTheSourceOfItsRequest(t *testing.T) {
+func TestCache_source(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := cachedOptions()
 		opts.Extractor = jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("c"))
 		hits := cached(&opts)
 		m := mustNew[testClaims](t, opts)
 		token := goodToken(nil)
-		for _, r := range []*http.Request{get(bearer(token)), get(field("Cookie", "c="+token)), get(bearer(token))} {
+		for _, r := range []*http.Request{newRequest(withBearer(token)), newRequest(withField("Cookie", "c="+token)), newRequest(withBearer(token))} {
 			want := jwthttp.SourceHeader
 			if r.Header.Get("Cookie") != "" {
 				want = jwthttp.SourceCookie
@@ -439,17 +487,17 @@ func TestACachedTokenHasTheSourceOfItsRequest(t *testing.T) {
 		if *hits != 2 {
 			t.Errorf("%d hits", *hits)
 		}
-		r := get(field("Cookie", "c="+token), method("POST"), field("Sec-Fetch-Site", "cross-site"))
+		r := newRequest(withField("Cookie", "c="+token), withMethod("POST"), withField("Sec-Fetch-Site", "cross-site"))
 		checkVerdict(t, m, r, "403 cross_origin")
 	})
 }
 
-func TestARewrappedAdmissionKeepsItsClaims(t *testing.T) {
+func TestCache_nestedHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type other struct{ testClaims }
-		a, b := mustNew[jwt.MapClaims](t, options()), mustNew[other](t, options())
+		a, b := mustNew[jwt.MapClaims](t, cachedOptions()), mustNew[other](t, cachedOptions())
 		for range 2 {
-			ctx := nest(get(bearer(goodToken(nil))), a.Handler, b.Handler, a.Handler).inner.Context()
+			ctx := nest(newRequest(withBearer(goodToken(nil))), a.Handler, b.Handler, a.Handler).inner.Context()
 			c, ok := jwthttp.ClaimsFromContext[jwt.MapClaims](ctx)
 			if !ok || c["role"] != "editor" {
 				t.Errorf("claims %v, %v", c, ok)
@@ -461,9 +509,9 @@ func TestARewrappedAdmissionKeepsItsClaims(t *testing.T) {
 	})
 }
 
-func TestACacheIsSafeForConcurrentUse(t *testing.T) {
+func TestCache_concurrentUse(t *testing.T) {
 	issuer := jwthttptest.New(t, "HS256")
-	opts := options(issuer.Trusted())
+	opts := cachedOptions(issuer.Trusted())
 	opts.CacheSize = 20
 	m := mustNew[jwt.MapClaims](t, opts)
 	var tokens []string
@@ -474,7 +522,7 @@ func TestACacheIsSafeForConcurrentUse(t *testing.T) {
 	for g := range 4 {
 		wg.Go(func() {
 			for i := range 500 {
-				r, err := m.Authenticate(get(bearer(tokens[(i*(g+1))%len(tokens)])).WithContext(context.Background()))
+				r, err := m.Authenticate(newRequest(withBearer(tokens[(i*(g+1))%len(tokens)])).WithContext(context.Background()))
 				if err != nil {
 					t.Error(err)
 					return
@@ -491,14 +539,10 @@ func TestACacheIsSafeForConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// A key of the same type, in the same place, is another key.
-func TestACachedTokenNoticesAnotherKeyOfItsKind(t *testing.T) {
+// Rule 38: another key of the same type is another key.
+func TestCache_anotherKey(t *testing.T) {
 	k := testKeys()
 	_, otherEd, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	otherEC, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -509,13 +553,13 @@ func TestACachedTokenNoticesAnotherKeyOfItsKind(t *testing.T) {
 		other, empty, null, anything any
 	}{
 		{jwt.SigningMethodRS256, k.rsa, &k.rsa.PublicKey, rsaCopy, &k.otherRSA.PublicKey, &rsa.PublicKey{}, (*rsa.PublicKey)(nil), "x"},
-		{jwt.SigningMethodES256, k.p256, &k.p256.PublicKey, &ecdsa.PublicKey{Curve: elliptic.P256(), X: k.p256.X, Y: k.p256.Y}, &otherEC.PublicKey, &ecdsa.PublicKey{}, (*ecdsa.PublicKey)(nil), nil},
+		{jwt.SigningMethodES256, k.p256, &k.p256.PublicKey, &ecdsa.PublicKey{Curve: elliptic.P256(), X: k.p256.X, Y: k.p256.Y}, &k.otherP256.PublicKey, &ecdsa.PublicKey{}, (*ecdsa.PublicKey)(nil), nil},
 		{jwt.SigningMethodEdDSA, k.ed, k.ed.Public(), ed25519.PublicKey(strings.Clone(string(k.ed[32:]))), otherEd.Public(), ed25519.PublicKey{}, ed25519.PublicKey(nil), k.ed},
 		{jwt.SigningMethodHS256, long(32), long(32), long(32), long(33), []byte{}, []byte(nil), 1},
 	} {
 		bubble(t, tt.method.Alg(), func(t *testing.T) {
 			current := tt.public
-			opts := options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return current, nil }), tt.method.Alg()))
+			opts := cachedOptions(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return current, nil }), tt.method.Alg()))
 			hits := cached(&opts)
 			m := mustNew[testClaims](t, opts)
 			token := sign(t, tt.method, tt.private, "")
@@ -529,7 +573,7 @@ func TestACachedTokenNoticesAnotherKeyOfItsKind(t *testing.T) {
 				{tt.public, admitted, 3},
 			} {
 				current = step.key
-				if got := verdict(m, get(bearer(token))); got != step.want || *hits != step.hits {
+				if got := verdict(m, newRequest(withBearer(token))); got != step.want || *hits != step.hits {
 					t.Errorf("%T: verdict %q with %d hits, want %q with %d", step.key, got, *hits, step.want, step.hits)
 				}
 			}
@@ -537,32 +581,33 @@ func TestACachedTokenNoticesAnotherKeyOfItsKind(t *testing.T) {
 	}
 }
 
-func TestAKeyChangedInPlaceIsAnotherKey(t *testing.T) {
+func TestCache_modifiedKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := testKeys()
 		key := &rsa.PublicKey{N: new(big.Int).Set(k.rsa.N), E: k.rsa.E}
-		m := mustNew[testClaims](t, options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return key, nil }), "RS256")))
+		m := mustNew[testClaims](t, cachedOptions(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return key, nil }), "RS256")))
 		token := sign(t, jwt.SigningMethodRS256, k.rsa, "")
-		checkVerdict(t, m, get(bearer(token)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(token)), admitted)
 		key.N.Set(k.otherRSA.N)
-		checkVerdict(t, m, get(bearer(token)), invalid+"signature")
+		checkVerdict(t, m, newRequest(withBearer(token)), invalid+"signature")
 	})
 }
 
-func TestTheNinthKeyIsNotTriedForACachedTokenEither(t *testing.T) {
+// Rule 21
+func TestCache_manyKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys := keySet(long(32))
-		m := mustNew[testClaims](t, options(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return keys, nil }), "HS256")))
+		m := mustNew[testClaims](t, cachedOptions(issuerWith(jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return keys, nil }), "HS256")))
 		token := sign(t, jwt.SigningMethodHS256, long(32), "")
-		checkVerdict(t, m, get(bearer(token)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(token)), admitted)
 		keys = keySet("unfit", long(41), long(42), long(43), long(44), long(45), long(46), long(47), long(32))
-		checkVerdict(t, m, get(bearer(token)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(token)), admitted)
 		keys = keySet(long(40), long(41), long(42), long(43), long(44), long(45), long(46), long(47), long(32))
-		checkVerdict(t, m, get(bearer(token)), invalid+"signature")
+		checkVerdict(t, m, newRequest(withBearer(token)), invalid+"signature")
 	})
 }
 
-// moody decodes itself by what is known at the moment.
+// moody decodes itself into what is known at the moment.
 type moody struct {
 	Role  string
 	known *string
@@ -582,10 +627,10 @@ func (m *moody) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func TestClaimsThatDecodeThemselvesAreDecodedForEachRequest(t *testing.T) {
+func TestCache_unmarshaler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[moody](t, options())
-		r := get(bearer(goodToken(nil)))
+		m := mustNew[moody](t, cachedOptions())
+		r := newRequest(withBearer(goodToken(nil)))
 		for _, step := range []struct{ role, want string }{{"editor", admitted}, {"editor", admitted}, {"x", invalid + "claims"}, {"editor", admitted}} {
 			knownRole = step.role
 			checkVerdict(t, m, r, step.want)
@@ -598,16 +643,16 @@ func TestClaimsThatDecodeThemselvesAreDecodedForEachRequest(t *testing.T) {
 	})
 }
 
-func TestNestedAdmissionsShareTheRequestsClaims(t *testing.T) {
+func TestCache_nestedEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
-		opts.FailOpen = true
+		opts := cachedOptions()
+		opts.RevocationFailOpen = true
 		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { return false, errors.New("down") }
 		var events []jwthttp.Event
-		opts.Observer = func(_ *http.Request, e jwthttp.Event) { events = append(events, e) }
+		opts.Observer = func(_ context.Context, e jwthttp.Event) { events = append(events, e) }
 		a := mustNew[jwt.MapClaims](t, opts)
 		type other struct{ testClaims }
-		b := mustNew[other](t, options())
+		b := mustNew[other](t, cachedOptions())
 		change := func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				c, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context())
@@ -617,7 +662,7 @@ func TestNestedAdmissionsShareTheRequestsClaims(t *testing.T) {
 		}
 		for range 2 {
 			events = nil
-			r := get(bearer(goodToken(nil)))
+			r := newRequest(withBearer(goodToken(nil)))
 			ctx := nest(r, a.Handler, change, b.Handler, a.Handler, a.Handler).inner.Context()
 			if c, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](ctx); c["role"] != "changed" {
 				t.Errorf("claims %v", c)
@@ -632,17 +677,16 @@ func TestNestedAdmissionsShareTheRequestsClaims(t *testing.T) {
 	})
 }
 
-// A Token that someone keeps must not keep the tokens that came later.
-func TestAHeldTokenKeepsNoOthersAlive(t *testing.T) {
+// A Token that is kept must not keep later tokens in memory.
+func TestCache_memory(t *testing.T) {
 	issuer := jwthttptest.New(t, "HS256")
-	opts := options(issuer.Trusted())
+	opts := cachedOptions(issuer.Trusted())
 	opts.CacheSize = 10
 	m := mustNew[jwt.MapClaims](t, opts)
 	var held []*jwthttp.Token
 	ask := func(n int) {
 		for range n {
-			request := get(bearer(issuer.Token(nil)))
-			_, _ = m.Authenticate(request) // a full cache takes it when it comes again
+			request := newRequest(withBearer(issuer.Token(nil)))
 			r, err := m.Authenticate(request)
 			if err != nil {
 				t.Fatal(err)
@@ -668,8 +712,8 @@ func TestAHeldTokenKeepsNoOthersAlive(t *testing.T) {
 	runtime.KeepAlive(held)
 }
 
-// FuzzCache: with and without a cache the verdict is the same, whatever order
-// time, keys, revocations and requirements change in.
+// FuzzCache checks that a cache changes no verdict, in any order of changes of
+// time, keys, revocations and requirements.
 func FuzzCache(f *testing.F) {
 	for _, steps := range []string{"", "aaaa", "abcabcabc", "aTaTaTa", "akaKaka", "arasara", "aAbBcCdD", "aTTTTTTTTaaaTa", "azaZaza"} {
 		f.Add([]byte(steps))
@@ -687,13 +731,13 @@ func FuzzCache(f *testing.F) {
 				}
 				return keys[key], nil
 			})
-			var list jwthttp.RevocationList
+			var list revocation.List
 			iss := issuerWith(source, "HS256")
-			iss.MaxAge = 5 * time.Minute
+			iss.MaxTokenAge = 5 * time.Minute
 			var ms [2]*jwthttp.Middleware
 			for i, size := range []int{0, 3} {
-				opts := options(iss)
-				opts.CacheSize, opts.Revoked = size, list.Revoked
+				opts := cachedOptions(iss)
+				opts.CacheSize, opts.Revoked, opts.Leeway = size, list.Revoked, -1
 				ms[i] = mustNew[jwt.MapClaims](t, opts)
 			}
 			var tokens []string
@@ -703,6 +747,11 @@ func FuzzCache(f *testing.F) {
 					"scope": "a"[:i%2], "sub": fmt.Sprint("s", i%3),
 				}))
 			}
+			revoke := func(e revocation.Entry) {
+				if err := list.Revoke(t.Context(), e); err != nil {
+					t.Fatal(err)
+				}
+			}
 			scoped := false
 			for i, step := range steps {
 				switch n := int(step); {
@@ -711,16 +760,19 @@ func FuzzCache(f *testing.F) {
 					if scoped {
 						a, b = a.RequireScopes("a"), b.RequireScopes("a")
 					}
-					ra, ea := a.Authenticate(get(bearer(tokens[n-'a'])))
-					rb, eb := b.Authenticate(get(bearer(tokens[n-'a'])))
-					ca, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](ra.Context())
-					cb, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](rb.Context())
-					if (ea == nil) != (eb == nil) || ea != nil && verdictOf(ea) != verdictOf(eb) || !cmp.Equal(ca, cb) {
+					ra, ea := a.Authenticate(newRequest(withBearer(tokens[n-'a'])))
+					rb, eb := b.Authenticate(newRequest(withBearer(tokens[n-'a'])))
+					if (ea == nil) != (eb == nil) || ea != nil && verdictOf(ea) != verdictOf(eb) {
 						t.Fatalf("step %d: %v without a cache, %v with one", i, ea, eb)
 					}
-					if cb != nil {
-						cb["role"] = "spoilt"
+					if ea != nil {
+						continue
 					}
+					ca, cb := jwthttp.MustClaims[jwt.MapClaims](ra.Context()), jwthttp.MustClaims[jwt.MapClaims](rb.Context())
+					if !cmp.Equal(ca, cb) {
+						t.Fatalf("step %d: claims %v without a cache, %v with one", i, ca, cb)
+					}
+					cb["role"] = "spoilt"
 				case step == 'T':
 					time.Sleep(17 * time.Second)
 				case step == 'k':
@@ -728,11 +780,13 @@ func FuzzCache(f *testing.F) {
 				case step == 'K':
 					down = !down
 				case step == 'r':
-					_ = list.Add(jwthttp.Revocation{Issuer: issuerName, ID: fmt.Sprint(i % 8)})
+					revoke(revocation.Entry{Kind: revocation.ByID, Issuer: issuerName, Value: fmt.Sprint(i % 8)})
 				case step == 's':
-					_ = list.Add(jwthttp.Revocation{Issuer: issuerName, Subject: fmt.Sprint("s", i%3), IssuedUntil: time.Now()})
+					revoke(revocation.Entry{Kind: revocation.BySubject, Issuer: issuerName, Value: fmt.Sprint("s", i%3), IssuedUntil: time.Now()})
 				case step == 'R':
-					list.Remove(jwthttp.Revocation{Issuer: issuerName, ID: fmt.Sprint(i % 8)})
+					if err := list.Remove(t.Context(), revocation.Entry{Kind: revocation.ByID, Issuer: issuerName, Value: fmt.Sprint(i % 8)}); err != nil {
+						t.Fatal(err)
+					}
 				case step == 'z':
 					scoped = !scoped
 				}

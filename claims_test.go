@@ -2,6 +2,7 @@ package jwthttp_test
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"testing"
 
@@ -10,34 +11,57 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// Claims that embed jwt.RegisteredClaims are not decoded by encoding/json
-// alone, and must not differ from what that makes of the payload by a bit.
+// checkDecodes checks that the claims are what encoding/json makes of the payload,
+// which does not decode most structs here.
 func checkDecodes[T any](t *testing.T, name string) {
-	for payloadName, changes := range map[string]map[string]any{
-		"plain": nil, "one audience in an array": {"aud": []string{audienceName}}, "two": {"aud": []string{"x", audienceName}},
-		"no iat": {"iat": nil}, "nbf": {"nbf": 1}, "fractions": {"nbf": 1.75, "iat": 946684700.25, "exp": 946689999.999999},
-		"escapes": {"sub": json.RawMessage(`"\u00e9\ud83d\ude00"`)}, "own members": richClaims, "role of another case": {"role": nil, "ROLE": "x"},
-		"odd names":         {"Role2": "x", "-": "x", "extra": map[string]any{"iss": "x"}, "registeredclaims": map[string]any{"sub": "x"}},
-		"no subject and id": {"sub": nil, "jti": nil}, "names of deep ones": {"a4": "a", "c3": "c", "c4": "c2", "d2": "d", "e1": "e", "before": "b", "X": "x", "y": "y", "Z": "z", "F": map[string]any{"list": []string{"l"}}},
+	for _, tt := range []struct {
+		name    string
+		changes map[string]any
+	}{
+		{"plain", nil},
+		{"one audience in an array", map[string]any{"aud": []string{audienceName}}},
+		{"two audiences", map[string]any{"aud": []string{"x", audienceName}}},
+		{"no iat", map[string]any{"iat": nil}},
+		{"nbf", map[string]any{"nbf": 1}},
+		{"fractions", map[string]any{"nbf": 1.75, "iat": 946684700.25, "exp": 946689999.999999}},
+		{"escapes", map[string]any{"sub": json.RawMessage(`"\u00e9\ud83d\ude00"`)}},
+		{"own members", richClaims},
+		{"role of another case", map[string]any{"role": nil, "ROLE": "x"}},
+		{"odd names", map[string]any{"Role2": "x", "-": "x", "extra": map[string]any{"iss": "x"}, "registeredclaims": map[string]any{"sub": "x"}}},
+		{"no subject and ID", map[string]any{"sub": nil, "jti": nil}},
+		{"integer identifiers", map[string]any{"sub": 1, "jti": 2}},
+		{"null claims", map[string]any{"sub": json.RawMessage("null"), "nbf": json.RawMessage("null"), "role": json.RawMessage("null")}},
+		{"names of deep fields", map[string]any{"a4": "a", "c3": "c", "c4": "c2", "d2": "d", "e1": "e", "before": "b", "X": "x", "y": "y", "Z": "z", "F": map[string]any{"list": []string{"l"}}}},
 	} {
-		bubble(t, name+", "+payloadName, func(t *testing.T) {
-			payload := claimsJSON(changes)
+		bubble(t, name+", "+tt.name, func(t *testing.T) {
+			payload := claimsJSON(tt.changes)
 			var want T
 			wantErr := json.Unmarshal([]byte(payload), &want)
-			opts := options()
-			opts.CacheSize = 0
-			r, err := mustNew[T](t, opts).Authenticate(get(bearer(signHS256(goodHeader, payload))))
+			r, err := mustNew[T](t, newOptions()).Authenticate(newRequest(withBearer(signHS256(goodHeader, payload))))
 			if (err == nil) != (wantErr == nil) {
 				t.Fatalf("error %v, encoding/json says %v", err, wantErr)
 			}
-			if got, _ := jwthttp.ClaimsFromContext[T](r.Context()); err == nil && !reflect.DeepEqual(got, want) {
+			if err != nil {
+				checkReason(t, err, jwthttp.ReasonClaims)
+				return
+			}
+			if got := jwthttp.MustClaims[T](r.Context()); !reflect.DeepEqual(got, want) {
 				t.Errorf("claims %+v, want %+v", got, want)
 			}
 		})
 	}
 }
 
-// Group and its likes are exported: encoding/json fills what they embed.
+func checkReason(t *testing.T, err error, want jwthttp.Reason) {
+	t.Helper()
+	var e *jwthttp.Error
+	if !errors.As(err, &e) || e.Reason != want {
+		t.Errorf("error %v, want Reason %q", err, want)
+	}
+}
+
+// Group and the others are exported, because encoding/json does not fill embedded
+// pointers to unexported structs.
 type (
 	Group struct {
 		Role  string `json:"role"`
@@ -61,7 +85,7 @@ func (s *selfMade) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-func TestClaimsAreWhatEncodingJSONMakesOfThem(t *testing.T) {
+func TestClaimsFromContext_decoding(t *testing.T) {
 	type plain struct {
 		jwt.RegisteredClaims
 		Role string `json:"role"`
@@ -109,7 +133,7 @@ func TestClaimsAreWhatEncodingJSONMakesOfThem(t *testing.T) {
 		Group2
 		Role2 string
 	}
-	type ambiguous struct { // both groups have it: nobody gets it
+	type ambiguous struct { // two fields of one name
 		jwt.RegisteredClaims
 		Group
 		WithMethod
@@ -162,7 +186,7 @@ func TestClaimsAreWhatEncodingJSONMakesOfThem(t *testing.T) {
 		l1
 		X, Y, Z string
 	}
-	checkDecodes[odd](t, "a tag that is none")
+	checkDecodes[odd](t, "an invalid tag")
 	checkDecodes[deep](t, "deep")
 	checkDecodes[selfMade](t, "one that decodes itself")
 	checkDecodes[grouped](t, "grouped")

@@ -1,9 +1,10 @@
 package jwthttp
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
-	"maps"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,92 +12,108 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
-// Reason says why a request was refused, in one word of a closed set that is
-// fit for a metric's label. A [Middleware.Require] rule that returns an [*Error]
-// of its own may widen the set for its application.
+// Reason says why a request was refused. The constants are a closed set, so
+// they can be labels of metrics. An [*Error] of a [Middleware.Require] rule or
+// an [Extractor] may have a Reason of the application.
 type Reason string
 
-// The reasons for a refusal. README.md has the table of statuses and error codes.
+// The reasons of this package. README.md has their statuses and error codes.
 const (
 	ReasonMissing               Reason = "missing"                // no credential, or one of another scheme
-	ReasonMalformed             Reason = "malformed"              // no strict compact JWS with strict JSON inside
+	ReasonMalformed             Reason = "malformed"              // invalid credential, serialization, JSON or claim
 	ReasonMultiple              Reason = "multiple"               // more than one credential
 	ReasonTooLarge              Reason = "too_large"              // longer than Options.MaxTokenSize
-	ReasonAlgorithm             Reason = "algorithm"              // "alg" not allowed, or a key unfit for it
+	ReasonAlgorithm             Reason = "algorithm"              // "alg" not allowed, or a key that does not fit it
 	ReasonType                  Reason = "type"                   // "typ" not accepted
-	ReasonIssuer                Reason = "issuer"                 // "iss" is none of the issuers
-	ReasonAudience              Reason = "audience"               // "aud" does not name this service
-	ReasonExpired               Reason = "expired"                // "exp" has passed; says nothing about who signed
-	ReasonNotYetValid           Reason = "not_yet_valid"          // "nbf" or "iat" lies in the future
-	ReasonTooOld                Reason = "too_old"                // issued longer than Issuer.MaxAge ago, or no "iat"
+	ReasonIssuer                Reason = "issuer"                 // unknown "iss"
+	ReasonAudience              Reason = "audience"               // "aud" or the client does not match
+	ReasonExpired               Reason = "expired"                // "exp" has passed
+	ReasonNotYetValid           Reason = "not_yet_valid"          // "nbf" or "iat" is in the future
+	ReasonTooOld                Reason = "too_old"                // older than Issuer.MaxTokenAge, or no "iat"
 	ReasonUnknownKey            Reason = "unknown_key"            // no key for this token
-	ReasonSignature             Reason = "signature"              // signed by someone else, or altered
-	ReasonClaims                Reason = "claims"                 // do not decode into T, or its Validate objects
-	ReasonBinding               Reason = "binding"                // bound to a key ("cnf") that nothing here can check
-	ReasonRevoked               Reason = "revoked"                // taken back
-	ReasonAuthentication        Reason = "authentication"         // user authenticated too weakly, or too long ago
-	ReasonScope                 Reason = "scope"                  // lacks a scope
-	ReasonForbidden             Reason = "forbidden"              // a Require rule objects
-	ReasonCrossOrigin           Reason = "cross_origin"           // cookie token on an unsafe cross-origin request
-	ReasonKeysUnavailable       Reason = "keys_unavailable"       // our trouble: no keys to verify with
-	ReasonRevocationUnavailable Reason = "revocation_unavailable" // our trouble: Options.Revoked gave no answer
+	ReasonSignature             Reason = "signature"              // invalid signature
+	ReasonClaims                Reason = "claims"                 // claims do not decode into T, or Validate failed
+	ReasonBinding               Reason = "binding"                // bound to a key ("cnf"), which is not supported
+	ReasonRevoked               Reason = "revoked"                // revoked by Options.Revoked
+	ReasonAuthentication        Reason = "authentication"         // the user authenticated too weakly or too long ago
+	ReasonScope                 Reason = "scope"                  // insufficient scope
+	ReasonForbidden             Reason = "forbidden"              // refused by a Require rule
+	ReasonCrossOrigin           Reason = "cross_origin"           // cookie token in an unsafe cross-origin request
+	ReasonKeysUnavailable       Reason = "keys_unavailable"       // no keys to verify with at the moment
+	ReasonRevocationUnavailable Reason = "revocation_unavailable" // Options.Revoked failed
+	ReasonCanceled              Reason = "canceled"               // the client hung up, or the context ended
+	ReasonMisconfigured         Reason = "misconfigured"          // the server is set up wrong
 )
 
-// Errors to tell causes apart with [errors.Is], beside those of golang-jwt
-// (jwt.ErrTokenExpired and its like), which match too.
+// Errors that an [*Error] may match with [errors.Is]. It also matches those of
+// golang-jwt, such as jwt.ErrTokenExpired.
 var (
-	// ErrNoToken is what an [Extractor] returns to say: nothing here, look in the next place.
+	// ErrNoToken is returned by an [Extractor] that finds no credential.
 	ErrNoToken = errors.New("no token in the request")
-	// ErrMultipleTokens is what an [Extractor] returns for more than one credential.
+	// ErrMultipleTokens is returned by an [Extractor] that finds several credentials.
 	ErrMultipleTokens = errors.New("more than one token in the request")
 	// ErrRevoked is the cause of a refusal by [Options].Revoked.
 	ErrRevoked = errors.New("token is revoked")
-	// ErrKeysUnavailable is what a [KeySource] returns, wrapped or not, when
-	// it cannot tell whether a key exists; the answer is a 503 then.
+	// ErrKeysUnavailable is returned by a [KeySource] that cannot tell whether a
+	// key exists. The response is a 503.
 	ErrKeysUnavailable = errors.New("keys are unavailable")
 )
 
-// Error is a refusal: what the client is told (Status, Code, Scopes) and what
-// only logs should see (Reason, Err). A [Middleware.Require] rule may return one
-// to choose its own answer. Do not change an Error that you were given.
+// Error is a refused request. The client sees every field but Err. A
+// [Middleware.Require] rule or an [Extractor] may return one to choose the
+// response. Do not modify an Error of this package.
 type Error struct {
-	// Status is the HTTP status. Anything outside 400 to 599 is answered as
-	// 403 when a rule returns it (with Code insufficient_user_authentication
-	// as 401), and as 500 by [WriteError].
+	// Status is the HTTP status. In an Error of a rule or Extractor, a value
+	// outside 400 to 599 means the status of Code, or without a Code, 403 for a
+	// rule and 400 for an Extractor.
 	Status int
-	// Code is the error code of RFC 6750 §3.1 or RFC 9470 §3, or empty where
-	// they have none.
+	// Code is an error code of RFC 6750 §3.1 or RFC 9470 §3, or "".
 	Code string
-	// Reason is never empty in an Error of this package. That of a rule gets
-	// the one that goes with its Code, and [ReasonForbidden] otherwise.
+	// Reason is set by this package if a rule or Extractor leaves it empty.
 	Reason Reason
-	// Scopes are those the request needed, for Code insufficient_scope, and
-	// for insufficient_user_authentication if some of them are missing too.
+	// Description is the error_description of a rule's or Extractor's Error. If
+	// it is empty or not allowed by RFC 6750 §3, the fixed text of Reason is
+	// sent.
+	Description string
+	// Scopes are the scopes that the request needs.
 	Scopes []string
-	// Authentication is what the request needed, for Code
-	// insufficient_user_authentication.
-	Authentication AuthenticationLevel
-	// Err is the cause, for logs. It never holds the token. What this package
-	// quotes of an unverified token is escaped and cut; errors of a KeySource,
-	// an Extractor or a rule stand as they are.
+	// ACRValues are the accepted values of "acr".
+	ACRValues []string
+	// MaxAge is the maximum time since the user authenticated. If zero, no
+	// limit.
+	MaxAge time.Duration
+	// Err is the cause, for logs. It never contains the token. Values of an
+	// unverified token are quoted and shortened; errors of a KeySource, an
+	// Extractor or a rule are included unchanged.
 	Err error
 
-	challenge string  // WWW-Authenticate; empty: none, or not made yet
-	answer    *answer // of Reason, if this package chose Status and Code by it
+	challenge string // the WWW-Authenticate field, once it is known
+	token     *Token // if its signature was verified
+	cached    bool   // it was verified for an earlier request
 }
 
-// Error describes the refusal for logs. It never holds the token.
+// Error describes the refusal for logs. It never contains the token.
 func (e *Error) Error() string {
-	if e.Err == nil {
+	switch {
+	case e == nil: // a rule's mistake, which is the cause of another Error then
+		return "jwthttp: nil *Error"
+	case e.Err == nil:
 		return "jwthttp: " + string(e.Reason)
 	}
 	return "jwthttp: " + string(e.Reason) + ": " + e.Err.Error()
 }
 
 // Unwrap returns Err.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // Error codes of RFC 6750 §3.1 and RFC 9470 §3.
 const (
@@ -106,134 +123,139 @@ const (
 	codeAuthentication = "insufficient_user_authentication"
 )
 
-// answer is all that a client learns about a refusal: one fixed text for each
-// Reason, so that nothing from the token, the key server or a library can reach
-// it.
+// answer is what a client learns about a Reason. The texts are fixed, so that
+// nothing from the token, the key server or a library can reach the client.
 type answer struct {
 	status int
 	code   string
 	text   string
-
-	reason Reason
-	body   []byte // of the response; never changed
-	index  int    // in family.challenges
 }
 
-var answers = completed(map[Reason]*answer{
-	// RFC 6750 §3.1: no error code when no credential was sent.
-	ReasonMissing:               {status: http.StatusUnauthorized, text: "this resource needs a token"},
-	ReasonMalformed:             {status: http.StatusUnauthorized, code: codeToken, text: "the token is malformed"},
-	ReasonMultiple:              {status: http.StatusBadRequest, code: codeRequest, text: "the request has more than one token"},
-	ReasonTooLarge:              {status: http.StatusUnauthorized, code: codeToken, text: "the token is too large"},
-	ReasonAlgorithm:             {status: http.StatusUnauthorized, code: codeToken, text: "the algorithm of the token is not accepted"},
-	ReasonType:                  {status: http.StatusUnauthorized, code: codeToken, text: "the type of the token is not accepted"},
-	ReasonIssuer:                {status: http.StatusUnauthorized, code: codeToken, text: "the issuer of the token is not accepted"},
-	ReasonAudience:              {status: http.StatusUnauthorized, code: codeToken, text: "the token is meant for another audience"},
-	ReasonExpired:               {status: http.StatusUnauthorized, code: codeToken, text: "the token has expired"},
-	ReasonNotYetValid:           {status: http.StatusUnauthorized, code: codeToken, text: "the token is not valid yet"},
-	ReasonTooOld:                {status: http.StatusUnauthorized, code: codeToken, text: "the token is too old"},
-	ReasonUnknownKey:            {status: http.StatusUnauthorized, code: codeToken, text: "the key of the token is unknown"},
-	ReasonSignature:             {status: http.StatusUnauthorized, code: codeToken, text: "the signature of the token is invalid"},
-	ReasonClaims:                {status: http.StatusUnauthorized, code: codeToken, text: "the claims of the token are not accepted"},
-	ReasonBinding:               {status: http.StatusUnauthorized, code: codeToken, text: "the token is bound to a key, which is not supported"},
-	ReasonRevoked:               {status: http.StatusUnauthorized, code: codeToken, text: "the token has been revoked"},
-	ReasonAuthentication:        {status: http.StatusUnauthorized, code: codeAuthentication, text: "this resource needs another authentication of the user"},
-	ReasonScope:                 {status: http.StatusForbidden, code: codeScope, text: "the token lacks a scope that this resource needs"},
-	ReasonForbidden:             {status: http.StatusForbidden, text: "the request is not allowed"},
-	ReasonCrossOrigin:           {status: http.StatusForbidden, text: "cross-origin request refused"},
-	ReasonKeysUnavailable:       {status: http.StatusServiceUnavailable, text: "the token cannot be verified at the moment"},
-	ReasonRevocationUnavailable: {status: http.StatusServiceUnavailable, text: "the token cannot be checked for revocation at the moment"},
-})
-
-// completed fills in what follows from the rest.
-func completed(answers map[Reason]*answer) map[Reason]*answer {
-	for reason, a := range answers {
-		a.reason = reason
-		a.body = (&Error{Status: a.status, Code: a.code, Reason: reason}).makeBody(a.text)
-	}
-	for i, reason := range slices.Sorted(maps.Keys(answers)) {
-		answers[reason].index = i
-	}
-	return answers
+var answers = map[Reason]answer{
+	// RFC 6750 §3.1: no error code without a credential.
+	ReasonMissing:               {http.StatusUnauthorized, "", "authentication required"},
+	ReasonMalformed:             {http.StatusUnauthorized, codeToken, "malformed token"},
+	ReasonMultiple:              {http.StatusBadRequest, codeRequest, "more than one token"},
+	ReasonTooLarge:              {http.StatusUnauthorized, codeToken, "token too large"},
+	ReasonAlgorithm:             {http.StatusUnauthorized, codeToken, "token algorithm not accepted"},
+	ReasonType:                  {http.StatusUnauthorized, codeToken, "token type not accepted"},
+	ReasonIssuer:                {http.StatusUnauthorized, codeToken, "token issuer not accepted"},
+	ReasonAudience:              {http.StatusUnauthorized, codeToken, "token is for another audience"},
+	ReasonExpired:               {http.StatusUnauthorized, codeToken, "token expired"},
+	ReasonNotYetValid:           {http.StatusUnauthorized, codeToken, "token not valid yet"},
+	ReasonTooOld:                {http.StatusUnauthorized, codeToken, "token too old"},
+	ReasonUnknownKey:            {http.StatusUnauthorized, codeToken, "unknown token key"},
+	ReasonSignature:             {http.StatusUnauthorized, codeToken, "invalid token signature"},
+	ReasonClaims:                {http.StatusUnauthorized, codeToken, "token claims not accepted"},
+	ReasonBinding:               {http.StatusUnauthorized, codeToken, "token is bound to a key"},
+	ReasonRevoked:               {http.StatusUnauthorized, codeToken, "token revoked"},
+	ReasonAuthentication:        {http.StatusUnauthorized, codeAuthentication, "another authentication of the user required"},
+	ReasonScope:                 {http.StatusForbidden, codeScope, "insufficient scope"},
+	ReasonCrossOrigin:           {http.StatusForbidden, "", "cross-origin request refused"},
+	ReasonKeysUnavailable:       {http.StatusServiceUnavailable, "", "token cannot be verified at the moment"},
+	ReasonRevocationUnavailable: {http.StatusServiceUnavailable, "", "token revocation cannot be checked at the moment"},
+	ReasonCanceled:              {499, "", "request canceled"}, // never sent; nginx logs the same number
+	ReasonMisconfigured:         {http.StatusInternalServerError, "", "server is misconfigured"},
+	ReasonForbidden:             {http.StatusForbidden, "", "request not allowed"},
 }
 
-// badRequestText is the description of a malformed credential (400), which is
-// not yet a malformed token (401).
-const badRequestText = "the credential is malformed"
+// answer is that of ReasonForbidden for a Reason of the application.
+func (r Reason) answer() answer {
+	if a, ok := answers[r]; ok {
+		return a
+	}
+	return answers[ReasonForbidden]
+}
 
-// retryAfter, in seconds, is what a client should wait before it asks a
-// service again that had trouble of its own.
+// retryAfter is how many seconds a client should wait after a 503.
 const retryAfter = "5"
 
-// defaultRealm is the realm of Options.Realm "" and of a [WriteError] that
-// knows no Middleware.
+// defaultRealm is used if Options.Realm is empty.
 const defaultRealm = "restricted"
 
 // refuse returns the Error of a reason, without its challenge.
 func refuse(reason Reason, cause error) *Error {
-	a := answers[reason]
-	return &Error{Status: a.status, Code: a.code, Reason: reason, Err: cause, answer: a}
+	a := reason.answer()
+	return &Error{Status: a.status, Code: a.code, Reason: reason, Err: cause}
 }
 
-// refuseCredential returns the Error of a credential that breaks the syntax of
-// its place, before one can speak of a token.
+// refuseCredential returns the Error of a credential that violates the syntax of
+// its place, so that it cannot even be called a token.
 func refuseCredential(cause error) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: codeRequest, Reason: ReasonMalformed, Err: cause}
 }
 
-// refusal reads the error of a [Middleware.Require] rule.
-func refusal(err error) *Error {
-	var own *Error
-	if !errors.As(err, &own) || own == nil { // nil: a rule that returned a nil *Error as an error
-		return refuse(ReasonForbidden, err)
+// orOwn returns the Error that a rule or Extractor has returned as err, with
+// what it lacks, or e if err is no Error.
+func (e *Error) orOwn(err error) *Error {
+	var returned *Error
+	if !errors.As(err, &returned) || returned == nil {
+		return e
 	}
-	e := *own // the rule may return one shared value for every request
-	if err != error(own) {
-		e.Err = err // what the rule said around it
+	own := *returned // it may be shared by many requests
+	own.challenge, own.token, own.cached = "", nil, false
+	if err != error(returned) {
+		own.Err = err // with what was wrapped around it
 	}
-	// A refusal must not look like a success, and a redirect needs an ErrorHandler.
-	status, reason := http.StatusForbidden, ReasonForbidden
-	switch e.Code {
+	status, reason := e.Status, e.Reason
+	switch own.Code {
+	case codeRequest:
+		status = http.StatusBadRequest
+	case codeToken:
+		status = http.StatusUnauthorized
 	case codeScope:
-		reason = ReasonScope
+		status, reason = http.StatusForbidden, ReasonScope
 	case codeAuthentication:
 		status, reason = http.StatusUnauthorized, ReasonAuthentication
 	}
-	if e.Status < 400 || e.Status > 599 {
-		e.Status = status
+	if own.Status < 400 || own.Status > 599 { // a refusal must not look like a success
+		own.Status = status
 	}
-	if e.Reason == "" {
-		e.Reason = reason
+	if own.Reason == "" {
+		own.Reason = reason
 	}
-	return &e
+	return &own
 }
 
-// description is the fixed text that goes with an Error.
+// description is the error_description.
 func (e *Error) description() string {
-	if e.Code == codeRequest && e.Reason == ReasonMalformed {
-		return badRequestText
+	switch {
+	case e.Description != "" && syntax.FitsQuotedString(e.Description):
+		return e.Description
+	case e.Reason == ReasonMalformed && e.Code == codeRequest:
+		return "malformed credential"
+	case e.Reason == "" && e.Status >= http.StatusInternalServerError:
+		return "internal server error"
 	}
-	if a, ok := answers[e.Reason]; ok {
-		return a.text
-	}
-	return answers[ReasonForbidden].text
+	return e.Reason.answer().text
 }
 
-// challenged reports whether the answer carries a challenge (RFC 6750 §3:
-// every 401, and the errors that have a code).
-func (e *Error) challenged() bool {
-	return e.Status == http.StatusUnauthorized || e.Code == codeRequest || e.Code == codeToken || e.Code == codeScope ||
-		e.Code == codeAuthentication
+// hasChallenge reports whether the answer has a challenge: every 401, and the
+// errors that have a code (RFC 6750 §3, RFC 9470 §3).
+func (e *Error) hasChallenge() bool {
+	switch e.Code {
+	case codeRequest, codeToken, codeScope, codeAuthentication:
+		return true
+	}
+	return e.Status == http.StatusUnauthorized
 }
 
-// buildChallenge writes the value of WWW-Authenticate for e. The realm and the
-// metadata URL were judged by New; text that comes from a rule's own Error is
-// left out unless it fits a quoted string as it stands.
-func (e *Error) buildChallenge(realm, metadataURL string) string {
+// setChallenge completes e with the values of a configuration, which New has
+// checked. Text of a rule's own Error that does not fit between quotes is left
+// out.
+func (e *Error) setChallenge(realm, metadataURL string) {
+	if !e.hasChallenge() {
+		return
+	}
 	var b strings.Builder
+	b.Grow(256)
 	param := func(name, value string) {
-		if value != "" && fitsQuotedString(value) {
-			b.WriteString(`, ` + name + `="` + value + `"`)
+		if value != "" && syntax.FitsQuotedString(value) {
+			b.WriteString(", ")
+			b.WriteString(name)
+			b.WriteString(`="`)
+			b.WriteString(value)
+			b.WriteByte('"')
 		}
 	}
 	b.WriteString(`Bearer realm="` + realm + `"`)
@@ -242,157 +264,117 @@ func (e *Error) buildChallenge(realm, metadataURL string) string {
 		param("error_description", e.description())
 	}
 	if e.Code == codeAuthentication {
-		param("acr_values", strings.Join(slices.DeleteFunc(slices.Clone(e.Authentication.ACR), notScopeToken), " "))
-		if e.Authentication.MaxAge > 0 {
-			param("max_age", strconv.FormatInt(int64(e.Authentication.MaxAge/time.Second), 10))
+		param("acr_values", joinScopes(e.ACRValues))
+		if e.MaxAge > 0 {
+			param("max_age", strconv.FormatInt(int64(e.MaxAge/time.Second), 10))
 		}
 	}
 	if e.Code == codeScope || e.Code == codeAuthentication || e.Reason == ReasonMissing {
-		param("scope", strings.Join(slices.DeleteFunc(slices.Clone(e.Scopes), notScopeToken), " "))
+		param("scope", joinScopes(e.Scopes))
 	}
-	if e.Status == http.StatusUnauthorized || e.Code == codeScope || e.Code == codeAuthentication {
+	if e.Status == http.StatusUnauthorized || e.Code == codeScope {
 		param("resource_metadata", metadataURL) // RFC 9728 §5.1
 	}
-	return b.String()
+	e.challenge = b.String()
 }
 
-// fitsQuotedString reports whether s can stand between double quotes as it is
-// (RFC 6750 §3: %x20-21 / %x23-5B / %x5D-7E).
-func fitsQuotedString(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
-			return false
-		}
+// joinScopes returns a list of RFC 6749 §3.3. acr_values has the same syntax.
+func joinScopes(scopes []string) string {
+	if !slices.ContainsFunc(scopes, func(s string) bool { return !syntax.IsScope(s) }) {
+		return strings.Join(scopes, " ")
 	}
-	return true
+	return strings.Join(slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !syntax.IsScope(s) }), " ")
 }
 
-// notScopeToken reports whether s cannot be one scope (RFC 6749 §3.3: %x21 / %x23-5B / %x5D-7E).
-func notScopeToken(s string) bool {
-	return s == "" || strings.Contains(s, " ") || !fitsQuotedString(s)
-}
-
-// writeHeaders sets what every refusal has, and what our own body needs.
-func (e *Error) writeHeaders(h http.Header, ownBody bool) {
-	delete(h, "Content-Length")       // of the answer that is not going to be given
-	values := make([]string, 0, 5)    // all of them in one allocation
-	set := func(name, value string) { // a canonical name
-		values = append(values, value)
-		h[name] = values[len(values)-1 : len(values) : len(values)]
-	}
-	set("Cache-Control", "no-store")
+// writeHeader sets the header fields that every refusal has.
+func (e *Error) writeHeader(h http.Header) {
+	delete(h, "Content-Length") // of the answer that is not going to be given
+	h["Cache-Control"] = []string{"no-store"}
 	if e.challenge != "" {
-		set("Www-Authenticate", e.challenge)
+		h["Www-Authenticate"] = []string{e.challenge}
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		set("Retry-After", retryAfter)
-	}
-	if ownBody {
-		set("Content-Type", "application/json")
-		set("X-Content-Type-Options", "nosniff")
+		h.Set("Retry-After", retryAfter)
 	}
 }
 
-// WriteError writes e as a Handler without [Options].ErrorHandler does: headers
-// with the challenge, status, and a JSON body of two members, "error" (the
-// code, or the Reason where RFC 6750 has none) and "error_description". Use it
-// after [Middleware.Authenticate], in other frameworks, and in an ErrorHandler
-// for the cases that it leaves alone.
+// WriteError writes the response to a refused request: the challenge, the
+// status, and a JSON body of "error" (the code, or the Reason if there is no
+// code), "error_description" and "reason". Use it after
+// [Middleware.Authenticate], and for the remaining cases in an
+// [Options].ErrorHandler.
 //
-// For an Error that no Middleware made, the challenge names the default realm.
-// A nil e is answered with status 500.
-func WriteError(w http.ResponseWriter, e *Error) {
-	if e == nil {
-		e = &Error{}
+// If err is not an [*Error], the response is a 500 without details. For an
+// Error that no Middleware has returned, the realm is "restricted". For
+// [ReasonCanceled] nothing is written and the connection is closed.
+func WriteError(w http.ResponseWriter, err error) {
+	var e *Error
+	if !errors.As(err, &e) || e == nil {
+		e = &Error{Status: http.StatusInternalServerError}
 	}
-	if e.Status < 400 || e.Status > 599 {
-		own := *e
+	if e.Reason == ReasonCanceled {
+		// net/http would send an empty 200 to a client that can still read.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
+		return
+	}
+	own := *e
+	if own.Status < 400 || own.Status > 599 {
 		own.Status = http.StatusInternalServerError
-		e = &own
 	}
-	if e.challenge == "" && e.challenged() {
-		own := *e
-		own.challenge = own.buildChallenge(defaultRealm, "")
-		e = &own
+	if own.challenge == "" {
+		own.setChallenge(defaultRealm, "")
 	}
-	e.writeHeaders(w.Header(), true)
-	w.WriteHeader(e.Status)
-	_, _ = w.Write(e.body()) // the client is gone if this fails
+	own.writeHeader(w.Header())
+	w.Header()["Content-Type"] = []string{"application/json"}
+	w.Header()["X-Content-Type-Options"] = []string{"nosniff"}
+	w.WriteHeader(own.Status)
+	_, _ = w.Write(own.body()) // it fails if the client is gone
 }
 
+// body is the JSON body of the answer.
 func (e *Error) body() []byte {
-	if e.isPlain() {
-		return e.answer.body
+	name := cmp.Or(e.Code, string(e.Reason), string(ReasonForbidden))
+	if e.Code == "" && e.Reason == "" && e.Status >= http.StatusInternalServerError { // not an Error of this package
+		name = "server_error"
 	}
-	return e.makeBody(e.description())
+	body := make([]byte, 0, 192)
+	body = appendJSON(append(body, `{"error":`...), name)
+	body = appendJSON(append(body, `,"error_description":`...), e.description())
+	if e.Reason != "" {
+		body = appendJSON(append(body, `,"reason":`...), string(e.Reason))
+	}
+	return append(body, "}\n"...)
 }
 
-// isPlain reports whether e still is what its Reason stands for.
-func (e *Error) isPlain() bool {
-	return e.answer != nil && e.Status == e.answer.status && e.Code == e.answer.code && e.Reason == e.answer.reason
+// appendJSON appends s as a JSON string.
+func appendJSON(body []byte, s string) []byte {
+	if syntax.FitsQuotedString(s) {
+		return append(append(append(body, '"'), s...), '"')
+	}
+	text, _ := json.Marshal(s) // strings always marshal
+	return append(body, text...)
 }
 
-func (e *Error) makeBody(text string) []byte {
-	name := e.Code
-	if name == "" {
-		name = string(e.Reason)
-	}
-	if name == "" { // an Error made by hand, or none at all
-		name, text = "error", http.StatusText(e.Status)
-	}
-	if fitsQuotedString(name) { // as JSON writes it, and so do the fixed texts
-		return []byte(`{"error":"` + name + `","error_description":"` + text + "\"}\n")
-	}
-	body, _ := json.Marshal(struct { // two strings always marshal
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}{name, text})
-	return append(body, '\n')
-}
-
-// Causes that quote nothing. Those that golang-jwt has a sentinel for wrap it.
-var (
-	errCredential   = errors.New("credential does not fit the field's syntax")
-	errTooMany      = errors.New("more cookies or parameters than net/http reads")
-	errSegments     = malformed("not three base64url segments")
-	errHeaderAlg    = malformed("\"alg\" is missing or not a string")
-	errHeaderMember = malformed("header has \"crit\", \"b64\", \"enc\" or \"zip\"")
-	errHeaderType   = malformed("header parameter is of the wrong type")
-	errTooLarge     = malformed("longer than MaxTokenSize")
-	errNoExp        = &cause{text: "\"exp\" is missing", is: []error{jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenMalformed}}
-	errExpired      = &cause{text: "\"exp\" has passed", is: []error{jwt.ErrTokenExpired, jwt.ErrTokenInvalidClaims}}
-	errNotYetValid  = &cause{text: "\"nbf\" lies in the future", is: []error{jwt.ErrTokenNotValidYet, jwt.ErrTokenInvalidClaims}}
-	errIssuedLater  = &cause{text: "\"iat\" lies in the future", is: []error{jwt.ErrTokenUsedBeforeIssued, jwt.ErrTokenInvalidClaims}}
-	errTooOld       = &cause{text: "\"iat\" is longer than MaxAge ago", is: []error{jwt.ErrTokenInvalidClaims}}
-	errNoIat        = &cause{text: "\"iat\" is missing and MaxAge is set", is: []error{jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenInvalidClaims}}
-	errBound        = &cause{text: "token has a \"cnf\" claim", is: []error{jwt.ErrTokenInvalidClaims}}
-	errNoKey        = errors.New("no such key")
-	errSignature    = &cause{text: "no key of the issuer verifies the signature", is: []error{jwt.ErrTokenSignatureInvalid}}
-)
-
-// cause is an error of fixed text that matches sentinels, and may quote what a
-// token said. The quoting waits until somebody reads it: most refusals are
-// never looked at.
+// cause is an error that also matches errors of golang-jwt. It is formatted when
+// somebody reads it, because most refusals are not looked at.
 type cause struct {
-	text  string
-	quote string // from the token
-	is    []error
+	is     []error
+	format string
+	args   []any
 }
 
-func malformed(text string) *cause { return &cause{text: text, is: []error{jwt.ErrTokenMalformed}} }
-
-// quoteMax is how much of an unverified value goes into an error, in bytes.
-const quoteMax = 64
-
-func (c *cause) Error() string {
-	text := c.text
-	if len(c.is) > 0 {
-		text = c.is[0].Error() + ": " + text
-	}
-	if c.quote == "" {
-		return text
-	}
-	return text + ": " + quoteCut(c.quote)
-}
-
+func (c *cause) Error() string   { return fmt.Sprintf(c.format, c.args...) }
 func (c *cause) Unwrap() []error { return c.is }
+
+func malformed(format string, args ...any) error {
+	return &cause{[]error{jwt.ErrTokenMalformed}, format, args}
+}
+
+func unverifiable(format string, args ...any) error {
+	return &cause{[]error{jwt.ErrTokenUnverifiable}, format, args}
+}
+
+// invalid returns an error about a claim.
+func invalid(is error, format string, args ...any) error {
+	return &cause{[]error{is, jwt.ErrTokenInvalidClaims}, format, args}
+}

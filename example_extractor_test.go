@@ -15,45 +15,43 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// A token in a form field. The source is left at SourceOther, so requests from
-// other sites are refused. Reading the form reads the body: limit it, and let
-// handlers use r.PostForm.
-func ExampleExtractor_formField() {
-	fromForm := func(r *http.Request) (jwthttp.Credential, error) {
-		if r.Method != http.MethodPost {
-			return jwthttp.Credential{}, jwthttp.ErrNoToken
-		}
-		r.Body = http.MaxBytesReader(nil, r.Body, 64<<10)
-		if err := r.ParseForm(); err != nil {
-			return jwthttp.Credential{}, err
-		}
-		switch tokens := r.PostForm["token"]; len(tokens) {
-		case 0:
-			return jwthttp.Credential{}, jwthttp.ErrNoToken
-		case 1:
-			return jwthttp.Credential{Token: tokens[0], Name: "token"}, nil
-		}
-		return jwthttp.Credential{}, jwthttp.ErrMultipleTokens
-	}
-	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{exampleIssuer()}, Extractor: fromForm})
+// An API takes the token from the Authorization field, browsers send a cookie,
+// and a form of RFC 6750 §2.2 has it in its body. More than one is an error.
+func ExampleOnlyOne() {
+	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
+		Issuers:   []jwthttp.Issuer{exampleIssuer()},
+		Extractor: jwthttp.OnlyOne(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("__Host-token"), jwthttp.FromForm("access_token")),
+	})
 	if err != nil {
 		panic(err)
 	}
-	for _, body := range []string{"token=" + issueToken("alice", nil), "", "token=a&token=b"} {
-		r := httptest.NewRequest("POST", "/", strings.NewReader(body))
+	token := issueToken("alice", nil)
+	for _, tt := range []struct{ authorization, cookie, body string }{
+		{authorization: "Bearer " + token},
+		{cookie: "__Host-token=" + token},
+		{body: "access_token=" + token},
+		{authorization: "Bearer " + token, cookie: "__Host-token=" + token},
+		{authorization: "Basic dXNlcjpwYXNz", cookie: "other=1", body: "a=1"},
+	} {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(tt.body))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Authorization", tt.authorization)
+		r.Header.Set("Cookie", tt.cookie)
 		_, err := auth.Authenticate(r)
 		fmt.Println(err)
 	}
 
 	// Output:
 	// <nil>
-	// jwthttp: missing: no token in the request
+	// <nil>
+	// <nil>
 	// jwthttp: multiple: more than one token in the request
+	// jwthttp: missing: no token in the request: Authorization does not have the scheme "Bearer"
 }
 
-// A cookie that is encrypted, so that nobody reads the claims on the way. An
-// error that is not ErrNoToken is a 400: there is a cookie, and it is not ours.
+// An encrypted cookie hides the claims from its browser. An error other than
+// ErrNoToken is a 400: there is a cookie, and it is invalid. An Error chooses
+// another answer.
 func ExampleExtractor_encryptedCookie() {
 	block, err := aes.NewCipher([]byte("a key that is thirty-two bytes!!"))
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 )
 
 // Keys that change while the program runs: New copies a KeySet, so a Keyfunc
-// reads the current one from an atomic pointer. Adding a key lets new tokens
-// use it; taking one away ends the tokens it signed, at once.
+// reads the current one from an atomic pointer. A token is rejected as soon as
+// its key is removed.
 func ExampleKeyfunc() {
 	var current atomic.Pointer[jwthttp.KeySet]
 	current.Store(&jwthttp.KeySet{"2026-10": []byte("first secret, 32 bytes or longer")})
@@ -37,7 +37,7 @@ func ExampleKeyfunc() {
 		return token
 	}
 	show := func(when, token string) {
-		_, err := auth.Authenticate(get(bearer(token)))
+		_, err := auth.Authenticate(newRequest(withBearer(token)))
 		fmt.Println(when, err == nil)
 	}
 
@@ -50,11 +50,11 @@ func ExampleKeyfunc() {
 	show("old token after a key was added:", old)
 	show("new token:", sign("2026-11"))
 	current.Store(&jwthttp.KeySet{"2026-11": []byte("second secret, 32 bytes or longer")})
-	show("old token after its key was taken away:", old)
+	show("old token after its key was removed:", old)
 
 	// Output:
 	// before: true
 	// old token after a key was added: true
 	// new token: true
-	// old token after its key was taken away: false
+	// old token after its key was removed: false
 }

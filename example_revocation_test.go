@@ -1,6 +1,7 @@
 package jwthttp_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -8,12 +9,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-// Logging out ends one token; "sign out everywhere" ends all that a user got so
-// far. The list is in memory: a restart forgets it.
-func ExampleRevocationList() {
-	var revoked jwthttp.RevocationList
+// A logout revokes one token; "log out everywhere" revokes all tokens that a user
+// has got so far. The list is in memory: a restart forgets it.
+func ExampleOptions_logout() {
+	var revoked revocation.List
 	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
 		Issuers: []jwthttp.Issuer{exampleIssuer()},
 		Revoked: revoked.Revoked,
@@ -21,30 +23,31 @@ func ExampleRevocationList() {
 	if err != nil {
 		panic(err)
 	}
+	logout := func(revoke func(context.Context, *jwthttp.Token) error) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			token, _ := jwthttp.TokenFromContext(r.Context())
+			// A browser that leaves the page must not stop the logout.
+			if err := revoke(context.WithoutCancel(r.Context()), token); err != nil {
+				http.Error(w, "not logged out", http.StatusInternalServerError)
+				return
+			}
+			fmt.Fprintln(w, "logged out")
+		}
+	}
+	everywhere := func(ctx context.Context, token *jwthttp.Token) error {
+		now := time.Now()
+		return revoked.Revoke(ctx, revocation.Entry{
+			Kind:        revocation.BySubject,
+			Issuer:      token.Issuer,
+			Value:       token.Subject,
+			IssuedUntil: now,
+			Expires:     now.Add(15 * time.Minute), // the lifetime of our tokens
+		})
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /list", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "the list") })
-	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
-		token, _ := jwthttp.TokenFromContext(r.Context())
-		if err := revoked.RevokeToken(token); err != nil {
-			http.Error(w, "not logged out", http.StatusInternalServerError)
-			return
-		}
-		fmt.Fprintln(w, "logged out")
-	})
-	mux.HandleFunc("POST /logout-everywhere", func(w http.ResponseWriter, r *http.Request) {
-		token, _ := jwthttp.TokenFromContext(r.Context())
-		err := revoked.Add(jwthttp.Revocation{
-			Issuer:      token.Issuer,
-			Subject:     token.Subject,
-			IssuedUntil: time.Now(),
-			Expires:     time.Now().Add(15 * time.Minute), // the longest that a token of ours lives
-		})
-		if err != nil {
-			http.Error(w, "not logged out", http.StatusInternalServerError)
-			return
-		}
-		fmt.Fprintln(w, "logged out everywhere")
-	})
+	mux.HandleFunc("POST /logout", logout(revoked.RevokeToken))
+	mux.HandleFunc("POST /logout-everywhere", logout(everywhere))
 	site := auth.Handler(mux)
 
 	laptop := "Bearer " + issueToken("alice", jwt.MapClaims{"jti": "1"})
@@ -57,8 +60,8 @@ func ExampleRevocationList() {
 
 	// Output:
 	// POST /logout 200 logged out
-	// GET /list 401 {"error":"invalid_token","error_description":"the token has been revoked"}
+	// GET /list 401 {"error":"invalid_token","error_description":"token revoked","reason":"revoked"}
 	// GET /list 200 the list
-	// POST /logout-everywhere 200 logged out everywhere
-	// GET /list 401 {"error":"invalid_token","error_description":"the token has been revoked"}
+	// POST /logout-everywhere 200 logged out
+	// GET /list 401 {"error":"invalid_token","error_description":"token revoked","reason":"revoked"}
 }

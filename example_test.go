@@ -11,8 +11,8 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// exampleIssuer accepts tokens of one issuer, meant for us, signed with one
-// secret. A real program reads the secret from a file or the environment.
+// exampleIssuer is an issuer that signs with one secret. A real program reads the
+// secret from a file or the environment.
 func exampleIssuer() jwthttp.Issuer {
 	return jwthttp.Issuer{
 		Name:       "https://login.example",
@@ -22,7 +22,7 @@ func exampleIssuer() jwthttp.Issuer {
 	}
 }
 
-// issueToken is what a login endpoint does once the password was right.
+// issueToken does what a login endpoint does after it has checked the password.
 func issueToken(subject string, own jwt.MapClaims) string {
 	claims := jwt.MapClaims{
 		"iss": "https://login.example",
@@ -53,7 +53,7 @@ func ask(h http.Handler, method, url, authorization string) {
 	fmt.Print(method, " ", r.URL.Path, " ", w.Code, " ", w.Body)
 }
 
-// A handler behind the middleware, and what it and its clients see.
+// A handler behind the middleware, and what its clients see.
 func Example() {
 	type Claims struct {
 		jwt.RegisteredClaims
@@ -64,7 +64,7 @@ func Example() {
 		panic(err)
 	}
 	h := auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		claims, _ := jwthttp.ClaimsFromContext[Claims](r.Context())
+		claims := jwthttp.MustClaims[Claims](r.Context())
 		fmt.Fprintf(w, "hello %s, %s\n", claims.Subject, claims.Role)
 	}))
 
@@ -75,11 +75,11 @@ func Example() {
 
 	// Output:
 	// GET / 200 hello alice, editor
-	// GET / 401 {"error":"missing","error_description":"this resource needs a token"}
-	// GET / 401 {"error":"invalid_token","error_description":"the signature of the token is invalid"}
+	// GET / 401 {"error":"missing","error_description":"authentication required","reason":"missing"}
+	// GET / 401 {"error":"invalid_token","error_description":"invalid token signature","reason":"signature"}
 }
 
-// The classic mistakes are errors at the start of the program.
+// Common mistakes are errors when the program starts.
 func ExampleNew_mistakes() {
 	_, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{{
 		Name:       "https://login.example",
@@ -89,17 +89,16 @@ func ExampleNew_mistakes() {
 	fmt.Println(err)
 
 	// Output:
-	// jwthttp: Issuers[0].Audience: "[]": want a name of this service, or Any alone
-	// jwthttp: Issuers[0].Algorithms: "none": golang-jwt has no such algorithm for signed tokens
-	// jwthttp: Issuers[0].Keys: "static key": does not fit HS256: HMAC secret has 6 bytes, want at least 32
+	// jwthttp: Issuers[0].Audience: want the names of this service, or Any alone
+	// jwthttp: Issuers[0].Algorithms: "none": unknown algorithm
+	// jwthttp: Issuers[0].Keys: static key does not fit HS256: HMAC secret has 6 bytes, want at least 32
 }
 
-// A handler's own test needs neither a token nor a Middleware.
+// A test of a handler needs neither a token nor a Middleware.
 func ExampleContextWithClaims() {
 	type Claims struct{ Role string }
 	handler := func(w http.ResponseWriter, r *http.Request) {
-		claims, _ := jwthttp.ClaimsFromContext[Claims](r.Context())
-		fmt.Fprintln(w, "role:", claims.Role)
+		fmt.Fprintln(w, "role:", jwthttp.MustClaims[Claims](r.Context()).Role)
 	}
 
 	r := httptest.NewRequest("GET", "/", nil)

@@ -5,385 +5,343 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/textproto"
-	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/seed450a7203/jwthttp/internal/authfield"
+	"github.com/seed450a7203/jwthttp/internal/cookie"
+	"github.com/seed450a7203/jwthttp/internal/rawquery"
+	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
-// Source is the kind of place a token came from. It decides about the guard
-// against cross-site requests: all but SourceHeader and SourceQuery have it,
-// since a browser may send those along unasked.
+// Source is the kind of place where a token was found. Tokens from any source
+// other than SourceHeader and SourceQuery are subject to cross-origin checks
+// (CSRF), because browsers send them automatically.
 type Source uint8
 
-// The kinds of places. The zero value is the guarded one, for extractors that do not say.
+// The kinds of places.
 const (
-	SourceOther Source = iota
+	SourceOther Source = iota // any other place; subject to cross-origin checks
 	SourceHeader
 	SourceCookie
 	SourceQuery
 )
 
-// String returns the source's name: "other", "header", "cookie" or "query".
+// String returns "other", "header", "cookie" or "query".
 func (s Source) String() string {
-	switch s {
-	case SourceHeader:
-		return "header"
-	case SourceCookie:
-		return "cookie"
-	case SourceQuery:
-		return "query"
-	default:
-		return "other"
+	names := [...]string{SourceOther: "other", SourceHeader: "header", SourceCookie: "cookie", SourceQuery: "query"}
+	if int(s) >= len(names) {
+		return names[SourceOther]
 	}
+	return names[s]
 }
 
-// Credential is a token as found in a request, before anything about it is
-// believed. Printing it, logging it and encoding it as text leave the token out.
+// Credential is an unverified token as found in a request. Printing, logging and
+// marshaling a Credential never show the token.
 type Credential struct {
-	// Token is the compact JWT. An empty one counts as not there.
+	// Token is the compact JWT. If empty, the credential counts as absent.
 	Token string
-	// Name is that of the field, cookie or parameter. With SourceQuery it
-	// names the parameter to take out of the URL.
+	// Name is the name of the field, cookie or parameter. For SourceQuery, this
+	// parameter is removed from the URL.
 	Name string
+	// Scheme is the authentication scheme, such as "Bearer". Only FromHeader
+	// sets it.
+	Scheme string
 	// Source is the kind of place.
 	Source Source
 
-	// alsoQuery are further parameters to take out of the URL, since
-	// FirstOf and OnlyOne found credentials in them too.
+	// alsoQuery are further parameters to remove from the URL, because FirstOf
+	// or OnlyOne found credentials in them, too.
 	alsoQuery []string
 }
 
 // String describes the credential without its token.
 func (c Credential) String() string { return fmt.Sprintf("credential from %s %q", c.Source, c.Name) }
 
-// Format prints String whatever the verb: with %d fmt would print the fields.
+// Format prints the same text as String for every verb.
 func (c Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// LogValue is String, for log/slog.
+// LogValue returns the same text as String.
 func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// MarshalText is String, for encoding/json and other encodings.
+// MarshalText returns the same text as String.
 func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// Extractor finds the credential in a request. It must be safe for concurrent
-// use, must not change the request, and should not read its body.
+// An Extractor finds the credential in a request. It must be safe for
+// concurrent use and must not modify the request.
 //
-// It returns [ErrNoToken] to say: not here, look in the next place; a
-// Credential with an empty Token says the same. [ErrMultipleTokens] and every
-// other error (wrapped or not) is a 400: there is a credential here, and it is
-// a bad one. Its text reaches logs, so it must not hold the token.
+// If there is no credential, it returns [ErrNoToken] or a Credential with an
+// empty Token. If it returns an [*Error], that is the response. Every other
+// error, such as [ErrMultipleTokens], is a 400. The text of an error reaches
+// logs, so it must not contain the token.
 type Extractor func(*http.Request) (Credential, error)
 
 // maxPairs is the number of cookies or parameters above which a request is
 // refused. net/http drops the cookies of such a request, which would make it
-// anonymous by accident.
+// anonymous.
 const maxPairs = 3000
 
-// FromHeader finds the token in the header field of the given name, behind the
-// given authentication scheme, whose case does not matter (RFC 9110 §11.1). One
-// or more spaces, and nothing else, may follow the scheme. With an empty scheme
-// the field's whole value is the token, as in "X-Api-Token: eyJ...".
+var (
+	errSyntax  = errors.New("credential violates the syntax of its field")
+	errTooMany = errors.New("more cookies or parameters than net/http reads")
+)
+
+// FromHeader returns an Extractor for the header field name with the given
+// authentication scheme, in any case (RFC 9110 §11.1). If scheme is empty, the
+// whole value is the token, as in "X-Api-Token: eyJ...".
 //
-// A field with another scheme has no credential for us. Two fields of the name,
-// equal or not, are an error, and so are two credentials joined by a comma.
-//
-// FromHeader panics if name is not a field name, or scheme neither empty nor a
-// token (RFC 9110 §5.6.2).
+// A field with another scheme counts as no credential. Two fields of the name,
+// even equal ones, are an error, and so are two credentials joined by a comma.
+// FromHeader panics if name or scheme is invalid (RFC 9110 §5.1, §11.1).
 func FromHeader(name, scheme string) Extractor {
-	if !isToken(name) || scheme != "" && !isToken(scheme) {
+	if !syntax.IsToken(name) || scheme != "" && !syntax.IsToken(scheme) {
 		panic(fmt.Sprintf("jwthttp: FromHeader(%q, %q): not a header field and an authentication scheme", name, scheme))
 	}
 	name = textproto.CanonicalMIMEHeaderKey(name)
+	causes := map[error]error{
+		authfield.ErrOtherScheme: fmt.Errorf("%w: %s does not have the scheme %q", ErrNoToken, name, scheme),
+		authfield.ErrMultiple:    ErrMultipleTokens,
+		authfield.ErrSyntax:      errSyntax,
+	}
 	return func(r *http.Request) (Credential, error) {
-		// Header.Get would hide a second line.
-		values := r.Header[name]
-		if len(values) == 0 {
-			return Credential{}, ErrNoToken
+		value, err := onlyField(r, name)
+		if err != nil {
+			return Credential{}, err
 		}
-		if len(values) > 1 {
-			return Credential{}, ErrMultipleTokens
+		token, err := authfield.Credential(value, scheme)
+		if err != nil {
+			return Credential{}, causes[err]
 		}
-		token, err := afterScheme(values[0], scheme)
-		return Credential{Token: token, Name: name, Source: SourceHeader}, err
+		return Credential{Token: token, Name: name, Scheme: scheme, Source: SourceHeader}, nil
 	}
 }
 
-// afterScheme returns what follows the scheme in a field's value.
-func afterScheme(value, scheme string) (string, error) {
-	rest := value
-	if scheme != "" {
-		var ok bool
-		if rest, ok = cutScheme(value, scheme); !ok {
-			return "", foreignScheme(value, scheme)
-		}
-		// Spaces only, not strings.TrimSpace: a tab or a no-break space here
-		// is read differently by different servers (RFC 9110 §11.4).
-		if rest = strings.TrimLeft(rest, " "); rest == "" {
-			return "", errCredential
-		}
-	}
-	if strings.IndexByte(rest, ',') >= 0 && isList(rest, scheme) {
+// onlyField returns the value of a field that may occur once. Header.Get would
+// hide a second line.
+func onlyField(r *http.Request, name string) (string, error) {
+	switch values := r.Header[name]; len(values) {
+	case 0:
+		return "", ErrNoToken
+	case 1:
+		return values[0], nil
+	default:
 		return "", ErrMultipleTokens
 	}
-	return rest, nil // whatever is in it: a wrong byte fails as no token68
 }
 
-// cutScheme returns what follows scheme in s if s has it, by itself or before
-// a byte that no longer belongs to a scheme.
-func cutScheme(s, scheme string) (rest string, ok bool) {
-	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
-		return "", false
+// violatesSyntax reports whether the token cannot be written in a header field:
+// it is not a token68, nor three segments of one without a scheme, which may be
+// padded (see Issuer.PaddedSegments).
+func (c Credential) violatesSyntax() bool {
+	if c.Source != SourceHeader || syntax.IsToken68(c.Token) {
+		return false
 	}
-	rest = s[len(scheme):]
-	// A visible character makes it another word ("BearerX", "Bearer:x"). A
-	// tab, a control or a byte above 0x7f does not: that is our scheme, badly
-	// delimited.
-	if rest != "" && rest[0] > ' ' && rest[0] < 0x7f {
-		return "", false
-	}
-	return rest, true
+	segments := strings.SplitN(c.Token, ".", 4)
+	return c.Scheme != "" || len(segments) != 3 ||
+		slices.ContainsFunc(segments, func(s string) bool { return !syntax.IsToken68(s) })
 }
 
-// foreignScheme judges a value of another scheme: no credential for us, unless
-// a proxy joined ours to it, as in "Basic x, Bearer y".
-func foreignScheme(value, scheme string) error {
-	_, value, joined := strings.Cut(value, ",")
-	if !joined || strings.Contains(value, `"`) {
-		return ErrNoToken // with quotes it is a list of parameters, as of Digest
-	}
-	for element := range strings.SplitSeq(value, ",") {
-		if rest, ok := cutScheme(strings.TrimLeft(element, " \t"), scheme); ok && rest != "" {
-			return ErrMultipleTokens
-		}
-	}
-	return ErrNoToken
-}
-
-// isList reports whether every element of a comma-separated list is a
-// credential by itself.
-func isList(list, scheme string) bool {
-	for element := range strings.SplitSeq(list, ",") {
-		element = strings.Trim(element, " \t")
-		if word, rest, ok := strings.Cut(element, " "); ok && scheme != "" && isToken(word) {
-			element = strings.TrimLeft(rest, " ") // ours or another scheme
-		}
-		if !isToken68(element) {
-			return false
-		}
-	}
-	return true
-}
-
-// FromCookie finds the token in the cookie of the given name, whose case
-// matters. Such a token is guarded by [Options].CrossOrigin. An empty cookie is
-// absent; two cookies of the name, empty or not, are an error. Unlike net/http
-// it does not pass over a cookie with odd characters in its value: that is a
-// bad token, and no reason to go on as anonymous.
+// FromProxyHeader returns an Extractor for a header field that a proxy fills
+// from a cookie, such as Cf-Access-Jwt-Assertion (Cloudflare Access),
+// X-Goog-Iap-Jwt-Assertion (Google IAP) or X-Pomerium-Jwt-Assertion. The whole
+// value is the token. Browsers send the cookie automatically, so the token is
+// subject to [Options].CrossOrigin.
 //
-// FromCookie panics if name is not a cookie name.
+// The proxy must remove the field from requests of clients. FromProxyHeader
+// panics if name is not a field name.
+func FromProxyHeader(name string) Extractor {
+	if !syntax.IsToken(name) {
+		panic(fmt.Sprintf("jwthttp: FromProxyHeader(%q): not the name of a header field", name))
+	}
+	find := FromHeader(name, "")
+	return func(r *http.Request) (Credential, error) {
+		c, err := find(r)
+		c.Source = SourceOther
+		return c, err
+	}
+}
+
+// FromCookie returns an Extractor for the cookie name, which is case-sensitive.
+// Its tokens are subject to [Options].CrossOrigin. An empty cookie counts as
+// absent; two of the name are an error. Unlike net/http, FromCookie does not
+// ignore a cookie with invalid characters. It panics if name is not a cookie
+// name.
 func FromCookie(name string) Extractor {
-	if !isToken(name) {
+	if !syntax.IsToken(name) {
 		panic(fmt.Sprintf("jwthttp: FromCookie(%q): not a cookie name", name))
 	}
 	return func(r *http.Request) (Credential, error) {
-		c := Credential{Name: name, Source: SourceCookie}
-		seen, total := 0, 0
-		for _, line := range r.Header["Cookie"] {
-			for pair := range strings.SplitSeq(line, ";") {
-				if total++; total > maxPairs {
-					return Credential{}, errTooMany
-				}
-				key, value, _ := strings.Cut(pair, "=")
-				if strings.Trim(key, " \t") == name {
-					seen++
-					c.Token = unquoteCookie(strings.Trim(value, " \t"))
-				}
-			}
+		values, total := cookie.Values(r.Header["Cookie"], name)
+		if total > maxPairs {
+			return Credential{}, errTooMany
 		}
-		return c, oneOf(seen, c.Token)
+		return onlyOne(Credential{Name: name, Source: SourceCookie}, values)
 	}
 }
 
-// unquoteCookie takes off the double quotes that a cookie's value may have (RFC 6265 §4.1.1).
-func unquoteCookie(value string) string {
-	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
-		return value[1 : len(value)-1]
-	}
-	return value
-}
-
-// oneOf judges how often a name was seen in a place where each may be once.
-func oneOf(seen int, token string) error {
+// onlyOne returns c with the only value of a name that may occur once.
+func onlyOne(c Credential, values []string) (Credential, error) {
 	switch {
-	case seen > 1:
-		return ErrMultipleTokens
-	case token == "":
-		return ErrNoToken
+	case len(values) > 1:
+		return c, ErrMultipleTokens
+	case len(values) == 0 || values[0] == "":
+		return c, ErrNoToken
 	}
-	return nil
+	c.Token = values[0]
+	return c, nil
 }
 
-// FromQuery finds the token in the query parameter of the given name. It never
-// reads a form in the body. An empty parameter is absent; two of the name are
-// an error.
+// FromForm returns an Extractor for a form field (RFC 6750 §2.2) of a POST with
+// Content-Type application/x-www-form-urlencoded. It parses the form, so the
+// handler finds the body read and PostForm filled. It never reads the query.
+// Its tokens are subject to [Options].CrossOrigin. An empty field counts as
+// absent; two of the name are an error. FromForm panics if field is empty.
+func FromForm(field string) Extractor {
+	if field == "" {
+		panic("jwthttp: FromForm: empty field name")
+	}
+	return func(r *http.Request) (Credential, error) {
+		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if r.Method != http.MethodPost || kind != "application/x-www-form-urlencoded" {
+			return Credential{}, ErrNoToken
+		}
+		if err := r.ParseForm(); err != nil {
+			return Credential{}, errors.New("invalid form") // the error may quote the token
+		}
+		if len(r.PostForm) > maxPairs {
+			return Credential{}, errTooMany
+		}
+		return onlyOne(Credential{Name: field}, r.PostForm[field])
+	}
+}
+
+// FromQuery returns an Extractor for the query parameter param. It never reads
+// a form in the body. An empty parameter counts as absent; two of the name are
+// an error. FromQuery panics if param is empty.
 //
-// A URL ends up in logs, histories and Referer fields, so use this only where
-// a client cannot send a header, with tokens that live for seconds. The Handler
-// takes the parameter out of the request's URL, RequestURI and Form for
-// everything behind it, and leaves the other bytes of the query as they were;
-// what runs before it, and every proxy, has seen the token.
-//
-// FromQuery panics if param is empty.
+// URLs end up in logs, histories and Referer fields. Use FromQuery only where a
+// client cannot send a header, with tokens that live for seconds. The handler
+// gets the request without the parameter in URL, RequestURI and Form. Outer
+// middleware and proxies still see it.
 func FromQuery(param string) Extractor {
 	if param == "" {
 		panic("jwthttp: FromQuery: empty parameter name")
 	}
 	return func(r *http.Request) (Credential, error) {
 		c := Credential{Name: param, Source: SourceQuery}
-		seen, total := 0, 0
+		var values []string
+		total := 0
 		for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
 			if total++; total > maxPairs {
 				return c, errTooMany
 			}
-			if isParam(pair, param) {
-				seen++
-				_, value, _ := strings.Cut(pair, "=")
-				c.Token = unescapeToken(value)
+			if rawquery.Is(pair, param) {
+				values = append(values, rawquery.Value(pair))
 			}
 		}
-		return c, oneOf(seen, c.Token)
+		return onlyOne(c, values)
 	}
 }
 
-// unescapeToken decodes a parameter's value. What cannot be decoded, or is so
-// long that decoding it would be an attacker's lever, stays as it is: its % is
-// refused further on.
-func unescapeToken(value string) string {
-	if len(value) > 1<<16 {
-		return value
-	}
-	plain, err := url.QueryUnescape(value)
-	if err != nil {
-		return value
-	}
-	return plain
-}
-
-// isParam reports whether a pair of a raw query is the parameter of that name.
-func isParam(pair, param string) bool {
-	key, _, _ := strings.Cut(pair, "=")
-	if key == param {
-		return true
-	}
-	if len(key) < len(param) || len(key) > 3*len(param) {
-		return false // an escape takes three bytes for one
-	}
-	plain, err := url.QueryUnescape(key)
-	return err == nil && plain == param
-}
-
-// FromWebSocketProtocol finds the token in the Sec-WebSocket-Protocol field of
-// a WebSocket upgrade, as the entry made of the prefix and the token: the only
-// field of an upgrade that a browser lets a script set. The server must not
-// answer with that entry; give the client a second one and answer with that.
-//
-// FromWebSocketProtocol panics if prefix is not the beginning of a subprotocol's name.
+// FromWebSocketProtocol returns an Extractor for the Sec-WebSocket-Protocol
+// field of a WebSocket upgrade, the only field that a script in a browser can
+// set. The token is the entry that begins with prefix. The client must offer a
+// second entry for the server to select, because the response repeats the
+// selected one. It panics if prefix cannot begin a subprotocol.
 func FromWebSocketProtocol(prefix string) Extractor {
-	if !isToken(prefix) {
+	if !syntax.IsToken(prefix) {
 		panic(fmt.Sprintf("jwthttp: FromWebSocketProtocol(%q): not a prefix of a subprotocol", prefix))
 	}
-	const field = "Sec-Websocket-Protocol" // in the form of net/http
+	const field = "Sec-Websocket-Protocol" // in net/http's spelling
 	return func(r *http.Request) (Credential, error) {
-		if !isWebSocket(r) {
+		if !syntax.IsWebSocket(r.Header) {
 			return Credential{}, ErrNoToken
 		}
 		c := Credential{Name: field, Source: SourceHeader}
-		seen := 0
+		var values []string
 		for _, line := range r.Header[field] {
 			for entry := range strings.SplitSeq(line, ",") {
 				if token, ok := strings.CutPrefix(strings.Trim(entry, " \t"), prefix); ok {
-					seen++
-					c.Token = token
+					values = append(values, token)
 				}
 			}
 		}
-		if seen == 1 && c.Token == "" {
-			return c, errCredential
+		if len(values) == 1 && values[0] == "" {
+			return c, errSyntax
 		}
-		return c, oneOf(seen, c.Token)
+		return onlyOne(c, values)
 	}
 }
 
-// isWebSocket reports whether r opens a WebSocket, over HTTP/1.1 (RFC 6455
-// §4.1) or as an extended CONNECT (RFC 8441 §4), which net/http shows as a field.
-func isWebSocket(r *http.Request) bool {
-	for _, field := range [...]string{"Upgrade", ":protocol"} {
-		for _, line := range r.Header[field] {
-			for protocol := range strings.SplitSeq(line, ",") {
-				if strings.EqualFold(strings.Trim(protocol, " \t"), "websocket") {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// FirstOf looks in one place after the other. The first that has a credential
-// decides, good or bad: a bad one never falls through to the next place. If the
-// URL has a query, the later places are shown the URL alone: a token in there
-// decides nothing, but must leave it.
-//
-// FirstOf panics without places, and for a nil one.
+// FirstOf returns an Extractor that tries places in order and uses the first
+// credential found, valid or not. Query tokens of later places are also removed
+// from the URL. It panics without places, and if one is nil.
 func FirstOf(places ...Extractor) Extractor {
 	places = checkPlaces("FirstOf", places)
 	return func(r *http.Request) (Credential, error) {
+		none := ErrNoToken
 		for i, place := range places {
-			if c, err := find(place, r); !errors.Is(err, ErrNoToken) {
-				c.alsoQuery = append(c.alsoQuery, paramsInURL(places[i+1:], r)...)
-				return c, err
+			c, err := extract(place, r)
+			if isNoToken(err) {
+				none = moreSpecific(none, err)
+				continue
 			}
+			c.alsoQuery = append(c.alsoQuery, paramsInURL(places[i+1:], r)...)
+			return c, err
 		}
-		return Credential{}, ErrNoToken
+		return Credential{}, none
 	}
 }
 
-// paramsInURL are the query parameters in which places find a credential.
+// moreSpecific returns the first of two ErrNoToken that says more.
+func moreSpecific(a, b error) error {
+	if a == ErrNoToken {
+		return b
+	}
+	return a
+}
+
+// paramsInURL returns the query parameters in which places find a credential.
 func paramsInURL(places []Extractor, r *http.Request) (params []string) {
 	if len(places) == 0 || r.URL.RawQuery == "" {
 		return nil
 	}
 	bare := &http.Request{Method: http.MethodGet, URL: r.URL, Header: http.Header{}, Body: http.NoBody}
 	for _, place := range places {
-		if c, err := find(place, bare); !errors.Is(err, ErrNoToken) {
+		if c, err := extract(place, bare); !isNoToken(err) {
 			params = append(params, c.params()...)
 		}
 	}
 	return params
 }
 
-// OnlyOne looks in all places and refuses a request that has credentials in
-// more than one of them, even equal ones (RFC 6750 §2).
-//
-// OnlyOne panics without places, and for a nil one.
+// OnlyOne returns an Extractor that refuses a request with credentials in more
+// than one of places, even equal ones (RFC 6750 §2). It panics without places,
+// and if one is nil.
 func OnlyOne(places ...Extractor) Extractor {
 	places = checkPlaces("OnlyOne", places)
 	return func(r *http.Request) (Credential, error) {
 		var found Credential
-		result := ErrNoToken
+		none, result := ErrNoToken, error(nil)
 		var params []string
+		seen := false
 		for _, place := range places {
-			c, err := find(place, r)
-			if errors.Is(err, ErrNoToken) {
+			c, err := extract(place, r)
+			if isNoToken(err) {
+				none = moreSpecific(none, err)
 				continue
 			}
 			params = append(params, c.params()...)
-			if !errors.Is(result, ErrNoToken) {
+			if seen {
 				err = ErrMultipleTokens
 			}
-			found, result = c, err
+			found, result, seen = c, err, true
+		}
+		if !seen {
+			return Credential{}, none
 		}
 		found.alsoQuery = params
 		return found, result
@@ -392,7 +350,7 @@ func OnlyOne(places ...Extractor) Extractor {
 
 func checkPlaces(name string, places []Extractor) []Extractor {
 	if len(places) == 0 {
-		panic("jwthttp: " + name + " needs a place to look in")
+		panic("jwthttp: " + name + ": no places")
 	}
 	for i, place := range places {
 		if place == nil {
@@ -402,8 +360,8 @@ func checkPlaces(name string, places []Extractor) []Extractor {
 	return slices.Clone(places)
 }
 
-// find asks one place, and takes an empty token for none.
-func find(place Extractor, r *http.Request) (Credential, error) {
+// extract calls an Extractor. An empty token is ErrNoToken.
+func extract(place Extractor, r *http.Request) (Credential, error) {
 	c, err := place(r)
 	if err == nil && c.Token == "" {
 		err = ErrNoToken
@@ -411,99 +369,21 @@ func find(place Extractor, r *http.Request) (Credential, error) {
 	return c, err
 }
 
-// params are the query parameters that must leave the URL.
+// isNoToken reports whether an error of extract means that there is no
+// credential. An *Error is the answer, even if its cause is ErrNoToken.
+func isNoToken(err error) bool {
+	return errors.Is(err, ErrNoToken) && !isOwn(err)
+}
+
+func isOwn(err error) bool {
+	var own *Error
+	return errors.As(err, &own)
+}
+
+// params are the query parameters to remove from the URL.
 func (c Credential) params() []string {
 	if c.Source != SourceQuery || c.Name == "" {
 		return c.alsoQuery
 	}
 	return append([]string{c.Name}, c.alsoQuery...)
-}
-
-// withoutParams returns r without the query parameters of the given names: in
-// URL, RequestURI and, if it was parsed before, Form. The original is left as
-// it is.
-func withoutParams(r *http.Request, params []string) *http.Request {
-	if len(params) == 0 {
-		return r
-	}
-	query, found := cutParams(r.URL.RawQuery, params)
-	if !found {
-		return r
-	}
-	clean := r.WithContext(r.Context())
-	u := *r.URL
-	u.RawQuery = query
-	clean.URL = &u
-	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
-		clean.RequestURI = path
-		if query, _ = cutParams(query, params); query != "" {
-			clean.RequestURI += "?" + query
-		}
-	}
-	if r.Form != nil {
-		clean.Form = make(url.Values, len(r.Form))
-		for name, values := range r.Form {
-			clean.Form[name] = values
-		}
-		for _, name := range params {
-			// What came in the body is not ours to take away.
-			if fromBody := r.PostForm[name]; len(fromBody) > 0 {
-				clean.Form[name] = fromBody
-			} else {
-				delete(clean.Form, name)
-			}
-		}
-	}
-	return clean
-}
-
-// cutParams takes parameters out of a raw query without touching another byte
-// of it: a signature over the rest must still hold. It reports whether there
-// were any.
-func cutParams(query string, params []string) (rest string, found bool) {
-	cut := func(pair string) bool {
-		return slices.ContainsFunc(params, func(param string) bool { return isParam(pair, param) })
-	}
-	for pair := range strings.SplitSeq(query, "&") {
-		found = found || cut(pair)
-	}
-	if !found {
-		return query, false
-	}
-	var kept strings.Builder
-	separator := ""
-	for pair := range strings.SplitSeq(query, "&") {
-		if !cut(pair) {
-			kept.WriteString(separator + pair)
-			separator = "&"
-		}
-	}
-	return kept.String(), true
-}
-
-// isToken reports whether s is a token in the sense of RFC 9110 §5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !isAlphanumeric(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// isToken68 reports whether s fits the syntax of a bearer token (RFC 9110 §11.2).
-func isToken68(s string) bool {
-	s = strings.TrimRight(s, "=")
-	for i := range len(s) {
-		c := s[i]
-		if !isAlphanumeric(c) && !strings.ContainsRune("-._~+/", rune(c)) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func isAlphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }

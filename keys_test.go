@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,15 +27,16 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/keyset"
 )
 
-// Every keyfunc.Keyfunc is a KeySource as it stands.
 var _ jwthttp.KeySource = keyfunc.Keyfunc(nil)
 
 // testKeys are made once: RSA keys take their time.
 var testKeys = sync.OnceValue(func() (k struct {
 	rsa, otherRSA, weakRSA *rsa.PrivateKey
-	p256, p384, p521       *ecdsa.PrivateKey
+	p256, otherP256        *ecdsa.PrivateKey
+	p384, p521             *ecdsa.PrivateKey
 	ed                     ed25519.PrivateKey
 }) {
 	must := func(err error) {
@@ -49,6 +52,8 @@ var testKeys = sync.OnceValue(func() (k struct {
 	k.weakRSA, err = rsa.GenerateKey(rand.Reader, 1024)
 	must(err)
 	k.p256, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	k.otherP256, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	k.p384, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	must(err)
@@ -110,47 +115,89 @@ func signChanged(t *testing.T, method jwt.SigningMethod, key any, kid string, ch
 }
 
 func issuerWith(keys jwthttp.KeySource, algorithms ...string) jwthttp.Issuer {
-	iss := issuer()
+	iss := newIssuer()
 	iss.Keys, iss.Algorithms = keys, algorithms
 	return iss
 }
 
-func TestEveryAlgorithmOfGolangJWT(t *testing.T) {
+func TestIssuer_Algorithms(t *testing.T) {
 	for _, pair := range keyPairs() {
 		bubble(t, pair.method.Alg(), func(t *testing.T) {
-			m := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(pair.public), pair.method.Alg())))
+			opts := newOptions(issuerWith(jwthttp.StaticKey(pair.public), pair.method.Alg()))
 			token := sign(t, pair.method, pair.private, "")
-			checkVerdict(t, m, get(bearer(token)), admitted)
-			checkVerdict(t, m, get(bearer(altered(token))), invalid+"signature")
 			parts := strings.Split(token, ".")
-			checkVerdict(t, m, get(bearer(parts[0]+"."+b64(claimsJSON(map[string]any{"role": "admin"}))+"."+parts[2])), invalid+"signature")
-			checkVerdict(t, m, get(bearer(parts[0]+"."+parts[1]+".")), invalid+"signature")
+			checkCached(t, opts, newRequest(withBearer(token)), admitted)
+			checkCached(t, opts, newRequest(withBearer(altered(token))), invalid+"signature")
+			checkCached(t, opts, newRequest(withBearer(parts[0]+"."+b64(claimsJSON(map[string]any{"role": "admin"}))+"."+parts[2])), invalid+"signature")
+			checkCached(t, opts, newRequest(withBearer(parts[0]+"."+parts[1]+".")), invalid+"signature")
+		})
+	}
+}
+
+// ed25519Method signs EdDSA under its name of RFC 9864.
+type ed25519Method struct{ *jwt.SigningMethodEd25519 }
+
+func (ed25519Method) Alg() string { return "Ed25519" }
+
+// Each of the two names of Ed25519 admits its own spelling only.
+func TestIssuer_Algorithms_ed25519(t *testing.T) {
+	k := testKeys()
+	byOldName := sign(t, jwt.SigningMethodEdDSA, k.ed, "")
+	byNewName := sign(t, ed25519Method{jwt.SigningMethodEdDSA}, k.ed, "")
+	public := jwthttp.StaticKey(k.ed.Public())
+	for _, tt := range []struct {
+		name       string
+		algorithms []string
+		token      string
+		want       string
+	}{
+		{"EdDSA for EdDSA", []string{"EdDSA"}, byOldName, admitted},
+		{"Ed25519 for EdDSA", []string{"EdDSA"}, byNewName, invalid + "algorithm"},
+		{"Ed25519 for Ed25519", []string{"Ed25519"}, byNewName, admitted},
+		{"EdDSA for Ed25519", []string{"Ed25519"}, byOldName, invalid + "algorithm"},
+		{"EdDSA for both", []string{"EdDSA", "Ed25519"}, byOldName, admitted},
+		{"Ed25519 for both", []string{"EdDSA", "Ed25519"}, byNewName, admitted},
+		{"altered", []string{"Ed25519"}, altered(byNewName), invalid + "signature"},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			checkCached(t, newOptions(issuerWith(public, tt.algorithms...)), newRequest(withBearer(tt.token)), tt.want)
 		})
 	}
 }
 
 // RFC 7518 §3.5: the salt is as long as the hash.
-func TestPSSWithAnotherSaltIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := testKeys()
-		for alg, hash := range map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512} {
-			m := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), alg)))
-			for salt, want := range map[int]string{rsa.PSSSaltLengthEqualsHash: admitted, 20: invalid + "signature", rsa.PSSSaltLengthAuto: invalid + "signature"} {
-				signed := b64(`{"alg":"`+alg+`"}`) + "." + b64(claimsJSON(nil))
-				h := hash.New()
+func TestIssuer_Algorithms_pssSalt(t *testing.T) {
+	k := testKeys()
+	for _, alg := range []struct {
+		name string
+		hash crypto.Hash
+	}{{"PS256", crypto.SHA256}, {"PS384", crypto.SHA384}, {"PS512", crypto.SHA512}} {
+		for _, salt := range []struct {
+			name   string
+			length int
+			want   string
+		}{
+			{"of the hash's length", rsa.PSSSaltLengthEqualsHash, admitted},
+			{"shorter", 20, invalid + "signature"},
+			{"longest", rsa.PSSSaltLengthAuto, invalid + "signature"},
+		} {
+			bubble(t, alg.name+", salt "+salt.name, func(t *testing.T) {
+				signed := b64(`{"alg":"`+alg.name+`"}`) + "." + b64(claimsJSON(nil))
+				h := alg.hash.New()
 				h.Write([]byte(signed))
-				sig, err := rsa.SignPSS(rand.Reader, k.rsa, hash, h.Sum(nil), &rsa.PSSOptions{SaltLength: salt})
+				sig, err := rsa.SignPSS(rand.Reader, k.rsa, alg.hash, h.Sum(nil), &rsa.PSSOptions{SaltLength: salt.length})
 				if err != nil {
 					t.Fatal(err)
 				}
-				checkVerdict(t, m, get(bearer(signed+"."+b64(string(sig)))), want)
-			}
+				opts := newOptions(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), alg.name))
+				checkCached(t, opts, newRequest(withBearer(signed+"."+b64(string(sig)))), salt.want)
+			})
 		}
-	})
+	}
 }
 
-// RFC 8725 §2.1; rule 18: a public key in any clothing is no HMAC secret.
-func TestAlgorithmConfusionIsRefused(t *testing.T) {
+// Rule 18: a public key in any form is no HMAC secret (RFC 8725 §2.1).
+func TestAuthenticate_algorithmConfusion(t *testing.T) {
 	k := testKeys()
 	der, err := x509.MarshalPKIXPublicKey(&k.rsa.PublicKey)
 	if err != nil {
@@ -158,35 +205,36 @@ func TestAlgorithmConfusionIsRefused(t *testing.T) {
 	}
 	pkcs1 := x509.MarshalPKCS1PublicKey(&k.rsa.PublicKey)
 	jwk := fmt.Sprintf(`{"kty":"RSA","n":"%s","e":"AQAB"}`, base64.RawURLEncoding.EncodeToString(k.rsa.N.Bytes()))
-	for name, secret := range map[string][]byte{
-		"PEM":       pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
-		"PKCS1 PEM": pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: pkcs1}),
-		"DER":       der,
-		"PKCS1 DER": pkcs1,
-		"JWK":       []byte(jwk),
-		"JWK set":   []byte(`{"keys":[` + jwk + `]}`),
-		"modulus":   k.rsa.N.Bytes(),
+	for _, tt := range []struct {
+		name      string
+		forged    []byte // the secret of the forger
+		isUnclear bool   // nothing tells it from a good secret
+	}{
+		{"PEM", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), false},
+		{"PKCS1 PEM", pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: pkcs1}), false},
+		{"DER", der, false},
+		{"PKCS1 DER", pkcs1, false},
+		{"JWK", []byte(jwk), false},
+		{"JWK Set", []byte(`{"keys":[` + jwk + `]}`), false},
+		{"modulus", k.rsa.N.Bytes(), true},
 	} {
-		bubble(t, name, func(t *testing.T) {
-			forged := sign(t, jwt.SigningMethodHS256, secret, "")
-			m := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), "RS256")))
-			checkVerdict(t, m, get(bearer(forged)), invalid+"algorithm")
-
-			// And where it is given as a secret after all, it is refused at the start, or at the request.
-			if name == "modulus" {
-				return // nothing tells it from a secret
+		bubble(t, tt.name, func(t *testing.T) {
+			r := newRequest(withBearer(sign(t, jwt.SigningMethodHS256, tt.forged, "")))
+			checkCached(t, newOptions(issuerWith(jwthttp.StaticKey(&k.rsa.PublicKey), "RS256")), r, invalid+"algorithm")
+			if tt.isUnclear {
+				return
 			}
-			if _, err := jwthttp.New[testClaims](options(issuerWith(jwthttp.StaticKey(secret), "HS256"))); err == nil {
-				t.Error("taken for an HMAC secret")
+			if _, err := jwthttp.New[testClaims](newOptions(issuerWith(jwthttp.StaticKey(tt.forged), "HS256"))); err == nil {
+				t.Error("New accepts it as an HMAC secret")
 			}
-			dynamic := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return secret, nil })
-			checkVerdict(t, mustNew[testClaims](t, options(issuerWith(dynamic, "HS256"))), get(bearer(forged)), invalid+"algorithm")
+			dynamic := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return tt.forged, nil })
+			checkCached(t, newOptions(issuerWith(dynamic, "HS256")), r, invalid+"algorithm")
 		})
 	}
 }
 
 // Rules 19 and 20, as far as a bare key shows them.
-func TestKeysThatDoNotFitTheAlgorithmAreRefused(t *testing.T) {
+func TestKeyfunc_fit(t *testing.T) {
 	k := testKeys()
 	for _, tt := range []struct {
 		name      string
@@ -197,7 +245,7 @@ func TestKeysThatDoNotFitTheAlgorithmAreRefused(t *testing.T) {
 	}{
 		{"the right key", "ES256", k.p256, &k.p256.PublicKey, admitted},
 		{"another curve", "ES256", k.p256, &k.p384.PublicKey, invalid + "algorithm"},
-		{"a point beside the curve", "ES256", k.p256, offCurve(), invalid + "algorithm"},
+		{"a point that is not on the curve", "ES256", k.p256, offCurve(), invalid + "algorithm"},
 		{"another type", "RS256", k.rsa, k.ed.Public(), invalid + "algorithm"},
 		{"nil", "RS256", k.rsa, nil, invalid + "algorithm"},
 		{"a nil RSA key", "RS256", k.rsa, (*rsa.PublicKey)(nil), invalid + "algorithm"},
@@ -213,7 +261,7 @@ func TestKeysThatDoNotFitTheAlgorithmAreRefused(t *testing.T) {
 		{"an RSA key too large to verify with", "RS256", k.rsa, &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 20000), E: 3}, invalid + "algorithm"},
 		{"an empty secret", "HS256", []byte{}, []byte{}, invalid + "algorithm"},
 		{"a short secret", "HS256", long(31), long(31), invalid + "algorithm"},
-		{"a secret of blanks, long enough", "HS256", []byte(strings.Repeat(" ", 32)), []byte(strings.Repeat(" ", 32)), admitted},
+		{"a secret of spaces, long enough", "HS256", []byte(strings.Repeat(" ", 32)), []byte(strings.Repeat(" ", 32)), admitted},
 		{"a secret that begins like a JWK", "HS256", []byte("{" + string(long(32))), []byte("{" + string(long(32))), admitted},
 		{"a secret that begins like DER", "HS256", []byte("0" + string(long(32))), []byte("0" + string(long(32))), admitted},
 		{"a secret for a longer hash", "HS512", long(48), long(48), invalid + "algorithm"},
@@ -222,11 +270,17 @@ func TestKeysThatDoNotFitTheAlgorithmAreRefused(t *testing.T) {
 		{"a set with none that fits", "ES256", k.p256, keySet(nil, &k.rsa.PublicKey, &k.p384.PublicKey), invalid + "algorithm"},
 		{"a set with one that fits and does not verify", "RS256", k.rsa, keySet(k.ed.Public(), &k.otherRSA.PublicKey), invalid + "signature"},
 		{"an empty set", "ES256", k.p256, keySet(), invalid + "unknown_key"},
+		// Rule 19
+		{"an Ed25519 key for RS256", "RS256", k.rsa, keySet(k.ed.Public()), invalid + "algorithm"},
+		{"a P-256 key for ES384", "ES384", k.p384, &k.p256.PublicKey, invalid + "algorithm"},
+		{"an RSA key with an even exponent", "RS256", k.rsa, &rsa.PublicKey{N: k.rsa.N, E: 65536}, invalid + "algorithm"},
+		{"an Ed25519 key that is too long", "EdDSA", k.ed, append(slices.Clone(k.ed.Public().(ed25519.PublicKey)), 0), invalid + "algorithm"},
+		{"a private key in a set", "RS256", k.rsa, keySet(k.rsa, k.ed), invalid + "algorithm"},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			source := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return tt.keys, nil })
-			m := mustNew[testClaims](t, options(issuerWith(source, tt.algorithm)))
-			checkVerdict(t, m, get(bearer(sign(t, jwt.GetSigningMethod(tt.algorithm), tt.sign, ""))), tt.want)
+			r := newRequest(withBearer(sign(t, jwt.GetSigningMethod(tt.algorithm), tt.sign, "")))
+			checkCached(t, newOptions(issuerWith(source, tt.algorithm)), r, tt.want)
 		})
 	}
 }
@@ -243,74 +297,118 @@ func keySet(keys ...any) jwt.VerificationKeySet {
 	return set
 }
 
-// Rule 21: a token without kid must not make us verify for ever.
-func TestAtMostEightKeysAreTried(t *testing.T) {
+// Rule 21: a token must not cause many verifications.
+func TestKeyfunc_manyKeys(t *testing.T) {
 	k := testKeys()
-	for n, want := range map[int]string{7: admitted, 8: invalid + "signature"} {
-		bubble(t, fmt.Sprintf("the right key behind %d others", n), func(t *testing.T) {
+	for _, tt := range []struct {
+		others int
+		want   string
+	}{{7, admitted}, {8, invalid + "signature"}} {
+		bubble(t, fmt.Sprintf("the right key after %d others", tt.others), func(t *testing.T) {
 			var keys []any
-			for range n {
-				keys = append(keys, &k.p384.PublicKey, &k.otherRSA.PublicKey) // the first kind does not count
+			for range tt.others {
+				keys = append(keys, &k.p384.PublicKey, &k.otherRSA.PublicKey) // the first does not fit and does not count
 			}
 			keys = append(keys, &k.rsa.PublicKey)
 			source := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return keySet(keys...), nil })
-			m := mustNew[testClaims](t, options(issuerWith(source, "RS256")))
-			checkVerdict(t, m, get(bearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), want)
+			checkCached(t, newOptions(issuerWith(source, "RS256")), newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), tt.want)
 		})
 	}
 }
 
-// Rule 22.
-func TestEachIssuerHasItsOwnKeys(t *testing.T) {
+// Rule 22
+func TestOptions_Issuers_keys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := testKeys()
 		a := issuerWith(jwthttp.KeySet{"1": &k.rsa.PublicKey}, "RS256")
 		b := issuerWith(jwthttp.KeySet{"1": &k.otherRSA.PublicKey}, "RS256")
 		b.Name = "https://b.example"
-		m := mustNew[testClaims](t, options(a, b))
+		opts := newOptions(a, b)
+		opts.CacheSize = 8
+		m := mustNew[testClaims](t, opts)
 		fromB := map[string]any{"iss": b.Name}
 		for range 10 { // the same kid, in turns
-			checkVerdict(t, m, get(bearer(sign(t, jwt.SigningMethodRS256, k.rsa, "1"))), admitted)
-			checkVerdict(t, m, get(bearer(signChanged(t, jwt.SigningMethodRS256, k.otherRSA, "1", fromB))), admitted)
+			checkVerdict(t, m, newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.rsa, "1"))), admitted)
+			checkVerdict(t, m, newRequest(withBearer(signChanged(t, jwt.SigningMethodRS256, k.otherRSA, "1", fromB))), admitted)
 		}
-		checkVerdict(t, m, get(bearer(sign(t, jwt.SigningMethodRS256, k.otherRSA, "1"))), invalid+"signature")
-		checkVerdict(t, m, get(bearer(signChanged(t, jwt.SigningMethodRS256, k.rsa, "1", fromB))), invalid+"signature")
+		checkVerdict(t, m, newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.otherRSA, "1"))), invalid+"signature")
+		checkVerdict(t, m, newRequest(withBearer(signChanged(t, jwt.SigningMethodRS256, k.rsa, "1", fromB))), invalid+"signature")
 	})
 }
 
-func TestAKeySetWantsItsKid(t *testing.T) {
+// Rule 17
+func TestKeySet(t *testing.T) {
 	k := testKeys()
-	m := mustNew[testClaims](t, options(issuerWith(jwthttp.KeySet{"a": &k.rsa.PublicKey, "b": &k.p256.PublicKey}, "RS256", "ES256")))
+	keys := jwthttp.KeySet{"a": &k.rsa.PublicKey, "b": &k.p256.PublicKey}
+	opts := newOptions(issuerWith(keys, "RS256", "ES256"))
+	emptyKeyID := signRSA(t, `{"alg":"RS256","kid":""}`, claimsJSON(nil))
 	for _, tt := range []struct {
 		name  string
-		token func(*testing.T) string
+		token string
 		want  string
 	}{
-		{"its own key", func(t *testing.T) string { return sign(t, jwt.SigningMethodRS256, k.rsa, "a") }, admitted},
-		{"the other key", func(t *testing.T) string { return sign(t, jwt.SigningMethodES256, k.p256, "b") }, admitted},
-		{"a key of the other algorithm", func(t *testing.T) string { return sign(t, jwt.SigningMethodRS256, k.rsa, "b") }, invalid + "algorithm"},
-		{"no kid", func(t *testing.T) string { return sign(t, jwt.SigningMethodRS256, k.rsa, "") }, invalid + "unknown_key"},
-		{"an unknown kid", func(t *testing.T) string { return sign(t, jwt.SigningMethodRS256, k.rsa, "c") }, invalid + "unknown_key"},
-		{"a path", func(t *testing.T) string { return sign(t, jwt.SigningMethodRS256, k.rsa, "../../dev/null") }, invalid + "unknown_key"},
-		{"SQL", func(t *testing.T) string { return sign(t, jwt.SigningMethodRS256, k.rsa, "a' OR '1'='1") }, invalid + "unknown_key"},
+		{"its own key", sign(t, jwt.SigningMethodRS256, k.rsa, "a"), admitted},
+		{"the other key", sign(t, jwt.SigningMethodES256, k.p256, "b"), admitted},
+		{"a key of the other algorithm", sign(t, jwt.SigningMethodRS256, k.rsa, "b"), invalid + "algorithm"},
+		{"another key of the algorithm", sign(t, jwt.SigningMethodRS256, k.otherRSA, "a"), invalid + "signature"},
+		{"no kid", sign(t, jwt.SigningMethodRS256, k.rsa, ""), invalid + "unknown_key"},
+		{"an empty kid", emptyKeyID, invalid + "unknown_key"},
+		{"an unknown kid", sign(t, jwt.SigningMethodRS256, k.rsa, "c"), invalid + "unknown_key"},
+		{"by case", sign(t, jwt.SigningMethodRS256, k.rsa, "A"), invalid + "unknown_key"},
+		{"with a space", sign(t, jwt.SigningMethodRS256, k.rsa, "a "), invalid + "unknown_key"},
+		{"a path", sign(t, jwt.SigningMethodRS256, k.rsa, "../../dev/null"), invalid + "unknown_key"},
+		{"SQL", sign(t, jwt.SigningMethodRS256, k.rsa, "a' OR '1'='1"), invalid + "unknown_key"},
 	} {
-		bubble(t, tt.name, func(t *testing.T) { checkVerdict(t, m, get(bearer(tt.token(t))), tt.want) })
+		bubble(t, tt.name, func(t *testing.T) {
+			r := newRequest(withBearer(tt.token))
+			checkCached(t, opts, r, tt.want)
+			// As a Keyfunc it does the same, except that New has not checked it.
+			dynamic := opts
+			dynamic.Issuers = []jwthttp.Issuer{issuerWith(jwthttp.Keyfunc(keys.KeyfuncCtx(t.Context())), "RS256", "ES256")}
+			checkCached(t, dynamic, r, tt.want)
+		})
 	}
+	t.Run("an empty kid in a set that New has not checked", func(t *testing.T) {
+		set := jwthttp.KeySet{"": &k.rsa.PublicKey}
+		source := jwthttp.Keyfunc(set.KeyfuncCtx(t.Context()))
+		synctest.Test(t, func(t *testing.T) {
+			checkCached(t, newOptions(issuerWith(source, "RS256")), newRequest(withBearer(emptyKeyID)), invalid+"unknown_key")
+		})
+	})
+	t.Run("an empty kid and a key set", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			set := parsedSet(t)
+			checkCached(t, newOptions(issuerWith(set, "RS256")), newRequest(withBearer(emptyKeyID)), invalid+"unknown_key")
+			checkCached(t, newOptions(issuerWith(set, "RS256")), newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.rsa, "k1"))), admitted)
+			checkCached(t, newOptions(issuerWith(set, "RS256")), newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), admitted)
+		})
+	})
 }
 
-func TestNewCopiesKeys(t *testing.T) {
+// signRSA signs any two texts with the RSA key of the tests.
+func signRSA(t *testing.T, header, payload string) string {
+	t.Helper()
+	signed := b64(header) + "." + b64(payload)
+	signature, err := jwt.SigningMethodRS256.Sign(signed, testKeys().rsa)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed + "." + b64(string(signature))
+}
+
+func TestNew_copiesKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := testKeys()
 		token := sign(t, jwt.SigningMethodHS256, long(32), "a")
 		set, hmac := jwthttp.KeySet{"a": long(32)}, long(32)
-		ofSet := mustNew[testClaims](t, options(issuerWith(set, "HS256")))
-		static := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(hmac), "HS256")))
+		ofSet := mustNew[testClaims](t, newOptions(issuerWith(set, "HS256")))
+		static := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(hmac), "HS256")))
 		public := rsa.PublicKey{N: new(big.Int).Set(k.rsa.N), E: k.rsa.E}
 		ed := ed25519.PublicKey(strings.Clone(string(k.ed[32:])))
 		ec := ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).Set(k.p256.X), Y: new(big.Int).Set(k.p256.Y)}
-		ofEd := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(ed), "EdDSA")))
-		ofEC := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&ec), "ES256")))
-		asymmetric := mustNew[testClaims](t, options(issuerWith(jwthttp.StaticKey(&public), "RS256")))
+		ofEd := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(ed), "EdDSA")))
+		ofEC := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(&ec), "ES256")))
+		asymmetric := mustNew[testClaims](t, newOptions(issuerWith(jwthttp.StaticKey(&public), "RS256")))
 		set["a"].([]byte)[0]++
 		delete(set, "a")
 		hmac[0]++
@@ -318,16 +416,16 @@ func TestNewCopiesKeys(t *testing.T) {
 		ed[0]++
 		ec.X.SetInt64(1)
 		ec.Y.SetInt64(1)
-		checkVerdict(t, ofEd, get(bearer(sign(t, jwt.SigningMethodEdDSA, k.ed, ""))), admitted)
-		checkVerdict(t, ofEC, get(bearer(sign(t, jwt.SigningMethodES256, k.p256, ""))), admitted)
-		checkVerdict(t, ofSet, get(bearer(token)), admitted)
-		checkVerdict(t, static, get(bearer(token)), admitted)
-		checkVerdict(t, asymmetric, get(bearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), admitted)
+		checkVerdict(t, ofEd, newRequest(withBearer(sign(t, jwt.SigningMethodEdDSA, k.ed, ""))), admitted)
+		checkVerdict(t, ofEC, newRequest(withBearer(sign(t, jwt.SigningMethodES256, k.p256, ""))), admitted)
+		checkVerdict(t, ofSet, newRequest(withBearer(token)), admitted)
+		checkVerdict(t, static, newRequest(withBearer(token)), admitted)
+		checkVerdict(t, asymmetric, newRequest(withBearer(sign(t, jwt.SigningMethodRS256, k.rsa, ""))), admitted)
 	})
 }
 
-// What a KeySource gets is its own, and unverified.
-func TestAKeySourceSeesHeaderAndRegisteredClaims(t *testing.T) {
+// A KeySource gets copies.
+func TestKeySource_token(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen *jwt.Token
 		source := jwthttp.Keyfunc(func(token *jwt.Token) (any, error) {
@@ -338,8 +436,8 @@ func TestAKeySourceSeesHeaderAndRegisteredClaims(t *testing.T) {
 			}
 			return secret, nil
 		})
-		m := mustNew[testClaims](t, options(issuerWith(source, "HS256")))
-		inner := serve(m, get(bearer(sign(t, jwt.SigningMethodHS256, secret, "k")))).inner
+		m := mustNew[testClaims](t, newOptions(issuerWith(source, "HS256")))
+		inner := serve(m, newRequest(withBearer(sign(t, jwt.SigningMethodHS256, secret, "k")))).inner
 		if inner == nil {
 			t.Fatal("refused")
 		}
@@ -357,39 +455,57 @@ func TestAKeySourceSeesHeaderAndRegisteredClaims(t *testing.T) {
 	})
 }
 
-func TestAKeySourcesErrors(t *testing.T) {
-	for name, tt := range map[string]struct {
-		err  error
-		want string
+func TestKeySource_error(t *testing.T) {
+	canceled := func(r *http.Request) *http.Request {
+		ctx, cancel := context.WithCancel(r.Context())
+		cancel()
+		return r.WithContext(ctx)
+	}
+	expired := func(r *http.Request) *http.Request {
+		ctx, cancel := context.WithTimeout(r.Context(), -1)
+		cancel()
+		return r.WithContext(ctx)
+	}
+	unchanged := func(r *http.Request) *http.Request { return r }
+	for _, tt := range []struct {
+		name    string
+		err     error
+		request func(*http.Request) *http.Request
+		want    string
 	}{
-		"out of reach":          {jwthttp.ErrKeysUnavailable, "503 keys_unavailable"},
-		"out of reach, wrapped": {fmt.Errorf("vault: %w", jwthttp.ErrKeysUnavailable), "503 keys_unavailable"},
-		"anything else":         {errors.New("no such key"), invalid + "unknown_key"},
-		"a context's end":       {context.Canceled, invalid + "unknown_key"},
+		{"unavailable", jwthttp.ErrKeysUnavailable, unchanged, "503 keys_unavailable"},
+		{"unavailable, wrapped", fmt.Errorf("vault: %w", jwthttp.ErrKeysUnavailable), unchanged, "503 keys_unavailable"},
+		{"anything else", errors.New("no such key"), unchanged, invalid + "unknown_key"},
+		{"a canceled context, but not the request's", context.Canceled, unchanged, invalid + "unknown_key"},
+		// A client that hangs up is not a failure of the server.
+		{"unavailable after the client hung up", jwthttp.ErrKeysUnavailable, canceled, "499 canceled"},
+		{"canceled by the client", fmt.Errorf("fetch: %w", context.Canceled), canceled, "499 canceled"},
+		{"anything else after the client hung up", errors.New("no such key"), canceled, invalid + "unknown_key"},
+		{"unavailable after the request's deadline", jwthttp.ErrKeysUnavailable, expired, "503 keys_unavailable"},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		bubble(t, tt.name, func(t *testing.T) {
 			source := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return nil, tt.err })
-			m := mustNew[testClaims](t, options(issuerWith(source, "HS256")))
-			r := get(bearer(goodToken(nil)))
-			checkVerdict(t, m, r, tt.want)
-			if _, err := m.Authenticate(r); !errors.Is(err, tt.err) {
+			opts := newOptions(issuerWith(source, "HS256"))
+			r := tt.request(newRequest(withBearer(goodToken(nil))))
+			checkCached(t, opts, r, tt.want)
+			if _, err := mustNew[testClaims](t, opts).Authenticate(r); !errors.Is(err, tt.err) {
 				t.Errorf("error %v does not wrap the cause", err)
 			}
 		})
 	}
 }
 
-func TestAKeySourceGetsTheRequestsContext(t *testing.T) {
+func TestKeySource_context(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
-		r := get(bearer(goodToken(nil)))
+		r := newRequest(withBearer(goodToken(nil)))
 		r = r.WithContext(context.WithValue(r.Context(), key{}, "v"))
 		source := contextSource(func(ctx context.Context) {
 			if ctx.Value(key{}) != "v" {
 				t.Error("not the request's context")
 			}
 		})
-		checkVerdict(t, mustNew[testClaims](t, options(issuerWith(source, "HS256"))), r, admitted)
+		checkVerdict(t, mustNew[testClaims](t, newOptions(issuerWith(source, "HS256"))), r, admitted)
 	})
 }
 
@@ -400,8 +516,9 @@ func (s contextSource) KeyfuncCtx(ctx context.Context) jwt.Keyfunc {
 	return func(*jwt.Token) (any, error) { return secret, nil }
 }
 
-// Any keyfunc.Keyfunc works, and gets the checks that it does not make itself.
-func TestKeyfuncOfMicahParks(t *testing.T) {
+// Rules 19 and 23: a keyfunc.Keyfunc of github.com/MicahParks/keyfunc gets the checks that it does
+// not make itself.
+func TestKeySource_keyfunc(t *testing.T) {
 	k := testKeys()
 	n := base64.RawURLEncoding.EncodeToString
 	public, err := k.p256.PublicKey.Bytes()
@@ -418,7 +535,7 @@ func TestKeyfuncOfMicahParks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := mustNew[testClaims](t, options(issuerWith(keys, "RS256", "ES256")))
+	opts := newOptions(issuerWith(keys, "RS256", "ES256"))
 	for _, tt := range []struct {
 		name   string
 		method jwt.SigningMethod
@@ -435,36 +552,129 @@ func TestKeyfuncOfMicahParks(t *testing.T) {
 		{"a weak key without kid", jwt.SigningMethodRS256, k.weakRSA, "", invalid + "signature"},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			checkVerdict(t, m, get(bearer(sign(t, tt.method, tt.key, tt.kid))), tt.want)
+			checkCached(t, opts, newRequest(withBearer(sign(t, tt.method, tt.key, tt.kid))), tt.want)
 		})
 	}
 }
 
-// Changing the secret, and adding a key, while requests are served.
-func TestKeysCanRotateUnderAnAtomicPointer(t *testing.T) {
+// finder is a key set that selects the keys for a token itself.
+type finder struct {
+	jwthttp.KeySource
+	found, refetched []jwt.VerificationKey
+	err              error
+	from             string
+	queries          []keyset.Query
+}
+
+func (f *finder) FindKeys(_ context.Context, q keyset.Query) ([]jwt.VerificationKey, error) {
+	f.queries = append(f.queries, q)
+	return f.found, f.err
+}
+
+func (f *finder) RefetchKeys(_ context.Context, q keyset.Query) []jwt.VerificationKey {
+	f.queries = append(f.queries, q)
+	return f.refetched
+}
+
+func (f *finder) DiscoveredFrom() string { return f.from }
+
+func TestKeySource_finder(t *testing.T) {
+	k := testKeys()
+	right, wrong := []jwt.VerificationKey{&k.p256.PublicKey}, []jwt.VerificationKey{&k.otherP256.PublicKey}
+	for _, tt := range []struct {
+		name    string
+		finder  finder
+		want    string
+		queries int // of one request
+	}{
+		{"the right key", finder{found: right}, admitted, 1},
+		{"the right key among others", finder{found: append(wrong[:1:1], right...)}, admitted, 1},
+		{"another key, the right one after a fetch", finder{found: wrong, refetched: right}, admitted, 2},
+		{"another key, and no newer one", finder{found: wrong}, invalid + "signature", 2},
+		{"another key, before and after a fetch", finder{found: wrong, refetched: wrong}, invalid + "signature", 2},
+		{"no key", finder{err: errors.New("unknown kid")}, invalid + "unknown_key", 1},
+		{"unavailable", finder{err: jwthttp.ErrKeysUnavailable}, "503 keys_unavailable", 1},
+		{"discovered from the issuer", finder{found: right, from: issuerName}, admitted, 1},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			opts := newOptions(issuerWith(&tt.finder, "ES256"))
+			r := newRequest(withBearer(signChanged(t, jwt.SigningMethodES256, k.p256, "k", map[string]any{"tid": "tenant"})))
+			checkVerdict(t, mustNew[testClaims](t, opts), r, tt.want)
+			want := keyset.Query{KeyID: "k", HasKeyID: true, Algorithm: "ES256", Issuer: issuerName, TenantID: "tenant"}
+			if len(tt.finder.queries) != 2*tt.queries {
+				t.Errorf("%d queries of two requests, want %d for each", len(tt.finder.queries), tt.queries)
+			}
+			for _, q := range tt.finder.queries {
+				if q != want {
+					t.Errorf("query %+v, want %+v", q, want)
+				}
+			}
+			opts.CacheSize = 8
+			checkVerdict(t, mustNew[testClaims](t, opts), r, tt.want)
+		})
+	}
+	t.Run("a header without kid", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := finder{found: right}
+			checkVerdict(t, mustNew[testClaims](t, newOptions(issuerWith(&f, "ES256"))), newRequest(withBearer(sign(t, jwt.SigningMethodES256, k.p256, ""))), admitted)
+			if want := (keyset.Query{Algorithm: "ES256", Issuer: issuerName}); f.queries[0] != want {
+				t.Errorf("query %+v, want %+v", f.queries[0], want)
+			}
+		})
+	})
+	// Rule 22: the keys must be those that the issuer publishes.
+	t.Run("discovered from another issuer", func(t *testing.T) {
+		_, err := jwthttp.New[testClaims](newOptions(issuerWith(&finder{found: right, from: issuerName + "/"}, "ES256")))
+		if err == nil || !strings.Contains(err.Error(), "Issuers[0].Keys") || !strings.Contains(err.Error(), issuerName+"/") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("HMAC", func(t *testing.T) {
+		_, err := jwthttp.New[testClaims](newOptions(issuerWith(&finder{}, "HS256")))
+		if err == nil || !strings.Contains(err.Error(), "Issuers[0].Keys") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// A static key serves golang-jwt's own parser, too.
+func TestStaticKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		token, err := jwt.Parse(sign(t, jwt.SigningMethodHS256, secret, "any"), jwthttp.StaticKey(secret).KeyfuncCtx(t.Context()))
+		if err != nil || !token.Valid {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// Keys may change while requests are served.
+func TestKeyfunc_rotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var current atomic.Pointer[jwthttp.KeySet]
 		source := jwthttp.Keyfunc(func(token *jwt.Token) (any, error) {
 			return current.Load().KeyfuncCtx(context.Background())(token)
 		})
 		current.Store(&jwthttp.KeySet{"1": long(32)})
-		m := mustNew[testClaims](t, options(issuerWith(source, "HS256")))
+		opts := newOptions(issuerWith(source, "HS256"))
+		opts.CacheSize = 8
+		m := mustNew[testClaims](t, opts)
 		first, second := sign(t, jwt.SigningMethodHS256, long(32), "1"), sign(t, jwt.SigningMethodHS256, long(40), "2")
-		checkVerdict(t, m, get(bearer(first)), admitted)
-		checkVerdict(t, m, get(bearer(second)), invalid+"unknown_key")
+		checkVerdict(t, m, newRequest(withBearer(first)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(second)), invalid+"unknown_key")
 		current.Store(&jwthttp.KeySet{"1": long(32), "2": long(40)})
-		checkVerdict(t, m, get(bearer(first)), admitted)
-		checkVerdict(t, m, get(bearer(second)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(first)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(second)), admitted)
 		current.Store(&jwthttp.KeySet{"2": long(40)})
-		checkVerdict(t, m, get(bearer(first)), invalid+"unknown_key")
-		checkVerdict(t, m, get(bearer(second)), admitted)
+		checkVerdict(t, m, newRequest(withBearer(first)), invalid+"unknown_key")
+		checkVerdict(t, m, newRequest(withBearer(second)), admitted)
 	})
 }
 
-func TestPrintingKeysShowsNone(t *testing.T) {
-	opts := options(issuer(), issuerWith(jwthttp.KeySet{"k1": secret}, "HS256"))
+// Rule 47
+func TestKeySource_printing(t *testing.T) {
+	opts := newOptions(newIssuer(), issuerWith(jwthttp.KeySet{"k1": secret}, "HS256"))
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
-		for _, v := range []any{opts, opts.Issuers[0], opts.Issuers[1], opts.Issuers[1].Keys, mustNew[testClaims](t, options())} {
+		for _, v := range []any{opts, opts.Issuers[0], opts.Issuers[1], opts.Issuers[1].Keys, mustNew[testClaims](t, newOptions())} {
 			text := fmt.Sprintf(verb, v)
 			asJSON, _ := json.Marshal(v) // Options have functions, which JSON refuses
 			text += string(asJSON)

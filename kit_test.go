@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -29,13 +28,13 @@ const bubbleStart = 946684800
 
 var secret = []byte("0123456789abcdef0123456789abcdef")
 
-// claims of most tests: what our tokens carry beside the registered ones.
+// testClaims are the claims of most tests.
 type testClaims struct {
 	jwt.RegisteredClaims
 	Role string `json:"role"`
 }
 
-func issuer() jwthttp.Issuer {
+func newIssuer() jwthttp.Issuer {
 	return jwthttp.Issuer{
 		Name:       issuerName,
 		Audience:   []string{audienceName},
@@ -44,13 +43,12 @@ func issuer() jwthttp.Issuer {
 	}
 }
 
-func options(issuers ...jwthttp.Issuer) jwthttp.Options {
+// newOptions returns default Options, without a cache.
+func newOptions(issuers ...jwthttp.Issuer) jwthttp.Options {
 	if len(issuers) == 0 {
-		issuers = []jwthttp.Issuer{issuer()}
+		issuers = []jwthttp.Issuer{newIssuer()}
 	}
-	// With a cache, since checkVerdict asks twice: a token must fare the same
-	// when it was seen before.
-	return jwthttp.Options{Issuers: issuers, CacheSize: 64}
+	return jwthttp.Options{Issuers: issuers}
 }
 
 func mustNew[T any](tb testing.TB, opts jwthttp.Options) *jwthttp.Middleware {
@@ -78,8 +76,8 @@ func hs256(signed string) string {
 
 const goodHeader = `{"alg":"HS256","typ":"JWT"}`
 
-// claimsJSON has what a good token of a bubble carries, with members replaced,
-// added or (by nil) left out.
+// claimsJSON returns the claims of a good token of a bubble, with members
+// replaced, added or, if nil, left out.
 func claimsJSON(changes map[string]any) string {
 	claims := map[string]any{
 		"iss": issuerName, "sub": "alice", "aud": audienceName, "jti": "id-1",
@@ -120,7 +118,7 @@ func altered(token string) string {
 	return token[:i] + string(c) + token[i+1:]
 }
 
-func get(change ...func(*http.Request)) *http.Request {
+func newRequest(change ...func(*http.Request)) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "/things?x=1", nil)
 	for _, f := range change {
 		f(r)
@@ -128,23 +126,23 @@ func get(change ...func(*http.Request)) *http.Request {
 	return r
 }
 
-func bearer(token string) func(*http.Request) {
+func withBearer(token string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
 }
 
-func field(name string, values ...string) func(*http.Request) {
+func withField(name string, values ...string) func(*http.Request) {
 	return func(r *http.Request) { r.Header[http.CanonicalHeaderKey(name)] = values }
 }
 
-func query(raw string) func(*http.Request) {
+func withQuery(raw string) func(*http.Request) {
 	return func(r *http.Request) { r.URL.RawQuery, r.RequestURI = raw, "/things?"+raw }
 }
 
-func method(name string) func(*http.Request) {
+func withMethod(name string) func(*http.Request) {
 	return func(r *http.Request) { r.Method = name }
 }
 
-// result is what a client and the inner handler saw.
+// result is what a client and the handler saw.
 type result struct {
 	*httptest.ResponseRecorder
 	inner *http.Request // nil: the handler was not called
@@ -176,7 +174,8 @@ func verdictOf(err error) string {
 	return strings.Join(strings.Fields(fmt.Sprint(e.Status, " ", e.Code, " ", e.Reason)), " ")
 }
 
-// checkVerdict judges r both ways, and that the way over HTTP says the same.
+// checkVerdict asks twice about r, by Authenticate and by Handler, and checks the
+// answer of the Handler: status, body and header fields.
 func checkVerdict(t *testing.T, m *jwthttp.Middleware, r *http.Request, want string) {
 	t.Helper()
 	if got := verdict(m, r.Clone(r.Context())); got != want {
@@ -190,24 +189,32 @@ func checkVerdict(t *testing.T, m *jwthttp.Middleware, r *http.Request, want str
 		return
 	}
 	parts := strings.Fields(want)
+	code, reason := parts[1], parts[len(parts)-1]
+	if reason == string(jwthttp.ReasonCanceled) { // the client is gone
+		if res.Body.Len() > 0 || len(res.Header()) > 0 {
+			t.Errorf("answer %q with %v to a client that is gone", res.Body, res.Header())
+		}
+		return
+	}
 	if got := fmt.Sprint(res.Code); got != parts[0] {
 		t.Errorf("status %s, want %s", got, parts[0])
 	}
 	var body struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
+		Reason      string `json:"reason"`
 	}
-	if err := json.Unmarshal(res.Body.Bytes(), &body); err != nil || body.Error != parts[1] || body.Description == "" {
-		t.Errorf("body %q (%v), want error %q", res.Body, err, parts[1])
+	if err := json.Unmarshal(res.Body.Bytes(), &body); err != nil || body.Error != code || body.Description == "" || body.Reason != reason {
+		t.Errorf("body %q (%v), want error %q and reason %q", res.Body, err, code, reason)
 	}
 	if got := res.Header().Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control %q", got)
 	}
 	challenge := res.Header().Get("WWW-Authenticate")
-	if wantChallenge := parts[0] == "401" || parts[0] == "400" || parts[1] == "insufficient_scope"; (challenge != "") != wantChallenge {
+	if wantChallenge := parts[0] == "401" || parts[0] == "400" || code == "insufficient_scope"; (challenge != "") != wantChallenge {
 		t.Errorf("challenge %q, want one: %v", challenge, wantChallenge)
 	}
-	if hasCode := strings.Contains(challenge, `error="`+parts[1]+`"`); challenge != "" && hasCode != (len(parts) == 3) {
+	if hasCode := strings.Contains(challenge, `error="`+code+`"`); challenge != "" && hasCode != (len(parts) == 3) {
 		t.Errorf("challenge %q and verdict %q disagree about the error code", challenge, want)
 	}
 	if got := res.Header().Get("Retry-After"); (got != "") != (parts[0] == "503") {
@@ -220,5 +227,3 @@ func bubble(t *testing.T, name string, f func(*testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
-
-func ioNop(body string) io.ReadCloser { return io.NopCloser(strings.NewReader(body)) }

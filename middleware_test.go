@@ -24,497 +24,296 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-func scoped(scope string) func(*http.Request) {
-	return bearer(goodToken(map[string]any{"scope": scope}))
+// Rule 11
+func TestHandler_methods(t *testing.T) {
+	m := mustNew[testClaims](t, newOptions())
+	for _, name := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "BREW"} {
+		bubble(t, name, func(t *testing.T) {
+			if got := verdict(m, newRequest(withMethod(name))); got != missing {
+				t.Errorf("without a token: %q", got)
+			}
+			if got := verdict(m, newRequest(withMethod(name), withBearer(goodToken(nil)))); got != admitted {
+				t.Errorf("with a token: %q", got)
+			}
+		})
+	}
 }
 
-func TestScopes(t *testing.T) {
-	m := mustNew[testClaims](t, options())
-	const denied = "403 insufficient_scope scope"
+// Authenticate returns no request with an error, so that who ignores the error
+// does not go on with an unauthenticated request.
+func TestMiddleware_Authenticate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := newOptions()
+		opts.Extractor = jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromQuery("t"))
+		m := mustNew[testClaims](t, opts)
+		for _, change := range []func(*http.Request){func(*http.Request) {}, withBearer("garbage"), withQuery("t=garbage")} {
+			r, err := m.Authenticate(newRequest(change))
+			var e *jwthttp.Error
+			if r != nil || !errors.As(err, &e) {
+				t.Errorf("request %v, error %v", r, err)
+			}
+		}
+		r, err := m.Authenticate(newRequest(withQuery("a=1&t=" + goodToken(nil))))
+		if err != nil || r.URL.RawQuery != "a=1" || jwthttp.MustClaims[testClaims](r.Context()).Role != "editor" {
+			t.Errorf("request %v, error %v", r, err)
+		}
+	})
+}
+
+func TestMiddleware_Verify(t *testing.T) {
+	bound := map[string]any{"cnf": map[string]any{"jkt": "x"}}
+	opts := newOptions()
+	opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
+		if token.ID == "unknown" {
+			return false, errors.New("store is down")
+		}
+		return token.ID == "revoked", nil
+	}
+	var events []jwthttp.Event
+	opts.Observer = func(_ context.Context, e jwthttp.Event) { events = append(events, e) }
+	m := mustNew[testClaims](t, opts)
 	for _, tt := range []struct {
 		name  string
 		m     *jwthttp.Middleware
-		scope string
+		token string
 		want  string
+		err   string // of the Event, if admitted
 	}{
-		{"all there", m.RequireScopes("a", "b"), "b a c", admitted},
-		{"one missing", m.RequireScopes("a", "b"), "a c", denied},
-		{"none", m.RequireScopes("a"), "", denied},
-		{"by case", m.RequireScopes("a"), "A", denied},
-		{"a prefix", m.RequireScopes("orders"), "orders:read", denied},
-		{"one of them", m.RequireAnyScope("a", "b"), "b", admitted},
-		{"none of them", m.RequireAnyScope("a", "b"), "c", denied},
-		{"requirements add up", m.RequireScopes("a").RequireScopes("b"), "a", denied},
-		{"requirements add up and are met", m.RequireScopes("a").RequireScopes("b"), "a b", admitted},
-		{"all and any", m.RequireScopes("a").RequireAnyScope("b", "c"), "a c", admitted},
-		{"all but not any", m.RequireScopes("a").RequireAnyScope("b", "c"), "a", denied},
-		{"any but not all", m.RequireAnyScope("b", "c").RequireScopes("a"), "b", denied},
-		{"optional is no way around", m.Optional().RequireScopes("a"), "b", denied},
-	} {
-		bubble(t, tt.name, func(t *testing.T) { checkVerdict(t, tt.m, get(scoped(tt.scope)), tt.want) })
-	}
-}
-
-func TestEveryRequirementNeedsATokenInAnyOrderWithOptional(t *testing.T) {
-	m := mustNew[testClaims](t, options())
-	rule := func(*http.Request) error { return nil }
-	for name, d := range map[string]*jwthttp.Middleware{
-		"optional, scopes":    m.Optional().RequireScopes("a"),
-		"scopes, optional":    m.RequireScopes("a").Optional(),
-		"optional, any scope": m.Optional().RequireAnyScope("a"),
-		"any scope, optional": m.RequireAnyScope("a").Optional(),
-		"optional, rule":      m.Optional().Require(rule),
-		"rule, optional":      m.Require(rule).Optional(),
-	} {
-		t.Run(name, func(t *testing.T) { checkVerdict(t, d, get(), missing) })
-	}
-	checkVerdict(t, m.Optional(), get(), admitted)
-	checkVerdict(t, m, get(), missing) // deriving does not change the original
-}
-
-func TestDerivingDoesNotChangeSiblings(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		base := mustNew[testClaims](t, options()).RequireScopes("a").Require(func(*http.Request) error { return nil })
-		b := base.RequireScopes("b").Require(func(*http.Request) error { return errors.New("b") })
-		c := base.RequireScopes("c").Require(func(*http.Request) error { return nil })
-		checkVerdict(t, b, get(scoped("a c")), "403 insufficient_scope scope")
-		checkVerdict(t, c, get(scoped("a c")), admitted)
-		checkVerdict(t, b, get(scoped("a b")), "403 forbidden")
-		checkVerdict(t, base, get(scoped("a")), admitted)
-	})
-}
-
-func TestDerivingTwiceFromALongChainKeepsThemApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		base := mustNew[testClaims](t, options())
-		fine := func(*http.Request) error { return nil }
-		for range 3 { // so that there is room behind the last requirement
-			base = base.RequireScopes("a").Require(fine)
-		}
-		bad := base.RequireScopes("x").Require(func(*http.Request) error { return errors.New("no") })
-		good := base.RequireScopes("a").Require(fine)
-		checkVerdict(t, good, get(scoped("a")), admitted)
-		checkVerdict(t, bad, get(scoped("a")), "403 insufficient_scope scope")
-		checkVerdict(t, bad, get(scoped("a x")), "403 forbidden")
-		scopes := []string{"a"}
-		m := mustNew[testClaims](t, options()).RequireScopes(scopes...)
-		scopes[0] = "b"
-		checkVerdict(t, m, get(scoped("a")), admitted)
-	})
-}
-
-func TestARefusalIsTheRequestsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[testClaims](t, options()).RequireScopes("a")
-		_, err := m.Authenticate(get(scoped("b")))
-		var e *jwthttp.Error
-		if !errors.As(err, &e) {
-			t.Fatal(err)
-		}
-		e.Scopes[0] = "changed"
-		_, err = m.Authenticate(get(scoped("b")))
-		if !errors.As(err, &e) || e.Scopes[0] != "a" {
-			t.Errorf("scopes %q", e.Scopes)
-		}
-
-		// One Error value that rules of two families return.
-		shared := &jwthttp.Error{Status: 401, Code: "invalid_token", Scopes: []string{"x", `"`}}
-		rule := func(*http.Request) error { return shared }
-		opts := options()
-		opts.Realm = "other"
-		for range 2 {
-			for realm, m := range map[string]*jwthttp.Middleware{"restricted": mustNew[testClaims](t, options()), "other": mustNew[testClaims](t, opts)} {
-				if got := serve(m.Require(rule), get(bearer(goodToken(nil)))).Header().Get("WWW-Authenticate"); !strings.Contains(got, `realm="`+realm+`"`) {
-					t.Errorf("challenge %q, want realm %q", got, realm)
-				}
-			}
-		}
-		if len(shared.Scopes) != 2 || shared.Scopes[1] != `"` || shared.Reason != "" {
-			t.Errorf("the rule's Error was changed: %v", shared)
-		}
-		_, err = m.Require(func(*http.Request) error { return fmt.Errorf("tenant 7: %w", shared) }).Authenticate(get(scoped("a")))
-		if !strings.Contains(err.Error(), "tenant 7") {
-			t.Errorf("the rule's words are lost: %v", err)
-		}
-	})
-}
-
-func TestRules(t *testing.T) {
-	m := mustNew[testClaims](t, options())
-	custom := &jwthttp.Error{Status: 451, Code: "legal", Reason: "legal", Err: errors.New("not here")}
-	for _, tt := range []struct {
-		name string
-		err  error
-		want string
-	}{
-		{"content", nil, admitted},
-		{"any error", errors.New("secret detail"), "403 forbidden"},
-		{"an Error", custom, "451 legal legal"},
-		{"a wrapped Error", fmt.Errorf("rule: %w", custom), "451 legal legal"},
-		{"a nil *Error, the classic mistake", (*jwthttp.Error)(nil), "403 forbidden"},
-		{"an Error without a status", &jwthttp.Error{}, "403 forbidden"},
-		{"an Error that looks like a success", &jwthttp.Error{Status: 200}, "403 forbidden"},
-		{"an Error of 401", &jwthttp.Error{Status: 401, Code: "invalid_token", Reason: jwthttp.ReasonClaims}, "401 invalid_token claims"},
-		{"an Error of a scope", &jwthttp.Error{Status: 403, Code: "insufficient_scope", Reason: jwthttp.ReasonScope, Scopes: []string{"x"}}, "403 insufficient_scope scope"},
+		{"a good token", m, goodToken(nil), admitted, ""},
+		{"a token with the scopes", m.RequireScopes("a"), goodToken(map[string]any{"scope": "a"}), admitted, ""},
+		{"a token without the scopes", m.RequireScopes("a"), goodToken(nil), noScope, ""},
+		{"a weak authentication", m.RequireACR("gold"), goodToken(nil), weak, ""},
+		{"an old authentication", m.RequireAuthAge(time.Hour), goodToken(map[string]any{"auth_time": 1}), weak, ""},
+		{"no token", m, "", missing, ""},
+		{"no token, optional", m.Optional(), "", admitted, ""},
+		{"no token, anonymous", m.AllowAnonymous(), "", admitted, ""},
+		{"no token, optional with scopes", m.Optional().RequireScopes("a"), "", missing, ""},
+		{"a bad token, optional", m.Optional(), "garbage", badToken, ""},
+		{"a bad token, anonymous", m.AllowAnonymous(), "garbage", admitted, badToken},
+		{"a bad token, anonymous with scopes", m.AllowAnonymous().RequireScopes("a"), "garbage", badToken, ""},
+		{"an expired token", m, goodToken(map[string]any{"exp": 1}), "401 invalid_token expired", ""},
+		{"a forged token", m, altered(goodToken(nil)), "401 invalid_token signature", ""},
+		{"a revoked token", m, goodToken(map[string]any{"jti": "revoked"}), "401 invalid_token revoked", ""},
+		{"a failing hook", m, goodToken(map[string]any{"jti": "unknown"}), "503 revocation_unavailable", ""},
+		{"a bound token", m, goodToken(bound), "401 invalid_token binding", ""},
+		{"claims that do not decode", m, goodToken(map[string]any{"role": 1}), "401 invalid_token claims", ""},
+		{"a blank at the end", m, goodToken(nil) + " ", badToken, ""},
+		{"a scheme", m, "Bearer " + goodToken(nil), badToken, ""},
+		{"a line break", m, goodToken(nil) + "\n", badToken, ""},
+		{"a NUL", m, "\x00", badToken, ""},
+		{"a long token", m, strings.Repeat("a", 9<<10), "401 invalid_token too_large", ""},
+		{"a rule", m.Require(fine), goodToken(nil), "500 misconfigured", ""},
+		{"a rule and no token", m.Require(fine), "", "500 misconfigured", ""},
+		{"a rule, optional", m.Require(fine).Optional(), "", "500 misconfigured", ""},
+		{"a rule, anonymous", m.Require(fine).AllowAnonymous(), "garbage", "500 misconfigured", ""},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			d := m.Require(func(*http.Request) error { return tt.err })
-			checkVerdict(t, d, get(bearer(goodToken(nil))), tt.want)
-			if body := serve(d, get(bearer(goodToken(nil)))).Body.String(); strings.Contains(body, "detail") {
-				t.Errorf("the rule's text reached the client: %s", body)
+			type key struct{}
+			events = nil
+			ctx, err := tt.m.Verify(context.WithValue(t.Context(), key{}, "v"), tt.token)
+			got := admitted
+			if err != nil {
+				got = verdictOf(err)
 			}
-		})
-	}
-	if custom.Status != 451 || fmt.Sprintf("%+v", *custom) != fmt.Sprintf("%+v", jwthttp.Error{Status: 451, Code: "legal", Reason: "legal", Err: custom.Err}) {
-		t.Errorf("the rule's own Error was changed: %+v", *custom)
-	}
-}
-
-func TestRulesSeeClaimsAndRunInOrderAfterScopes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log []string
-		note := func(name string, err error) func(*http.Request) error {
-			return func(r *http.Request) error {
-				c, _ := jwthttp.ClaimsFromContext[testClaims](r.Context())
-				token, _ := jwthttp.TokenFromContext(r.Context())
-				log = append(log, name+" "+c.Role+" "+token.Subject)
-				return err
+			if got != tt.want || (ctx == nil) != (err != nil) {
+				t.Fatalf("%q with context %v, want %q", got, ctx, tt.want)
 			}
-		}
-		m := mustNew[testClaims](t, options()).Require(note("first", nil)).RequireScopes("a").Require(note("second", errors.New("no"))).Require(note("third", nil))
-		if got := verdict(m, get(scoped("b"))); got != "403 insufficient_scope scope" || log != nil {
-			t.Errorf("%q, rules ran: %q", got, log)
-		}
-		if got := verdict(m, get(scoped("a"))); got != "403 forbidden" {
-			t.Errorf("%q", got)
-		}
-		if diff := cmp.Diff([]string{"first editor alice", "second editor alice"}, log); diff != "" {
-			t.Errorf("rules (-want +got):\n%s", diff)
-		}
-	})
-}
-
-// counting counts what one family does.
-type counting struct {
-	extracted, revocations int
-	events                 []string
-}
-
-func (c *counting) options() jwthttp.Options {
-	opts := options()
-	bearer := jwthttp.FromHeader("Authorization", "Bearer")
-	opts.Extractor = func(r *http.Request) (jwthttp.Credential, error) { c.extracted++; return bearer(r) }
-	opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { c.revocations++; return false, nil }
-	opts.Observer = func(_ *http.Request, e jwthttp.Event) {
-		v := admitted
-		if e.Err != nil {
-			v = verdictOf(e.Err)
-		}
-		c.events = append(c.events, v)
-	}
-	return opts
-}
-
-// nest serves r through the handlers, outermost first.
-func nest(r *http.Request, ms ...func(http.Handler) http.Handler) result {
-	res := result{ResponseRecorder: httptest.NewRecorder()}
-	var h http.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { res.inner = r })
-	for i := len(ms) - 1; i >= 0; i-- {
-		h = ms[i](h)
-	}
-	h.ServeHTTP(res, r)
-	return res
-}
-
-func TestAHandlerInsideOneOfItsFamilyAuthenticatesOnce(t *testing.T) {
-	type key struct{}
-	router := func(next http.Handler) http.Handler { // as routers do between the two
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, "route")))
-		})
-	}
-	for _, tt := range []struct {
-		name    string
-		request func(*http.Request)
-		outer   func(*jwthttp.Middleware) *jwthttp.Middleware
-		inner   func(*jwthttp.Middleware) *jwthttp.Middleware
-		events  []string
-		asked   int
-	}{
-		{"both content", scoped("a"), plain, withScope, []string{admitted, admitted}, 1},
-		{"inner lacks its scope", scoped("b"), plain, withScope, []string{admitted, "403 insufficient_scope scope"}, 1},
-		{"outer refuses", bearer("x"), plain, withScope, []string{badToken}, 0},
-		{"no token, outer optional, inner not", func(*http.Request) {}, optional, plain, []string{admitted, missing}, 0},
-		{"no token, outer optional, inner scoped", func(*http.Request) {}, optional, withScope, []string{admitted, missing}, 0},
-		{"no token, both optional", func(*http.Request) {}, optional, optional, []string{admitted, admitted}, 0},
-		{"inner optional changes nothing", func(*http.Request) {}, plain, optional, []string{missing}, 0},
-	} {
-		bubble(t, tt.name, func(t *testing.T) {
-			var c counting
-			m := mustNew[testClaims](t, c.options())
-			res := nest(get(tt.request), tt.outer(m).Handler, router, tt.inner(m).Handler)
-			if diff := cmp.Diff(tt.events, c.events); diff != "" {
-				t.Errorf("events (-want +got):\n%s", diff)
+			event, refusal := events[0], ""
+			if event.Err != nil {
+				refusal = verdictOf(event.Err)
 			}
-			if c.extracted != 1 || c.revocations != tt.asked {
-				t.Errorf("%d extractions, %d revocation checks", c.extracted, c.revocations)
+			if len(events) != 1 || event.Request != nil || event.Nested || event.Admitted != (err == nil) {
+				t.Errorf("%d events: %v", len(events), event)
 			}
-			if last := tt.events[len(tt.events)-1]; (res.inner != nil) != (last == admitted) {
-				t.Errorf("handler called: %v", res.inner != nil)
+			if tt.want == admitted && refusal != tt.err || tt.want != admitted && refusal != tt.want {
+				t.Errorf("event of %q", refusal)
 			}
-			if res.inner != nil && res.inner.Context().Value(key{}) != "route" {
-				t.Error("the inner handler lost what the router put into the context")
+			if err != nil {
+				return
+			}
+			claims, ok := jwthttp.ClaimsFromContext[testClaims](ctx)
+			token, ok2 := jwthttp.TokenFromContext(ctx)
+			if wantToken := tt.token != "" && tt.err == ""; ok != wantToken || ok2 != wantToken || ok && (claims.Role != "editor" || token.Source != jwthttp.SourceOther || token.Raw() != tt.token) {
+				t.Errorf("claims %v, %v, token %v, %v", claims, ok, token, ok2)
+			}
+			if ctx.Value(key{}) != "v" {
+				t.Error("the values of the context are lost")
 			}
 		})
 	}
 }
 
-func plain(m *jwthttp.Middleware) *jwthttp.Middleware     { return m }
-func optional(m *jwthttp.Middleware) *jwthttp.Middleware  { return m.Optional() }
-func withScope(m *jwthttp.Middleware) *jwthttp.Middleware { return m.RequireScopes("a") }
-
-func TestAuthenticateInsideHandlerAuthenticatesOnce(t *testing.T) {
+// Verify inside a request, as for the first message of a WebSocket, and a Handler
+// inside a verified context.
+func TestMiddleware_Verify_nested(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c counting
 		m := mustNew[testClaims](t, c.options())
-		res := serve(m, get(scoped("a")))
-		if got := verdict(m.RequireScopes("a"), res.inner); got != admitted || c.extracted != 1 || c.revocations != 1 {
-			t.Errorf("%q after %d extractions and %d revocation checks", got, c.extracted, c.revocations)
+		outer := serve(m.Optional(), newRequest()).inner.Context()
+		ctx, err := m.Verify(outer, goodToken(map[string]any{"scope": "a"}))
+		if err != nil || jwthttp.MustClaims[testClaims](ctx).Subject != "alice" {
+			t.Fatal(err)
+		}
+		// The token of the second call counts, even if the first was as good.
+		again, err := m.Verify(ctx, goodToken(map[string]any{"sub": "bob"}))
+		if err != nil || jwthttp.MustClaims[testClaims](again).Subject != "bob" || c.revocations != 2 {
+			t.Errorf("%d revocation checks, error %v", c.revocations, err)
+		}
+		if _, err := m.Verify(ctx, ""); verdictOf(err) != missing {
+			t.Errorf("no token inside a verified context: %v", err)
+		}
+		if got := verdict(m.RequireScopes("a"), newRequest().WithContext(ctx)); got != admitted || !c.nested[len(c.nested)-1] {
+			t.Errorf("a request with the context of Verify: %q", got)
+		}
+		server := context.WithValue(t.Context(), http.ServerContextKey, &http.Server{})
+		ctx2, err := m.Verify(server, goodToken(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := verdict(m, newRequest().WithContext(ctx2)); got != admitted {
+			t.Errorf("a request of the same server: %q", got)
+		}
+		if got := verdict(m, newRequest(withMethod("POST"), withField("Sec-Fetch-Site", "cross-site")).WithContext(ctx)); got != "403 cross_origin" {
+			t.Errorf("a cross-origin request with the context of Verify: %q", got)
 		}
 	})
 }
 
-// Claims made for tests, or by another family, are no authentication.
-func TestOnlyItsOwnFamilysAdmissionCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		other := issuer()
-		other.Name = "https://other.example"
-		a, b := mustNew[testClaims](t, options()), mustNew[testClaims](t, options(other))
-		res := nest(get(bearer(goodToken(nil))), a.Handler, b.Handler)
-		if res.Code != 401 || res.inner != nil {
-			t.Errorf("status %d", res.Code)
+// ReasonCanceled is for clients that hang up while their request waits.
+func TestHandler_canceled(t *testing.T) {
+	waiting := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	hook := func(o *jwthttp.Options) {
+		o.Revoked = func(ctx context.Context, _ *jwthttp.Token) (bool, error) { return false, waiting(ctx) }
+	}
+	hookFailOpen := func(o *jwthttp.Options) { hook(o); o.RevocationFailOpen = true }
+	keys := func(wrap func(error) error) func(*jwthttp.Options) {
+		return func(o *jwthttp.Options) {
+			o.Issuers[0].Keys = keySource(func(ctx context.Context) (any, error) { return nil, wrap(waiting(ctx)) })
 		}
-	})
-}
-
-func TestFamiliesInsideEachOther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		type service struct{ testClaims }
-		opts := options()
-		opts.Extractor = jwthttp.FromHeader("X-Service", "")
-		user, svc := mustNew[testClaims](t, options()), mustNew[service](t, opts)
-		both := get(bearer(goodToken(map[string]any{"sub": "user", "scope": "a"})), field("X-Service", goodToken(map[string]any{"sub": "service"})))
-
-		ctx := nest(both, user.Handler, svc.Handler).inner.Context()
-		if token, _ := jwthttp.TokenFromContext(ctx); token.Subject != "service" {
-			t.Errorf("the nearest token is of %q", token.Subject)
-		}
-		u, ok := jwthttp.ClaimsFromContext[testClaims](ctx)
-		s, ok2 := jwthttp.ClaimsFromContext[service](ctx)
-		if !ok || !ok2 || u.Subject != "user" || s.Subject != "service" {
-			t.Errorf("claims %v (%v), %v (%v)", u, ok, s, ok2)
-		}
-
-		// The first family again, innermost: its token is the nearest then, without a second look.
-		ctx = nest(both, user.Handler, svc.Handler, user.RequireScopes("a").Handler).inner.Context()
-		if token, _ := jwthttp.TokenFromContext(ctx); token.Subject != "user" {
-			t.Errorf("the nearest token is of %q", token.Subject)
-		}
-
-		// An anonymous admission hides who came in further out.
-		r := get(bearer(goodToken(nil)))
-		ctx = nest(r, user.Handler, svc.Optional().Handler).inner.Context()
-		if _, ok := jwthttp.TokenFromContext(ctx); ok {
-			t.Error("the outer Token is visible")
-		}
-		if _, ok := jwthttp.ClaimsFromContext[testClaims](ctx); ok {
-			t.Error("the outer claims are visible")
-		}
-		if got := nest(r, user.Handler, svc.Optional().Handler, user.Handler); got.inner == nil {
-			t.Error("the outer family's admission is lost")
-		}
-	})
-}
-
-// Rule 29.
-func TestEachRouteJudgesTheSameTokenByItsOwnRules(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[testClaims](t, options())
-		mux := http.NewServeMux()
-		ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-		mux.Handle("GET /read", m.RequireScopes("read").Handler(ok))
-		mux.Handle("GET /write", m.RequireScopes("write").Handler(ok))
-		mux.Handle("GET /tenant/{id}", m.Require(func(r *http.Request) error {
-			if c, _ := jwthttp.ClaimsFromContext[testClaims](r.Context()); c.Subject != r.PathValue("id") {
-				return errors.New("another tenant")
-			}
-			return nil
-		}).Handler(ok))
-		for path, want := range map[string]int{"/read": 200, "/write": 403, "/tenant/alice": 200, "/tenant/bob": 403} {
-			r := httptest.NewRequest(http.MethodGet, path, nil)
-			scoped("read")(r)
-			w := httptest.NewRecorder()
-			mux.ServeHTTP(w, r)
-			if w.Code != want {
-				t.Errorf("%s: status %d, want %d", path, w.Code, want)
-			}
-		}
-	})
-}
-
-func TestQueryTokensWorkInNestedHandlers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		opts := options()
-		opts.Extractor = jwthttp.FromQuery("t")
-		m := mustNew[testClaims](t, opts)
-		res := nest(get(query("a=1&t="+goodToken(map[string]any{"scope": "a"}))), m.Handler, m.RequireScopes("a").Handler)
-		if res.inner == nil || res.inner.URL.RawQuery != "a=1" {
-			t.Errorf("status %d", res.Code)
-		}
-	})
-}
-
-func TestClaimsAndTokenAreTheRequestsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := mustNew[jwt.MapClaims](t, options())
-		r := get(scoped("a"))
-		for range 2 {
-			ctx := serve(m, r.Clone(context.Background())).inner.Context()
-			c, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](ctx)
-			token, _ := jwthttp.TokenFromContext(ctx)
-			if c["role"] != "editor" || token.Scopes[0] != "a" || token.Audience[0] != audienceName {
-				t.Errorf("claims %v, token %v", c, token)
-			}
-			c["role"], token.Scopes[0], token.Audience[0] = "changed", "changed", "changed"
-			if again, _ := jwthttp.TokenFromContext(ctx); again.Scopes[0] != "a" {
-				t.Error("a changed Token reaches others of the same request")
-			}
-		}
-	})
-}
-
-func TestHookAndObserverGetCopies(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		opts := options()
-		opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
-			token.Subject, token.Scopes[0] = "changed", "changed"
-			return false, nil
-		}
-		opts.Observer = func(_ *http.Request, e jwthttp.Event) {
-			if e.Token.Subject != "alice" || e.Token.Scopes[0] != "a" {
-				t.Errorf("observer saw %v", e.Token)
-			}
-			e.Token.Subject, e.Token.Scopes[0] = "changed", "changed"
-		}
-		ctx := serve(mustNew[testClaims](t, opts).RequireScopes("a"), get(scoped("a"))).inner.Context()
-		if token, _ := jwthttp.TokenFromContext(ctx); token.Subject != "alice" || token.Scopes[0] != "a" {
-			t.Errorf("handler saw %v", token)
-		}
-	})
-}
-
-func TestEvents(t *testing.T) {
+	}
+	asIs := func(err error) error { return err }
+	unavailableKeys := func(err error) error { return fmt.Errorf("%w: %w", jwthttp.ErrKeysUnavailable, err) }
+	hangUp := func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(ctx)
+		time.AfterFunc(time.Millisecond, cancel)
+		return ctx, cancel
+	}
+	deadline := func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, time.Millisecond)
+	}
 	for _, tt := range []struct {
-		name     string
-		request  func(*http.Request)
-		want     string
-		verified bool
+		name   string
+		change func(*jwthttp.Options)
+		end    func(context.Context) (context.Context, context.CancelFunc)
+		want   string
 	}{
-		{"admitted", scoped("a"), admitted, true},
-		{"no token", func(*http.Request) {}, missing, false},
-		{"a forged token", bearer(altered(goodToken(nil))), invalid + "signature", false},
-		{"an expired token", bearer(goodToken(map[string]any{"exp": 1})), invalid + "expired", false},
-		{"a bound token", bearer(goodToken(map[string]any{"cnf": 1})), invalid + "binding", true},
-		{"claims that do not decode", bearer(goodToken(map[string]any{"role": 1})), invalid + "claims", true},
-		{"a revoked token", bearer(goodToken(map[string]any{"jti": "revoked"})), invalid + "revoked", true},
-		{"a missing scope", scoped("b"), "403 insufficient_scope scope", true},
-		{"a rule", bearer(goodToken(map[string]any{"scope": "a", "sub": "bob"})), "403 forbidden", true},
+		{"the client hangs up during the hook", hook, hangUp, "499 canceled"},
+		{"the client hangs up during a hook that fails open", hookFailOpen, hangUp, "499 canceled"},
+		{"the client hangs up during a fetch of keys", keys(unavailableKeys), hangUp, "499 canceled"},
+		{"the client hangs up during a KeySource that returns the context's error", keys(asIs), hangUp, "499 canceled"},
+		{"the request has a deadline during the hook", hook, deadline, "503 revocation_unavailable"},
+		{"the request has a deadline during a hook that fails open", hookFailOpen, deadline, "503 revocation_unavailable"},
+		{"the request has a deadline during a fetch of keys", keys(unavailableKeys), deadline, "503 keys_unavailable"},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
-			var events []jwthttp.Event
-			opts := options()
-			opts.Observer = func(_ *http.Request, e jwthttp.Event) { events = append(events, e) }
-			opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
-				time.Sleep(time.Millisecond)
-				return token.ID == "revoked", nil
+			var event jwthttp.Event
+			handled := false
+			opts := newOptions()
+			tt.change(&opts)
+			opts.Observer = func(_ context.Context, e jwthttp.Event) { event = e }
+			opts.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) {
+				handled = true
+				jwthttp.WriteError(w, e)
 			}
-			m := mustNew[testClaims](t, opts).RequireScopes("a").Require(func(r *http.Request) error {
-				if token, _ := jwthttp.TokenFromContext(r.Context()); token.Subject != "alice" {
-					return errors.New("not alice")
-				}
-				return nil
-			})
-			serve(m, get(tt.request))
-			_, err := m.Authenticate(get(tt.request))
-			if len(events) != 2 {
-				t.Fatalf("%d events from Handler and Authenticate", len(events))
+			ctx, cancel := tt.end(t.Context())
+			defer cancel()
+			res := serve(mustNew[testClaims](t, opts), newRequest(withBearer(goodToken(nil))).WithContext(ctx))
+			if got := verdictOf(event.Err); got != tt.want || event.Admitted || res.inner != nil {
+				t.Errorf("event %v: %q, want %q", event, got, tt.want)
 			}
-			for i, e := range events {
-				seenBefore := i == 1 && tt.verified && !strings.Contains(tt.want, "binding") && !strings.Contains(tt.want, "claims")
-				got := admitted
-				if e.Err != nil {
-					got = verdictOf(e.Err)
-				}
-				if got != tt.want || (e.Token != nil) != tt.verified || e.Cached != seenBefore || e.Unchecked {
-					t.Errorf("event %q with token %v, cached %v, unchecked %v", got, e.Token, e.Cached, e.Unchecked)
-				}
-			}
-			if err != nil && !errors.Is(err, events[1].Err) {
-				t.Errorf("Authenticate returned %v, the event has %v", err, events[1].Err)
-			}
-			if tt.want == admitted && events[0].Took != time.Millisecond {
-				t.Errorf("took %v", events[0].Took)
+			canceled := tt.want == "499 canceled"
+			if written := res.Body.Len() > 0 || len(res.Header()) > 0; written == canceled || handled == canceled {
+				t.Errorf("written: %v, ErrorHandler called: %v", written, handled)
 			}
 		})
 	}
-}
-
-func TestARefusedRequestCarriesNoClaims(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		opts := options()
-		opts.ErrorHandler = func(_ http.ResponseWriter, r *http.Request, _ *jwthttp.Error) {
-			if _, ok := jwthttp.ClaimsFromContext[testClaims](r.Context()); ok {
-				t.Error("ErrorHandler got claims")
+	bubble(t, "the client has hung up before the hook answers", func(t *testing.T) {
+		for _, tt := range []struct {
+			revoked bool
+			want    string
+		}{{false, admitted}, {true, "401 invalid_token revoked"}} {
+			ctx, cancel := context.WithCancel(t.Context())
+			opts := newOptions()
+			opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { cancel(); return tt.revoked, nil }
+			if got := verdict(mustNew[testClaims](t, opts), newRequest(withBearer(goodToken(nil))).WithContext(ctx)); got != tt.want {
+				t.Errorf("verdict %q, want %q", got, tt.want)
 			}
-		}
-		opts.Observer = func(r *http.Request, _ jwthttp.Event) {
-			if _, ok := jwthttp.ClaimsFromContext[testClaims](r.Context()); ok {
-				t.Error("Observer got claims")
-			}
-		}
-		m := mustNew[testClaims](t, opts).RequireScopes("a")
-		serve(m, get(scoped("b")))
-		serve(m.Require(func(*http.Request) error { return errors.New("no") }), get(scoped("a")))
-		r, err := m.Authenticate(get(scoped("b")))
-		if _, ok := jwthttp.ClaimsFromContext[testClaims](r.Context()); err == nil || ok {
-			t.Errorf("refused request with claims (%v)", err)
 		}
 	})
 }
 
-// A method that changes between the outer and the inner Handler does not get
-// around the guard.
-func TestTheGuardIsAskedInNestedHandlersToo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		opts := options()
-		opts.Extractor = jwthttp.FromCookie("c")
-		m := mustNew[testClaims](t, opts)
-		override := func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				r = r.Clone(r.Context())
-				r.Method = http.MethodDelete
-				next.ServeHTTP(w, r)
-			})
-		}
-		r := get(field("Cookie", "c="+goodToken(nil)), field("Sec-Fetch-Site", "cross-site"))
-		if res := nest(r, m.Handler, override, m.Handler); res.inner != nil || res.Code != 403 {
-			t.Errorf("status %d", res.Code)
-		}
-	})
+// keySource is a KeySource that looks at the context of the request.
+type keySource func(context.Context) (any, error)
+
+func (s keySource) KeyfuncCtx(ctx context.Context) jwt.Keyfunc {
+	return func(*jwt.Token) (any, error) { return s(ctx) }
 }
 
-// Rule 46, and what an ErrorHandler may do.
-func TestErrorHandlers(t *testing.T) {
+// net/http cancels the context of a request whose client has closed its side of
+// the connection, although that client still reads.
+func TestHandler_halfClosed(t *testing.T) {
+	opts := newOptions()
+	hookCalled := make(chan struct{}, 1)
+	opts.Revoked = func(ctx context.Context, t *jwthttp.Token) (bool, error) {
+		<-ctx.Done()
+		if t.ID == "fails" {
+			return false, ctx.Err()
+		}
+		hookCalled <- struct{}{}
+		return false, nil
+	}
+	opts.RevocationTimeout = time.Minute
+	s := httptest.NewServer(mustNew[testClaims](t, opts).Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })))
+	defer s.Close()
+	token := func(id string) string {
+		return mustSign(t, jwt.SigningMethodHS256, secret, jwt.RegisteredClaims{
+			Issuer: issuerName, Audience: jwt.ClaimStrings{audienceName}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)), ID: id,
+		})
+	}
+	for _, tt := range []struct {
+		name, token, want string // want "": no answer
+	}{{"admitted", token("x"), "200 ok"}, {"refused", "a.b.c", "401"}, {"canceled, and not an empty 200", token("fails"), ""}} {
+		t.Run(tt.name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", s.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n\r\n", tt.token)
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if tt.want == "" {
+				if err == nil {
+					t.Errorf("answer %v", res.Status)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(res.Body)
+			if got := fmt.Sprint(res.StatusCode, " ", string(body)); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("answer %q", got)
+			}
+		})
+	}
+	<-hookCalled
+}
+
+// Rule 46
+func TestOptions_errorHandler(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		handler func(http.ResponseWriter, *http.Request, *jwthttp.Error)
@@ -540,7 +339,7 @@ func TestErrorHandlers(t *testing.T) {
 		{"a redirect", func(w http.ResponseWriter, r *http.Request, _ *jwthttp.Error) {
 			http.Redirect(w, r, "/login", http.StatusSeeOther)
 		}, 303, "<a href=\"/login\">See Other</a>.\n\n"},
-		{"WriteError", func(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) { jwthttp.WriteError(w, e) }, 401, `{"error":"missing","error_description":"this resource needs a token"}` + "\n"},
+		{"WriteError", func(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) { jwthttp.WriteError(w, e) }, 401, `{"error":"missing","error_description":"authentication required","reason":"missing"}` + "\n"},
 		{"the features of the ResponseWriter", func(w http.ResponseWriter, _ *http.Request, _ *jwthttp.Error) {
 			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 				panic(err)
@@ -548,7 +347,7 @@ func TestErrorHandlers(t *testing.T) {
 		}, 401, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			opts := options()
+			opts := newOptions()
 			opts.ErrorHandler = tt.handler
 			var serverLog bytes.Buffer
 			defer func() {
@@ -578,9 +377,9 @@ func TestErrorHandlers(t *testing.T) {
 	}
 }
 
-// Rule 44: the ResponseWriter is the server's own.
-func TestTheResponseWriterIsHandedOnAsItIs(t *testing.T) {
-	m := mustNew[testClaims](t, options())
+// Rule 44
+func TestHandler_responseWriter(t *testing.T) {
+	m := mustNew[testClaims](t, newOptions())
 	token := mustSign(t, jwt.SigningMethodHS256, secret, jwt.RegisteredClaims{
 		Issuer: issuerName, Audience: jwt.ClaimStrings{audienceName}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
 	})
@@ -636,11 +435,12 @@ func TestTheResponseWriterIsHandedOnAsItIs(t *testing.T) {
 	})
 }
 
-func TestTheOriginalRequestIsUntouched(t *testing.T) {
+// Rule 44
+func TestHandler_originalRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := get(bearer(goodToken(nil)))
+		r := newRequest(withBearer(goodToken(nil)))
 		before := r.Clone(r.Context())
-		inner := serve(mustNew[testClaims](t, options()), r).inner
+		inner := serve(mustNew[testClaims](t, newOptions()), r).inner
 		if !reflect.DeepEqual(r.Header, before.Header) || r.Context() != before.Context() || *r.URL != *before.URL {
 			t.Error("the original request was changed")
 		}
@@ -650,66 +450,271 @@ func TestTheOriginalRequestIsUntouched(t *testing.T) {
 	})
 }
 
-// Rule 47: whatever prints one of our values, the token is not in it.
-func TestTheRawTokenIsNeverPrinted(t *testing.T) {
-	compact := goodToken(map[string]any{"scope": "a"})
-	for _, secretText := range []string{compact, strings.Split(compact, ".")[1], strings.Split(compact, ".")[2]} {
-		bubble(t, secretText[:8], func(t *testing.T) {
-			opts := options()
-			var event jwthttp.Event
-			opts.Observer = func(_ *http.Request, e jwthttp.Event) { event = e }
-			m := mustNew[testClaims](t, opts)
-			ctx := serve(m, get(bearer(compact))).inner.Context()
-			token, _ := jwthttp.TokenFromContext(ctx)
-			credential, err := jwthttp.FromHeader("Authorization", "Bearer")(get(bearer(compact)))
-			if err != nil || credential.Token != compact {
-				t.Fatalf("extraction: %v", err)
+func TestOptions_copies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opts := newOptions()
+		opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
+			token.Subject, token.Scopes[0] = "changed", "changed"
+			return false, nil
+		}
+		opts.Observer = func(_ context.Context, e jwthttp.Event) {
+			if e.Token.Subject != "alice" || e.Token.Scopes[0] != "a" {
+				t.Errorf("observer saw %v", e.Token)
 			}
-			claims, _ := jwthttp.ClaimsFromContext[testClaims](ctx)
-			derived := context.WithValue(ctx, http.ServerContextKey, "x")
-			values := []any{token, *token, credential, &credential, event, &event, m, *m, ctx, derived, claims, opts}
-			for _, change := range []map[string]any{{"exp": 1}, {"aud": "x"}, {"iss": "x"}, {"role": 1}, {"cnf": 1}} {
-				_, err := m.Authenticate(get(bearer(goodToken(change))))
-				values = append(values, err)
-			}
-			_, err = m.Authenticate(get(bearer(altered(compact))))
-			values = append(values, err, []any{token}, map[string]any{"t": token}, struct{ T any }{credential}, struct{ t *jwthttp.Token }{token})
-			for _, v := range values {
-				var logged bytes.Buffer
-				slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "v", v)
-				slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "v", v)
-				asJSON, _ := json.Marshal(v)
-				for _, text := range []string{
-					fmt.Sprintf("%v", v), fmt.Sprintf("%+v", v), fmt.Sprintf("%#v", v), fmt.Sprintf("%s", v), fmt.Sprintf("%q", v),
-					fmt.Sprintf("%x", v), fmt.Sprintf("%d", v), string(asJSON), logged.String(),
-				} {
-					if strings.Contains(text, secretText) || strings.Contains(text, fmt.Sprintf("%x", secretText)) {
-						t.Errorf("%T shows the token: %s", v, text)
-					}
+			e.Token.Subject, e.Token.Scopes[0] = "changed", "changed"
+		}
+		ctx := serve(mustNew[testClaims](t, opts).RequireScopes("a"), newRequest(scoped("a"))).inner.Context()
+		if token, _ := jwthttp.TokenFromContext(ctx); token.Subject != "alice" || token.Scopes[0] != "a" {
+			t.Errorf("handler saw %v", token)
+		}
+	})
+}
+
+func TestEvent(t *testing.T) {
+	const invalidToken = "401 invalid_token "
+	type key struct{}
+	for _, tt := range []struct {
+		name     string
+		request  func(*http.Request)
+		want     string
+		verified bool
+		cached   bool // when it was seen before
+	}{
+		{"admitted", scoped("a"), admitted, true, true},
+		{"no token", func(*http.Request) {}, missing, false, false},
+		{"a forged token", withBearer(altered(goodToken(nil))), invalidToken + "signature", false, false},
+		{"an expired token", withBearer(goodToken(map[string]any{"exp": 1})), invalidToken + "expired", false, false},
+		{"a bound token", withBearer(goodToken(map[string]any{"cnf": 1})), invalidToken + "binding", true, false},
+		{"claims that do not decode", withBearer(goodToken(map[string]any{"role": 1})), invalidToken + "claims", true, false},
+		{"a revoked token", withBearer(goodToken(map[string]any{"jti": "revoked"})), invalidToken + "revoked", true, true},
+		{"a missing scope", scoped("b"), noScope, true, true},
+		{"a rule", withBearer(goodToken(map[string]any{"scope": "a", "sub": "bob"})), "403 forbidden", true, true},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			var events []jwthttp.Event
+			opts := newOptions()
+			opts.CacheSize = 8
+			opts.Observer = func(ctx context.Context, e jwthttp.Event) {
+				if ctx != e.Request.Context() || ctx.Value(key{}) != "v" {
+					t.Errorf("context %v", ctx)
 				}
+				events = append(events, e)
+			}
+			opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
+				time.Sleep(time.Millisecond)
+				return token.ID == "revoked", nil
+			}
+			m := mustNew[testClaims](t, opts).RequireScopes("a").Require(jwthttp.Rule(func(_ *http.Request, c testClaims) error {
+				if c.Subject != "alice" {
+					return errors.New("not alice")
+				}
+				return nil
+			}))
+			withValue := func() *http.Request {
+				return newRequest(tt.request).WithContext(context.WithValue(t.Context(), key{}, "v"))
+			}
+			serve(m, withValue())
+			_, err := m.Authenticate(withValue())
+			if len(events) != 2 {
+				t.Fatalf("%d events from Handler and Authenticate", len(events))
+			}
+			for i, e := range events {
+				got := admitted
+				if e.Err != nil {
+					got = verdictOf(e.Err)
+				}
+				if got != tt.want || (e.Token != nil) != tt.verified || e.Admitted != (tt.want == admitted) || e.Cached != (i == 1 && tt.cached) || e.Unchecked || e.Nested {
+					t.Errorf("event %q: %+v with token %v, cached %v, unchecked %v", got, e, e.Token, e.Cached, e.Unchecked)
+				}
+				if _, ok := jwthttp.ClaimsFromContext[testClaims](e.Request.Context()); ok != e.Admitted {
+					t.Errorf("the event's request has claims: %v", ok)
+				}
+			}
+			if err != nil && !errors.Is(err, events[1].Err) {
+				t.Errorf("Authenticate returned %v, the event has %v", err, events[1].Err)
+			}
+			if tt.want == admitted && events[0].Took != time.Millisecond {
+				t.Errorf("took %v", events[0].Took)
 			}
 		})
 	}
 }
 
-func TestPrintedTokensSayWhoseTheyAre(t *testing.T) {
-	token := &jwthttp.Token{Issuer: "i", Subject: "s", ID: "1"}
-	const want = `token of "i" for "s" (jti "1")`
-	if got := fmt.Sprintf("%v %#v", token, *token); got != want+" "+want {
-		t.Errorf("printed as %q", got)
+func TestEvent_order(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []string
+		opts := newOptions()
+		opts.Observer = func(context.Context, jwthttp.Event) { order = append(order, "observer") }
+		opts.ErrorHandler = func(http.ResponseWriter, *http.Request, *jwthttp.Error) { order = append(order, "answer") }
+		m := mustNew[testClaims](t, opts)
+		serve(m, newRequest())
+		h := m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { order = append(order, "handler") }))
+		h.ServeHTTP(httptest.NewRecorder(), newRequest(withBearer(goodToken(nil))))
+		if diff := cmp.Diff([]string{"observer", "answer", "observer", "handler"}, order); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestHandler_refusedRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		called := 0
+		opts := newOptions()
+		opts.ErrorHandler = func(_ http.ResponseWriter, r *http.Request, _ *jwthttp.Error) {
+			called++
+			if _, ok := jwthttp.ClaimsFromContext[testClaims](r.Context()); ok {
+				t.Error("ErrorHandler got claims")
+			}
+			if _, ok := jwthttp.TokenFromContext(r.Context()); ok {
+				t.Error("ErrorHandler got a Token")
+			}
+		}
+		m := mustNew[testClaims](t, opts).RequireScopes("a")
+		serve(m, newRequest(scoped("b")))
+		serve(m.Require(refusing(errors.New("no"))), newRequest(scoped("a")))
+		if called != 2 {
+			t.Errorf("ErrorHandler called %d times", called)
+		}
+	})
+}
+
+// Rule 47
+func TestPrinting(t *testing.T) {
+	compact, expired := goodToken(map[string]any{"scope": "a"}), goodToken(map[string]any{"exp": 1})
+	const fieldValue, queryValue = "confidential-field", "confidential-parameter"
+	secrets := []string{fieldValue, queryValue, compact, strings.Split(compact, ".")[1], strings.Split(compact, ".")[2], strings.Split(expired, ".")[1]}
+	synctest.Test(t, func(t *testing.T) {
+		opts := newOptions()
+		opts.Extractor = jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromQuery("token"))
+		var events []jwthttp.Event
+		opts.Observer = func(_ context.Context, e jwthttp.Event) { events = append(events, e) }
+		m := mustNew[testClaims](t, opts)
+		request := func(change ...func(*http.Request)) *http.Request {
+			r := newRequest(append(change, withField("X-Secret", fieldValue))...)
+			r.URL.RawQuery += "&other=" + queryValue
+			return r
+		}
+		ctx := serve(m, request(withBearer(compact))).inner.Context()
+		serve(m, request(withQuery("token="+compact)))
+		serve(m, request(withQuery("token="+expired)))
+		serve(m.AllowAnonymous(), request(withBearer(expired)))
+		serve(m.Require(refusing(errors.New("no"))), request(withBearer(compact)))
+		verified, err := m.Verify(t.Context(), compact)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, _ := jwthttp.TokenFromContext(ctx)
+		credential, err := jwthttp.FromHeader("Authorization", "Bearer")(newRequest(withBearer(compact)))
+		if err != nil || credential.Token != compact {
+			t.Fatalf("extraction: %v", err)
+		}
+		claims := jwthttp.MustClaims[testClaims](ctx)
+		derived := context.WithValue(ctx, http.ServerContextKey, "x")
+		watched, cancel := m.Watch(ctx, time.Minute)
+		cancel()
+		synctest.Wait() // fmt reads the fields of contexts without a lock
+		values := []any{
+			token, *token, credential, &credential, m, *m, ctx, derived, watched, verified, claims, opts, jwthttp.SourceQuery,
+			[]any{token}, map[string]any{"t": token}, struct{ T any }{credential}, struct{ t *jwthttp.Token }{token}, []jwthttp.Credential{credential},
+			struct{ E jwthttp.Event }{events[0]}, map[string]jwthttp.Event{"e": events[0]},
+		}
+		for _, e := range events {
+			values = append(values, e, &e)
+		}
+		for _, change := range []map[string]any{{"exp": 1}, {"aud": "x"}, {"iss": "x"}, {"role": 1}, {"cnf": 1}} {
+			_, err := m.Authenticate(request(withBearer(goodToken(change))))
+			var e *jwthttp.Error
+			if !errors.As(err, &e) {
+				t.Fatal(err)
+			}
+			values = append(values, err, *e)
+		}
+		_, err = m.Authenticate(request(withBearer(altered(compact))))
+		values = append(values, err)
+		for _, v := range values {
+			for _, text := range renderings(v) {
+				for _, secretText := range secrets {
+					if strings.Contains(text, secretText) || strings.Contains(strings.ToLower(text), fmt.Sprintf("%x", secretText)) || strings.Contains(text, fmt.Sprint([]byte(secretText))) {
+						t.Errorf("%T shows a secret: %s", v, text)
+					}
+				}
+			}
+		}
+	})
+}
+
+// renderings returns the texts that printing, marshaling and logging make of v.
+func renderings(v any) []string {
+	var logged bytes.Buffer
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "v", v)
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "v", v)
+	asJSON, _ := json.Marshal(v)
+	texts := []string{string(asJSON), logged.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t"} {
+		texts = append(texts, fmt.Sprintf(verb, v))
 	}
+	return texts
+}
+
+func TestPrinting_text(t *testing.T) {
+	token := &jwthttp.Token{Issuer: "i", Subject: "s", ID: "1"}
+	refusal := &jwthttp.Error{Reason: jwthttp.ReasonRevoked}
+	const tokenText, credentialText = `token of "i" for "s" (jti "1")`, `credential from cookie "c"`
 	c := jwthttp.Credential{Token: "secret", Name: "c", Source: jwthttp.SourceCookie}
-	if got := fmt.Sprintf("%v %#v", c, &c); got != `credential from cookie "c" credential from cookie "c"` {
-		t.Errorf("printed as %q", got)
+	refused := jwthttp.Event{Token: token, Err: refusal, Took: time.Second}
+	for _, tt := range []struct {
+		name, format string
+		v            any
+		want         string
+	}{
+		{"a Token", "%v", token, tokenText},
+		{"a Token's value as Go", "%#v", *token, tokenText},
+		{"a Credential", "%v", c, credentialText},
+		{"a Credential as a number", "%d", &c, credentialText},
+		{"an admission", "%v", jwthttp.Event{Token: token, Admitted: true, Took: time.Second}, "admitted after 1s: " + tokenText},
+		{"a refusal", "%v", refused, "refused after 1s: " + tokenText + ": jwthttp: revoked"},
+		{"a refusal as Go", "%#v", &refused, "refused after 1s: " + tokenText + ": jwthttp: revoked"},
+		{"the zero Event", "%s", jwthttp.Event{}, "refused after 0s"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := fmt.Sprintf(tt.format, tt.v); got != tt.want {
+				t.Errorf("printed as %q, want %q", got, tt.want)
+			}
+		})
+	}
+	for _, tt := range []struct {
+		name string
+		v    any
+		want string
+	}{
+		{"a Credential", c, `"credential from cookie \"c\""`},
+		{"a refusal", refused, `{"admitted":false,"took":1000000000,"token":{"iss":"i","sub":"s","jti":"1","alg":"","kid":"","exp":"0001-01-01T00:00:00Z"},"reason":"revoked","error":"jwthttp: revoked"}`},
+	} {
+		t.Run(tt.name+" in slog", func(t *testing.T) {
+			var logged bytes.Buffer
+			slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "v", tt.v)
+			if got := logged.String(); !strings.Contains(got, `"v":`+tt.want) {
+				t.Errorf("logged as %s", got)
+			}
+		})
+	}
+	for _, tt := range []struct {
+		v    any
+		want string
+	}{
+		{refused, `"refused after 1s: token of \"i\" for \"s\" (jti \"1\"): jwthttp: revoked"`},
+		{&c, `"credential from cookie \"c\""`},
+	} {
+		if got, err := json.Marshal(tt.v); err != nil || string(got) != tt.want {
+			t.Errorf("marshaled as %s (%v)", got, err)
+		}
 	}
 }
 
-// No exported struct can be written without its field names, so that fields can be added.
-func TestNoExportedStructHasUnkeyedLiterals(t *testing.T) {
+// Fields can be added to a struct only if it has no literal without field names.
+func TestStructs_unkeyed(t *testing.T) {
 	for _, v := range []any{
-		jwthttp.Options{}, jwthttp.Issuer{}, jwthttp.Credential{}, jwthttp.Token{}, jwthttp.Error{},
-		jwthttp.Event{}, jwthttp.Revocation{}, jwthttp.RevocationList{}, jwthttp.Middleware{},
-		jwthttp.AuthenticationLevel{}, jwthttp.ResourceMetadata{}, jwthttp.JWKSOptions{},
+		jwthttp.Options{}, jwthttp.Issuer{}, jwthttp.Credential{}, jwthttp.Token{}, jwthttp.Error{}, jwthttp.Event{}, jwthttp.Middleware{},
 	} {
 		typ := reflect.TypeOf(v)
 		hidden := false

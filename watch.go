@@ -6,104 +6,95 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
-// Watch returns a copy of a request's context for a handler that goes on for
-// long: a WebSocket, a stream of events. It ends when the token expires, leeway
-// included, and when a look at it, each time that every has passed, finds that it would not be
-// admitted any more: revoked, its key withdrawn, or refused for whatever else m,
-// its Issuer and T's Validate judge. Requirements of m that the token does not
-// meet end it at once. Require rules are not asked again: they are about the
-// request. An every of zero or less is 10 seconds, and a millisecond the least.
+// Watch returns a copy of ctx for a handler that streams. ctx is the context of
+// an admitted request or of [Middleware.Verify]. The copy is canceled when the
+// token expires, or when a check made at the given interval finds that it would
+// no longer be accepted: it is revoked, its key is gone, or Validate fails. It
+// is canceled at once if the token does not meet the requirements of m, or if
+// ctx is not of a Middleware from the same [New] call. Rules are not called.
 //
-// The cause ([context.Cause]) is then the [*Error] that a new request would get,
-// a 503 included: a stream is no safer than a request while the revocation store
-// is out of reach, and [Options].FailOpen holds for both. There is no [Event];
-// the handler that finds the cause with [errors.As] may log it, and tell its
-// client the Reason. When ctx ends first, the cause is its own.
+// The cause ([context.Cause]) is the [*Error] that a new request would get,
+// even a 503. If ctx ends first, it is the cause of ctx. If a hook panics, it
+// is an error that is not an [*Error]. The Observer is not called.
 //
-// The context is a signal, to be heeded before each message too, since a select
-// takes any case that is ready. It is not for the reads and writes of a
-// WebSocket library that cuts the connection when a context ends: the close
-// frame with the reason would be lost.
+// If every is zero or negative, 10 seconds; it is at least a millisecond. The
+// checks run on one goroutine, until the context ends or the returned function
+// is called. Options.Revoked, Keys and Validate must be safe for concurrent
+// use. Without CacheSize, each check verifies the signature.
 //
-// Watch goes on until ctx ends, as a request's does when its handler returns. It
-// asks Options.Revoked, the KeySource and Validate on a goroutine of its own. If
-// one of them panics, the context ends with a cause that is no [*Error] and has
-// the stack, for logs. Without [Options].CacheSize, each look verifies the
-// signature.
-//
-// A context without an authentication by m's family has ended when it is
-// returned, and so has that of a visitor without a token, unless m is Optional
-// and has no requirements: then there is nothing to end it.
-//
-// The server's WriteTimeout ends a stream too; a handler sets deadlines of its
-// own with [http.ResponseController]. One that has hijacked the connection must
-// notice by itself when the client is gone.
-func (m *Middleware) Watch(ctx context.Context, every time.Duration) context.Context {
+// Check the context before each message, since a select takes any case that is
+// ready. If a WebSocket library cuts the connection when a context ends, do not
+// pass it the copy, so that a close frame can be sent.
+func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Context, context.CancelFunc) {
 	if every <= 0 {
 		every = 10 * time.Second
 	}
-	var e *Error
-	a, ok := ctx.Value(m.family).(*authentication)
-	if !ok {
-		missing := m.missing
-		e = &missing
-	} else if e = m.judge(a); e == nil && a.token == nil {
-		return ctx
+	a, _ := ctx.Value(m.config).(*admission)
+	var token *Token
+	if a != nil {
+		token = a.token
 	}
 	ctx, end := context.WithCancelCause(ctx)
+	cancel := func() { end(context.Canceled) }
+	e := m.requirements.check(token, ErrNoToken, m.config.opts.Leeway)
+	if a == nil && e == nil {
+		e = refuse(ReasonMissing, ErrNoToken) // a visitor whom m has never seen
+	}
 	if e != nil {
-		m.setChallenge(e)
+		e.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
 		end(e)
-		return ctx
+		return ctx, cancel
 	}
-	go m.watch(ctx, end, a.token, max(every, time.Millisecond)) // a forgotten unit would be nanoseconds
-	if !a.token.ExpiresAt.IsZero() {
-		go m.watchExpiry(ctx, end, a.token.ExpiresAt.Add(m.family.leeway))
+	if token == nil {
+		return ctx, cancel
 	}
-	return ctx
+	watched, release := ctx, context.CancelFunc(func() {})
+	if !token.ExpiresAt.IsZero() {
+		expired := refuse(ReasonExpired, errWatchExpired)
+		expired.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+		watched, release = context.WithDeadlineCause(ctx, token.ExpiresAt.Add(m.config.opts.Leeway), expired)
+	}
+	go func() {
+		defer release()
+		defer end(errHookExit)                                     // no effect unless a hook has called runtime.Goexit
+		end(m.watch(watched, token, max(every, time.Millisecond))) // a forgotten unit means nanoseconds
+	}()
+	return watched, cancel
 }
 
-// watch ends ctx when the token is no longer admitted.
-func (m *Middleware) watch(ctx context.Context, end context.CancelCauseFunc, token *Token, every time.Duration) {
+// watch returns why the token is no longer accepted, or when ctx ends. It does
+// not rely on the deadline of ctx, since timers stand still while the machine
+// sleeps.
+func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duration) (why error) {
 	defer func() {
-		cause := errors.New("jwthttp: Watch: a hook has ended the goroutine")
-		if p := recover(); p != nil { // which would end the program here
-			cause = fmt.Errorf("jwthttp: Watch: panic: %v\n%s", p, debug.Stack())
+		if p := recover(); p != nil { // it would end the program here
+			why = fmt.Errorf("jwthttp: Watch: panic: %v\n%s", p, debug.Stack())
 		}
-		end(cause) // without effect if it has ended
 	}()
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(every):
+			return context.Cause(ctx)
+		case <-ticks.C:
 		}
-		a, e := m.family.admit(ctx, Credential{Token: token.Raw(), Source: token.Source})
+		a, e := m.config.admit(ctx, Credential{Token: token.Raw(), Source: token.Source})
 		if e == nil {
-			e = m.judge(a)
+			e = m.requirements.check(a.token, nil, m.config.opts.Leeway)
 		}
-		if e != nil {
-			m.setChallenge(e)
-			end(e)
-			return
+		if e != nil && ctx.Err() == nil {
+			e.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+			return e
 		}
 	}
 }
 
-// watchExpiry ends ctx when the token expires. It is apart from watch, where a
-// hook may take its time. It looks at the clock once a minute at least: timers
-// stand still while the machine sleeps, and clocks are set.
-func (m *Middleware) watchExpiry(ctx context.Context, end context.CancelCauseFunc, expiry time.Time) {
-	for left := time.Until(expiry); left > 0; left = time.Until(expiry) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(min(left, time.Minute)):
-		}
-	}
-	e := refuse(ReasonExpired, errExpired)
-	m.setChallenge(e)
-	end(e)
-}
+var (
+	errWatchExpired = invalid(jwt.ErrTokenExpired, "token expired while it was watched")
+	errHookExit     = errors.New("jwthttp: Watch: a hook has ended the goroutine")
+)

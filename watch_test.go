@@ -18,7 +18,7 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// watchedClaims object when the test says so.
+// watchedClaims are invalid if the test says so.
 type watchedClaims struct{ jwt.RegisteredClaims }
 
 var objection atomic.Pointer[func() error]
@@ -30,31 +30,31 @@ func (watchedClaims) Validate() error {
 	return nil
 }
 
-func TestWatch(t *testing.T) {
+func TestMiddleware_Watch(t *testing.T) {
 	const every = 30 * time.Second
 	var revoked atomic.Bool
-	var trouble atomic.Pointer[error]
+	var failure atomic.Pointer[error]
 	hook := func(context.Context, *jwthttp.Token) (bool, error) {
-		if err := trouble.Load(); err != nil {
+		if err := failure.Load(); err != nil {
 			return false, *err
 		}
 		return revoked.Load(), nil
 	}
 	var key atomic.Pointer[[]byte]
 	base := func() jwthttp.Options {
-		iss := issuer()
-		iss.MaxAge = 2 * time.Hour
+		iss := newIssuer()
+		iss.MaxTokenAge = 2 * time.Hour
 		iss.Keys = jwthttp.Keyfunc(func(*jwt.Token) (any, error) {
 			if k := key.Load(); k != nil {
 				return *k, nil
 			}
 			return nil, jwthttp.ErrKeysUnavailable
 		})
-		opts := options(iss)
+		opts := newOptions(iss)
 		opts.Leeway, opts.Revoked = 5*time.Second, hook
 		return opts
 	}
-	failOpen := func(o *jwthttp.Options) { o.FailOpen = true }
+	failOpen := func(o *jwthttp.Options) { o.RevocationFailOpen = true }
 	gone := errors.New("gone")
 	for _, tt := range []struct {
 		name   string
@@ -67,23 +67,29 @@ func TestWatch(t *testing.T) {
 	}{
 		{name: "nothing happens", claims: map[string]any{"exp": bubbleStart + 86400, "iat": bubbleStart + 1}},
 		{name: "expiry, to the moment, with leeway", claims: map[string]any{"exp": bubbleStart + 100}, within: 100*time.Second + 5*time.Second, want: "401 invalid_token expired"},
-		{name: "expiry between two looks", claims: map[string]any{"exp": bubbleStart + 70.25}, within: 75*time.Second + 250*time.Millisecond, want: "401 invalid_token expired"},
+		{name: "expiry between two checks", claims: map[string]any{"exp": bubbleStart + 70.25}, within: 75*time.Second + 250*time.Millisecond, want: "401 invalid_token expired"},
 		{name: "revoked", event: func() { revoked.Store(true) }, within: 90 * time.Second, want: "401 invalid_token revoked"},
 		{name: "the key is withdrawn", event: func() { other := []byte(strings.Repeat("x", 32)); key.Store(&other) }, within: 90 * time.Second, want: "401 invalid_token signature"},
 		{name: "the keys are out of reach", event: func() { key.Store(nil) }, within: 90 * time.Second, want: "503 keys_unavailable"},
-		{name: "the revocation store is out of reach", event: func() { trouble.Store(&gone) }, within: 90 * time.Second, want: "503 revocation_unavailable"},
-		{name: "the same, and it fails open", change: failOpen, event: func() { trouble.Store(&gone) }, claims: map[string]any{"exp": bubbleStart + 86400, "iat": bubbleStart + 1}},
+		{name: "the revocation store is out of reach", event: func() { failure.Store(&gone) }, within: 90 * time.Second, want: "503 revocation_unavailable"},
+		{name: "the same, and it fails open", change: failOpen, event: func() { failure.Store(&gone) }, claims: map[string]any{"exp": bubbleStart + 86400, "iat": bubbleStart + 1}},
 		{name: "too old for its issuer", claims: map[string]any{"iat": bubbleStart - 7000, "exp": bubbleStart + 86400}, within: 210 * time.Second, want: "401 invalid_token too_old"},
 		{name: "authenticated too long ago", derive: func(m *jwthttp.Middleware) *jwthttp.Middleware {
-			return m.RequireAuthentication(level{MaxAge: time.Minute})
+			return m.RequireAuthAge(time.Minute)
 		}, claims: map[string]any{"auth_time": bubbleStart}, within: 90 * time.Second, want: "401 insufficient_user_authentication authentication"},
-		{name: "Validate objects", event: func() { f := func() error { return errors.New("no more") }; objection.Store(&f) }, within: 90 * time.Second, want: "401 invalid_token claims"},
-		{name: "a scope that the Handler did not ask for", derive: func(m *jwthttp.Middleware) *jwthttp.Middleware { return m.RequireScopes("a") }, within: 0, want: "403 insufficient_scope scope"},
+		{name: "Validate fails", event: func() { f := func() error { return errors.New("no more") }; objection.Store(&f) }, within: 90 * time.Second, want: "401 invalid_token claims"},
+		{name: "an acr that the Handler did not require", derive: func(m *jwthttp.Middleware) *jwthttp.Middleware { return m.RequireACR("gold") }, within: 0, want: weak},
+		{name: "anonymous, with a scope that the Handler did not require", derive: func(m *jwthttp.Middleware) *jwthttp.Middleware { return m.RequireScopes("a").AllowAnonymous() }, within: 0, want: "403 insufficient_scope scope"},
+		{name: "revoked, anonymous", derive: (*jwthttp.Middleware).AllowAnonymous, event: func() { revoked.Store(true) }, within: 90 * time.Second, want: "401 invalid_token revoked"},
+		{name: "a rule is not called again", derive: func(m *jwthttp.Middleware) *jwthttp.Middleware {
+			return m.Require(refusing(errors.New("no")))
+		}, claims: map[string]any{"exp": bubbleStart + 86400, "iat": bubbleStart + 1}},
+		{name: "a scope that the Handler did not require", derive: func(m *jwthttp.Middleware) *jwthttp.Middleware { return m.RequireScopes("a") }, within: 0, want: "403 insufficient_scope scope"},
 	} {
 		for cached := range 2 {
 			bubble(t, fmt.Sprintf("%s, cache %d", tt.name, cached), func(t *testing.T) {
 				revoked.Store(false)
-				trouble.Store(nil)
+				failure.Store(nil)
 				objection.Store(nil)
 				key.Store(&secret)
 				opts := base()
@@ -92,14 +98,15 @@ func TestWatch(t *testing.T) {
 					tt.change(&opts)
 				}
 				m := mustNew[watchedClaims](t, opts)
-				ctx, cancel := context.WithCancel(serve(m, get(bearer(goodToken(tt.claims)))).inner.Context())
-				defer synctest.Wait() // its goroutine ends, or the bubble complains
+				ctx, cancel := context.WithCancel(serve(m, newRequest(withBearer(goodToken(tt.claims)))).inner.Context())
+				defer synctest.Wait() // its goroutine ends, or the bubble reports a deadlock
 				defer cancel()
 				if tt.derive != nil {
 					m = tt.derive(m)
 				}
 				start := time.Now()
-				ctx = m.Watch(ctx, every)
+				ctx, stop := m.Watch(ctx, every)
+				defer stop()
 				if tt.event != nil {
 					time.AfterFunc(61*time.Second, tt.event)
 				}
@@ -122,38 +129,68 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-func TestWatchOfOtherContexts(t *testing.T) {
-	m := mustNew[testClaims](t, options())
-	bubble(t, "no authentication at all", func(t *testing.T) {
-		ctx := m.Watch(t.Context(), time.Minute)
-		if got := verdictOf(context.Cause(ctx)); got != "401 missing" || ctx.Err() == nil {
-			t.Errorf("%q", got)
+func TestMiddleware_Watch_contexts(t *testing.T) {
+	m := mustNew[testClaims](t, newOptions())
+	watchCause := func(m *jwthttp.Middleware, ctx context.Context) string {
+		watched, cancel := m.Watch(ctx, time.Minute)
+		defer cancel()
+		if watched.Err() == nil {
+			return "not ended"
+		}
+		return verdictOf(context.Cause(watched))
+	}
+	bubble(t, "no Handler", func(t *testing.T) {
+		for _, tt := range []struct {
+			name string
+			m    *jwthttp.Middleware
+			want string
+		}{{"plain", m, missing}, {"scopes", m.RequireScopes("a"), missing}, {"optional", m.Optional(), missing}, {"anonymous", m.AllowAnonymous(), missing}} {
+			if got := watchCause(tt.m, t.Context()); got != tt.want {
+				t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+			}
 		}
 	})
-	bubble(t, "a Token put there for a test, and another family's authentication", func(t *testing.T) {
-		other := mustNew[testClaims](t, options())
-		ctx := jwthttp.ContextWithToken(serve(other, get(bearer(goodToken(nil)))).inner.Context(), &jwthttp.Token{Subject: "x"})
-		if got := verdictOf(context.Cause(m.Watch(ctx, time.Minute))); got != "401 missing" {
+	bubble(t, "a Token put there for a test, and the admission of another New", func(t *testing.T) {
+		other := mustNew[testClaims](t, newOptions())
+		ctx := jwthttp.ContextWithToken(serve(other, newRequest(withBearer(goodToken(nil)))).inner.Context(), &jwthttp.Token{Subject: "x"})
+		if got := watchCause(m, ctx); got != missing {
 			t.Errorf("%q", got)
 		}
 	})
 	bubble(t, "a visitor", func(t *testing.T) {
-		inner := serve(m.Optional(), get()).inner.Context()
-		ctx, cancel := context.WithCancel(inner)
-		watched := m.Optional().Watch(ctx, time.Minute)
+		ctx, cancel := context.WithCancel(serve(m.Optional(), newRequest()).inner.Context())
+		watched, stop := m.Optional().Watch(ctx, time.Minute)
+		defer stop()
 		time.Sleep(time.Hour)
 		if watched.Err() != nil {
 			t.Errorf("ended: %v", context.Cause(watched))
 		}
-		if got := verdictOf(context.Cause(m.Watch(ctx, time.Minute))); got != "401 missing" {
+		if got := watchCause(m, ctx); got != missing {
 			t.Errorf("where a token is required: %q", got)
 		}
 		cancel()
+		if watched.Err() != context.Canceled {
+			t.Errorf("after the end of ctx: %v", watched.Err())
+		}
+	})
+	bubble(t, "the context of Verify", func(t *testing.T) {
+		ctx, err := m.Verify(t.Context(), goodToken(map[string]any{"exp": bubbleStart + 60}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		watched, stop := m.Watch(ctx, time.Hour)
+		defer stop()
+		<-watched.Done()
+		if got := verdictOf(context.Cause(watched)); got != "401 invalid_token expired" || time.Since(start) != 90*time.Second {
+			t.Errorf("%q after %v", got, time.Since(start))
+		}
 	})
 	bubble(t, "the request ends first", func(t *testing.T) {
 		over := errors.New("over")
-		ctx, cancel := context.WithCancelCause(serve(m, get(bearer(goodToken(nil)))).inner.Context())
-		watched := m.Watch(ctx, time.Minute)
+		ctx, cancel := context.WithCancelCause(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context())
+		watched, stop := m.Watch(ctx, time.Minute)
+		defer stop()
 		cancel(over)
 		<-watched.Done()
 		if got := context.Cause(watched); !errors.Is(got, over) {
@@ -163,69 +200,127 @@ func TestWatchOfOtherContexts(t *testing.T) {
 			t.Error("the Token is gone")
 		}
 	})
-	for name, tt := range map[string]struct{ every, want time.Duration }{
-		"zero is ten seconds":          {0, 10 * time.Second},
-		"a negative time is the same":  {-time.Hour, 10 * time.Second},
-		"a time longer than the token": {24 * time.Hour, time.Hour},
+}
+
+func TestMiddleware_Watch_interval(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		every, want time.Duration
+	}{
+		{"zero is ten seconds", 0, 10 * time.Second},
+		{"a negative time is the same", -time.Hour, 10 * time.Second},
+		{"a minute", time.Minute, time.Minute},
+		{"a forgotten unit is a millisecond", 30, time.Millisecond},
 	} {
-		bubble(t, name, func(t *testing.T) {
-			var looks []time.Duration
-			start := time.Now()
-			opts := options()
-			opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) {
-				looks = append(looks, time.Since(start))
-				return len(looks) > 2, nil
-			}
+		bubble(t, tt.name, func(t *testing.T) {
+			checks := -1 // without the Handler's
+			iss := newIssuer()
+			iss.NoExpiry = true
+			opts := newOptions(iss)
+			opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { checks++; return checks > 60, nil }
 			m := mustNew[testClaims](t, opts)
-			ctx, cancel := context.WithCancel(serve(m, get(bearer(goodToken(nil)))).inner.Context())
-			defer cancel()
-			<-m.Watch(ctx, tt.every).Done()
-			if tt.want == time.Hour && time.Since(start) != time.Hour || tt.want < time.Hour && looks[1] != tt.want {
-				t.Errorf("looked after %v, ended after %v", looks, time.Since(start))
+			start := time.Now()
+			watched, stop := m.Watch(serve(m, newRequest(withBearer(goodToken(map[string]any{"exp": nil})))).inner.Context(), tt.every)
+			defer stop()
+			<-watched.Done()
+			if took := time.Since(start); took != 61*tt.want {
+				t.Errorf("%d checks in %v", checks, took)
 			}
 		})
 	}
-}
-
-func TestWatchOfATokenWithoutExpiryLooksNoMoreOftenThanItShould(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		looks := -1 // but for the Handler's
-		iss := issuer()
-		iss.NoExpiry = true
-		opts := options(iss)
-		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) {
-			looks++
-			return looks > 60, nil
-		}
-		m := mustNew[testClaims](t, opts)
+	bubble(t, "longer than the token lives", func(t *testing.T) {
+		m := mustNew[testClaims](t, newOptions())
 		start := time.Now()
-		ctx := m.Watch(serve(m, get(bearer(goodToken(map[string]any{"exp": nil})))).inner.Context(), time.Minute)
-		<-ctx.Done()
-		if took := time.Since(start); took != 61*time.Minute {
-			t.Errorf("%d looks in %v", looks, took)
+		watched, stop := m.Watch(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context(), 24*time.Hour)
+		defer stop()
+		<-watched.Done()
+		if took := time.Since(start); took != time.Hour+30*time.Second {
+			t.Errorf("ended after %v", took)
 		}
 	})
 }
 
+// watchers returns the number of goroutines that Watch and the contexts of this
+// bubble have started.
+func watchers() int {
+	synctest.Wait()
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	n := 0
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(stack, "created by github.com/seed450a7203/jwthttp.(*Middleware).Watch ") || strings.Contains(stack, "created by context.") {
+			n++
+		}
+	}
+	return n
+}
+
+// One goroutine watches, and none is left after any end.
+func TestMiddleware_Watch_goroutines(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		end   func(watched context.Context, stop, cancel context.CancelFunc)
+		cause error // nil: an *Error
+	}{
+		{"the returned function is called", func(_ context.Context, stop, _ context.CancelFunc) { stop() }, context.Canceled},
+		{"the returned function is called twice", func(_ context.Context, stop, _ context.CancelFunc) { stop(); stop() }, context.Canceled},
+		{"ctx ends", func(_ context.Context, _, cancel context.CancelFunc) { cancel() }, context.Canceled},
+		{"the token expires", func(watched context.Context, _, _ context.CancelFunc) { <-watched.Done() }, nil},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			m := mustNew[testClaims](t, newOptions())
+			ctx, cancel := context.WithCancel(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context())
+			watched, stop := m.Watch(ctx, time.Minute)
+			if got := watchers(); got != 1 {
+				t.Errorf("%d goroutines started", got)
+			}
+			tt.end(watched, stop, cancel)
+			if got := watchers(); got != 0 {
+				t.Errorf("%d goroutines are left", got)
+			}
+			cause := context.Cause(watched)
+			var e *jwthttp.Error
+			if tt.cause != nil && !errors.Is(cause, tt.cause) || tt.cause == nil && !errors.As(cause, &e) {
+				t.Errorf("cause %v", cause)
+			}
+			if watched.Err() == nil {
+				t.Error("the context has not ended")
+			}
+			stop()
+			cancel()
+		})
+	}
+	bubble(t, "an ended context needs no goroutine", func(t *testing.T) {
+		m := mustNew[testClaims](t, newOptions())
+		_, stop := m.Watch(t.Context(), time.Minute)
+		_, stop2 := m.Optional().Watch(serve(m.Optional(), newRequest()).inner.Context(), time.Minute)
+		if got := watchers(); got != 0 {
+			t.Errorf("%d goroutines started", got)
+		}
+		stop()
+		stop2()
+	})
+}
+
 // A handler that has written nothing yet may answer with the cause.
-func TestTheCauseOfWatchIsAWholeAnswer(t *testing.T) {
+func TestMiddleware_Watch_cause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Realm = "ours"
 		opts.Revoked = func(_ context.Context, token *jwthttp.Token) (bool, error) {
 			return token.ID == "revoked" && time.Now().Unix() > bubbleStart+30, nil
 		}
 		m := mustNew[testClaims](t, opts)
 		for _, tt := range []struct {
-			m  *jwthttp.Middleware
-			id string
-		}{{m.RequireScopes("a"), "scope"}, {m, "revoked"}, {m, "expires"}} {
-			inner := serve(m, get(bearer(goodToken(map[string]any{"jti": tt.id, "exp": bubbleStart + 7000})))).inner.Context()
-			every := 24 * time.Hour // so that it is the expiry that ends it
-			if tt.id == "revoked" {
-				every = time.Minute
-			}
-			ctx := tt.m.Watch(inner, every)
+			m     *jwthttp.Middleware
+			id    string
+			every time.Duration
+		}{
+			{m.RequireScopes("a"), "scope", 24 * time.Hour}, {m, "revoked", time.Minute}, {m, "expires", 24 * time.Hour},
+		} {
+			inner := serve(m, newRequest(withBearer(goodToken(map[string]any{"jti": tt.id, "exp": bubbleStart + 7000})))).inner.Context()
+			ctx, stop := tt.m.Watch(inner, tt.every)
+			defer stop()
 			<-ctx.Done()
 			var e *jwthttp.Error
 			if !errors.As(context.Cause(ctx), &e) {
@@ -240,8 +335,8 @@ func TestTheCauseOfWatchIsAWholeAnswer(t *testing.T) {
 	})
 }
 
-// What takes its time must not keep an expired token alive.
-func TestExpiryWaitsForNoHook(t *testing.T) {
+// A slow KeySource or hook must not keep an expired token alive.
+func TestMiddleware_Watch_slowHooks(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		hangs func(*jwthttp.Options, func())
@@ -252,14 +347,14 @@ func TestExpiryWaitsForNoHook(t *testing.T) {
 		{"a revocation hook", func(o *jwthttp.Options, hang func()) {
 			o.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { hang(); return false, nil }
 		}},
-		{"a revocation hook, and it fails open", func(o *jwthttp.Options, hang func()) {
-			o.FailOpen, o.RevocationTimeout = true, time.Minute
+		{"a revocation hook that fails open", func(o *jwthttp.Options, hang func()) {
+			o.RevocationFailOpen, o.RevocationTimeout = true, time.Minute
 			o.Revoked = func(ctx context.Context, _ *jwthttp.Token) (bool, error) { hang(); return false, ctx.Err() }
 		}},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			var watching atomic.Bool
-			opts := options()
+			opts := newOptions()
 			tt.hangs(&opts, func() {
 				if watching.Load() {
 					time.Sleep(24 * time.Hour)
@@ -267,44 +362,31 @@ func TestExpiryWaitsForNoHook(t *testing.T) {
 			})
 			m := mustNew[testClaims](t, opts)
 			start := time.Now()
-			inner := serve(m, get(bearer(goodToken(map[string]any{"exp": bubbleStart + 100})))).inner.Context()
+			inner := serve(m, newRequest(withBearer(goodToken(map[string]any{"exp": bubbleStart + 100})))).inner.Context()
 			watching.Store(true)
-			ctx := m.Watch(inner, 30*time.Second)
+			ctx, stop := m.Watch(inner, 30*time.Second)
+			defer stop()
 			<-ctx.Done()
-			if took := time.Since(start); took != 100*time.Second || verdictOf(context.Cause(ctx)) != "401 invalid_token expired" {
+			if took := time.Since(start); took != 130*time.Second || verdictOf(context.Cause(ctx)) != "401 invalid_token expired" {
 				t.Errorf("after %v: %v", took, context.Cause(ctx))
 			}
-			time.Sleep(25 * time.Hour) // for the hook to come back
+			time.Sleep(25 * time.Hour) // until the hook returns
 		})
 	}
 }
 
-func TestAForgottenUnitIsAMillisecond(t *testing.T) {
+// The hook is called as for a request: with a context that ends with it, and the
+// source of the token.
+func TestMiddleware_Watch_hookContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		looks := 0
-		opts := options()
-		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { looks++; return looks > 10, nil }
-		m := mustNew[testClaims](t, opts)
-		start := time.Now()
-		<-m.Watch(serve(m, get(bearer(goodToken(nil)))).inner.Context(), 30).Done()
-		if took := time.Since(start); took != 10*time.Millisecond {
-			t.Errorf("%d looks in %v", looks, took)
-		}
-	})
-}
-
-// The hook is asked as for a request: with a context that ends with it, and the
-// place where the token was.
-func TestWhatTheHookOfAWatchIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		opts := options()
+		opts := newOptions()
 		opts.Extractor = jwthttp.FromCookie("t")
-		looks, over := 0, make(chan error, 1)
+		checks, over := 0, make(chan error, 1)
 		opts.Revoked = func(ctx context.Context, token *jwthttp.Token) (bool, error) {
 			if token.Source != jwthttp.SourceCookie {
 				t.Errorf("source %v", token.Source)
 			}
-			if looks++; looks == 2 {
+			if checks++; checks == 2 {
 				<-ctx.Done()
 				over <- context.Cause(ctx)
 			}
@@ -312,8 +394,9 @@ func TestWhatTheHookOfAWatchIsTold(t *testing.T) {
 		}
 		m := mustNew[testClaims](t, opts)
 		gone := errors.New("gone")
-		ctx, cancel := context.WithCancelCause(serve(m, get(field("Cookie", "t="+goodToken(nil)))).inner.Context())
-		m.Watch(ctx, time.Minute)
+		ctx, cancel := context.WithCancelCause(serve(m, newRequest(withField("Cookie", "t="+goodToken(nil)))).inner.Context())
+		_, stop := m.Watch(ctx, time.Minute)
+		defer stop()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		cancel(gone)
@@ -323,12 +406,13 @@ func TestWhatTheHookOfAWatchIsTold(t *testing.T) {
 	})
 }
 
-// On a goroutine of its own, a panic would end the program.
-func TestAPanicEndsWhatIsWatched(t *testing.T) {
+// On another goroutine, a panic would end the program.
+func TestMiddleware_Watch_panic(t *testing.T) {
 	bubble(t, "runtime.Goexit", func(t *testing.T) {
 		objection.Store(nil)
-		m := mustNew[watchedClaims](t, options())
-		watched := m.Watch(serve(m, get(bearer(goodToken(nil)))).inner.Context(), time.Minute)
+		m := mustNew[watchedClaims](t, newOptions())
+		watched, stop := m.Watch(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context(), time.Minute)
+		defer stop()
 		f := func() error { runtime.Goexit(); return nil }
 		objection.Store(&f)
 		time.Sleep(2 * time.Minute)
@@ -340,37 +424,61 @@ func TestAPanicEndsWhatIsWatched(t *testing.T) {
 	})
 	bubble(t, "panic", func(t *testing.T) {
 		objection.Store(nil)
-		m := mustNew[watchedClaims](t, options())
-		ctx, cancel := context.WithCancel(serve(m, get(bearer(goodToken(nil)))).inner.Context())
+		m := mustNew[watchedClaims](t, newOptions())
+		ctx, cancel := context.WithCancel(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context())
 		defer cancel()
-		watched := m.Watch(ctx, time.Minute)
+		watched, stop := m.Watch(ctx, time.Minute)
+		defer stop()
 		f := func() error { panic("oops") }
 		objection.Store(&f)
 		<-watched.Done()
-		if got := context.Cause(watched).Error(); !strings.Contains(got, "panic: oops") || !strings.Contains(got, "TestAPanicEndsWhatIsWatched.func") {
+		if got := context.Cause(watched).Error(); !strings.Contains(got, "panic: oops") || !strings.Contains(got, "TestMiddleware_Watch_panic.func") {
 			t.Errorf("cause %q", got)
 		}
 		objection.Store(nil)
 	})
-}
-
-// The query of a request is gone by then; the token is not.
-func TestWatchKnowsTheTokenWhereverItWas(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		opts := options()
-		opts.Extractor = jwthttp.FirstOf(jwthttp.FromQuery("t"), jwthttp.FromCookie("t"))
-		m := mustNew[testClaims](t, opts)
-		for name, change := range map[string]func(token string) func(*http.Request){
-			"query":  func(token string) func(*http.Request) { return query("t=" + token) },
-			"cookie": func(token string) func(*http.Request) { return field("Cookie", "t="+token) },
-		} {
-			start := time.Now()
-			token := goodToken(map[string]any{"exp": start.Unix() + 90})
-			ctx := m.Watch(serve(m, get(change(token))).inner.Context(), time.Minute)
-			<-ctx.Done()
-			if got := verdictOf(context.Cause(ctx)); got != "401 invalid_token expired" || time.Since(start) != 90*time.Second {
-				t.Errorf("%s: after %v: %q", name, time.Since(start), got)
+	bubble(t, "a panic of the hook", func(t *testing.T) {
+		var watching atomic.Bool
+		opts := newOptions()
+		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) {
+			if watching.Load() {
+				panic("oops")
 			}
+			return false, nil
+		}
+		m := mustNew[testClaims](t, opts)
+		watched, stop := m.Watch(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context(), time.Minute)
+		defer stop()
+		watching.Store(true)
+		<-watched.Done()
+		if got := verdictOf(context.Cause(watched)); got != unavailable {
+			t.Errorf("cause %q", got)
 		}
 	})
+}
+
+// The query token is removed from the request that the handler has, and Watch
+// knows it still.
+func TestMiddleware_Watch_sources(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		request func(token string) func(*http.Request)
+	}{
+		{"query", func(token string) func(*http.Request) { return withQuery("t=" + token) }},
+		{"cookie", func(token string) func(*http.Request) { return withField("Cookie", "t="+token) }},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			opts := newOptions()
+			opts.Extractor = jwthttp.FirstOf(jwthttp.FromQuery("t"), jwthttp.FromCookie("t"))
+			m := mustNew[testClaims](t, opts)
+			start := time.Now()
+			token := goodToken(map[string]any{"exp": start.Unix() + 60})
+			ctx, stop := m.Watch(serve(m, newRequest(tt.request(token))).inner.Context(), time.Minute)
+			defer stop()
+			<-ctx.Done()
+			if got := verdictOf(context.Cause(ctx)); got != "401 invalid_token expired" || time.Since(start) != 90*time.Second {
+				t.Errorf("after %v: %q", time.Since(start), got)
+			}
+		})
+	}
 }

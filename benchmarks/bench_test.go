@@ -7,16 +7,16 @@ import (
 
 var nothing = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 
-// BenchmarkServe times each contender on each request, one after the other.
-// Its names are case/algorithm/contender.
+// BenchmarkServe times each contender with each request. The name of a
+// subbenchmark is case/algorithm/contender.
 func BenchmarkServe(b *testing.B) {
 	for _, name := range Cases() {
 		eachContender(b, name, func(b *testing.B, h http.Handler, f *Fixture) {
 			r := f.Request(name)
 			var w Discard
 			w.Reset()
-			// A cache must not find the very string it keeps: no server's
-			// requests share their strings.
+			// A cache must not find the string that it keeps, because requests of
+			// a server do not share strings.
 			h.ServeHTTP(&w, f.Request(name))
 			for b.Loop() {
 				w.Reset()
@@ -29,7 +29,7 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
-// BenchmarkParallel times the admitted request with GOMAXPROCS goroutines.
+// BenchmarkParallel times the admitted request on GOMAXPROCS goroutines.
 func BenchmarkParallel(b *testing.B) {
 	eachContender(b, Admitted, func(b *testing.B, h http.Handler, f *Fixture) {
 		b.RunParallel(func(pb *testing.PB) {

@@ -9,16 +9,17 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// An unfair contender is a bug: each admits the good token, twice, and none of
-// the bad ones, before or after it has seen the good one.
-func TestContendersAdmitTheGoodTokenAndRefuseTheBadOnes(t *testing.T) {
+// TestContenders checks that the comparison is fair: each contender admits the
+// valid token twice and refuses every invalid one, before and after it has seen
+// the valid one.
+func TestContenders(t *testing.T) {
 	for _, alg := range Algorithms() {
 		f := newFixture(t, alg)
 		for _, c := range Contenders() {
+			if !c.Knows(alg) {
+				continue
+			}
 			t.Run(alg+"/"+c.Name, func(t *testing.T) {
-				if !c.Knows(alg) {
-					t.Skip("does not know the algorithm")
-				}
 				ran := false
 				h, err := c.Guard(f, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran = true }))
 				if err != nil {
@@ -30,10 +31,10 @@ func TestContendersAdmitTheGoodTokenAndRefuseTheBadOnes(t *testing.T) {
 					w := httptest.NewRecorder()
 					h.ServeHTTP(w, f.Request(name))
 					if want := name == Admitted; ran != want {
-						t.Errorf("%s: the handler ran: %t, want %t", name, ran, want)
+						t.Errorf("%s: handler ran: %t, want %t", name, ran, want)
 					}
 					if refused := w.Code >= 400 && w.Code < 500; refused == ran {
-						t.Errorf("%s: the handler ran: %t, and the status is %d", name, ran, w.Code)
+						t.Errorf("%s: handler ran: %t, status %d", name, ran, w.Code)
 					}
 				}
 			})
@@ -41,7 +42,7 @@ func TestContendersAdmitTheGoodTokenAndRefuseTheBadOnes(t *testing.T) {
 	}
 }
 
-func TestThePayloadHas400Bytes(t *testing.T) {
+func TestFixture_payloadSize(t *testing.T) {
 	f := newFixture(t, "HS256")
 	segments := strings.Split(f.tokens[Admitted], ".")
 	payload, err := jwt.NewParser().DecodeSegment(segments[1])
@@ -49,28 +50,7 @@ func TestThePayloadHas400Bytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(payload) != 400 {
-		t.Errorf("the payload has %d bytes: %s", len(payload), payload)
-	}
-}
-
-func TestDistinctTokensAreDistinctAndGood(t *testing.T) {
-	f := newFixture(t, "HS256")
-	tokens, err := f.Distinct(3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ran := 0
-	h, err := hand(f, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]bool{}
-	for _, token := range tokens {
-		seen[token] = true
-		h.ServeHTTP(httptest.NewRecorder(), RequestWith(token))
-	}
-	if ran != 3 || len(seen) != 3 {
-		t.Errorf("%d admitted and %d distinct, want 3 and 3", ran, len(seen))
+		t.Errorf("payload has %d bytes, want 400: %s", len(payload), payload)
 	}
 }
 

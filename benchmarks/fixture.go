@@ -1,5 +1,6 @@
-// Package benchmarks compares jwthttp with its peers: each contender guards
-// the same handler, checks the same things, and is shown the same tokens.
+// Package benchmarks compares jwthttp with other libraries and with a handler
+// written by hand. Each contender guards the same handler, checks the same
+// claims, and gets the same tokens.
 package benchmarks
 
 import (
@@ -20,29 +21,33 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
+// IssuerName is the issuer of all tokens but those of the request Issuer.
+const IssuerName = "https://login.example.com/"
+
 const (
-	issuerName   = "https://login.example.com/"
 	audienceName = "https://orders.example.com"
 	keyID        = "2026-01-signing"
 	role         = "editor"
 	subject      = "auth0|5f7c8ec7c33c6c004bbafe82"
 )
 
-// Claims is what contenders decode a token into: registered and three own claims.
+// Claims is the type that contenders decode a token into.
 type Claims struct {
 	jwt.RegisteredClaims
 	Own
 }
 
-// Own are the claims that no RFC names.
+func (c Claims) role() string { return c.Role }
+
+// Own holds the claims that no RFC registers.
 type Own struct {
 	Role        string   `json:"role"`
 	Tenant      string   `json:"tid"`
 	Permissions []string `json:"permissions"`
 }
 
-// FlatClaims is the same token without pointers, maps and slices: copying the
-// struct copies everything.
+// FlatClaims holds the claims of the same token without pointers, maps and
+// slices, so that assigning the struct copies everything.
 type FlatClaims struct {
 	Issuer    string `json:"iss"`
 	Subject   string `json:"sub"`
@@ -54,31 +59,37 @@ type FlatClaims struct {
 	Session   string `json:"sid"`
 }
 
-// Algorithms are those that every contender is built for, if it can.
+func (c FlatClaims) role() string { return c.Role }
+
+// Algorithms returns the algorithms that contenders are timed with.
 func Algorithms() []string { return []string{"HS256", "RS256", "ES256", "EdDSA"} }
 
-// Names of the requests that contenders are shown. Only Admitted is let through.
+// Names of the requests. Every contender admits Admitted and refuses all others
+// but Large, which only jwthttp refuses.
 const (
 	Admitted  = "admitted"
 	Missing   = "missing"   // no Authorization field
-	Garbage   = "garbage"   // three segments, none of which is JSON
-	Large     = "large"     // a signed token of 16 KiB, twice what jwthttp takes
-	Expired   = "expired"   // an hour ago, and well signed
-	Audience  = "audience"  // meant for another service, and well signed
-	Issuer    = "issuer"    // from another issuer, and well signed
-	Signature = "signature" // one bit of it is changed
+	Garbage   = "garbage"   // three segments that are not JSON
+	Large     = "large"     // a validly signed token of 16 KiB, twice the limit of jwthttp
+	Expired   = "expired"   // an hour ago, with a valid signature
+	Audience  = "audience"  // for another audience, with a valid signature
+	Issuer    = "issuer"    // from another issuer, with a valid signature
+	Signature = "signature" // one bit of the signature is changed
 	None      = "none"      // alg none, no signature
 	OtherAlg  = "otheralg"  // see Fixture
 )
 
-// Cases are the requests that are timed.
+// Cases returns the requests that all contenders are timed with.
 func Cases() []string {
 	return []string{Admitted, Missing, Garbage, Expired, Audience, Signature}
 }
 
-// Fixture has an algorithm's key pair and a token for each request. OtherAlg
-// is, for HS256 and RS256, a good token under the same key with the next hash,
-// and for the others an HMAC keyed with the public key, the classic confusion.
+// MoreRefusals returns the requests that only hand and jwthttp are timed with.
+func MoreRefusals() []string { return []string{Large, Issuer, None, OtherAlg} }
+
+// Fixture holds the key pair of an algorithm and a token for each request. For
+// HS256 and RS256, OtherAlg is signed by the same key with another hash. For the
+// others it is an HMAC whose secret is the public key: algorithm confusion.
 type Fixture struct {
 	Alg       string
 	Verifying any // a []byte for HMAC, else a public key
@@ -87,7 +98,7 @@ type Fixture struct {
 	tokens    map[string]string
 }
 
-// NewFixture makes a key pair for alg, and signs the tokens with it.
+// NewFixture generates a key pair for alg and signs the tokens with it.
 func NewFixture(alg string) (*Fixture, error) {
 	f := &Fixture{Alg: alg, method: jwt.GetSigningMethod(alg)}
 	if err := f.makeKeys(); err != nil {
@@ -99,7 +110,7 @@ func NewFixture(alg string) (*Fixture, error) {
 		Large:    func(c jwt.MapClaims) { c["padding"] = strings.Repeat("x", 12<<10) },
 		Expired:  func(c jwt.MapClaims) { c["exp"] = time.Now().Add(-time.Hour).Unix() },
 		Audience: func(c jwt.MapClaims) { c["aud"] = strings.Replace(audienceName, "orders", "prices", 1) },
-		Issuer:   func(c jwt.MapClaims) { c["iss"] = strings.Replace(issuerName, "login", "logon", 1) },
+		Issuer:   func(c jwt.MapClaims) { c["iss"] = strings.Replace(IssuerName, "login", "logon", 1) },
 	} {
 		claims := payload()
 		edit(claims)
@@ -161,25 +172,11 @@ func (f *Fixture) signOther() (string, error) {
 	return sign(jwt.SigningMethodHS256, der, payload())
 }
 
-// Distinct signs n good tokens that differ in their "jti".
-func (f *Fixture) Distinct(n int) ([]string, error) {
-	tokens := make([]string, n)
-	for i := range tokens {
-		claims := payload()
-		claims["jti"] = fmt.Sprintf("%08x-8f5a-4ac0-9c1b-6a1f0a3f5f11", i)
-		token, err := sign(f.method, f.signing, claims)
-		if err != nil {
-			return nil, err
-		}
-		tokens[i] = token
-	}
-	return tokens, nil
-}
-
-// Request returns the named request. It may be served again and again.
+// Request returns the named request, which can be served repeatedly.
 func (f *Fixture) Request(name string) *http.Request { return RequestWith(f.tokens[name]) }
 
-// RequestWith returns a request that bears token, or none if token is empty.
+// RequestWith returns a request with a bearer token. If token is empty, the
+// request has no Authorization field.
 func RequestWith(token string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	if token != "" {
@@ -191,7 +188,7 @@ func RequestWith(token string) *http.Request {
 // payload is 400 bytes of JSON.
 func payload() jwt.MapClaims {
 	return jwt.MapClaims{
-		"iss": issuerName, "sub": subject, "aud": audienceName,
+		"iss": IssuerName, "sub": subject, "aud": audienceName,
 		"iat": time.Now().Add(-time.Minute).Unix(), "exp": time.Now().Add(12 * time.Hour).Unix(),
 		"jti": "0b9d3f3e-8f5a-4ac0-9c1b-6a1f0a3f5f11", "sid": "c6f2d1b4e8a94b7f9d3e5a1c7b2f4e6d",
 		"scope": "openid profile orders", "role": role, "tid": "tenant-17",
@@ -206,8 +203,8 @@ func sign(method jwt.SigningMethod, key any, claims jwt.MapClaims) (string, erro
 	return token.SignedString(key)
 }
 
-// altered changes the lowest bit of the byte before the signature's middle.
-// There it cannot make a number too large, which some would notice early.
+// altered changes the lowest bit of a byte in the middle of the signature. There
+// it cannot make an integer too large, which some libraries notice early.
 func altered(token string) (string, error) {
 	i := strings.LastIndexByte(token, '.') + 1
 	signature, err := base64.RawURLEncoding.DecodeString(token[i:])
@@ -221,14 +218,14 @@ func altered(token string) (string, error) {
 	return token[:i] + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// Discard is a ResponseWriter that keeps the status alone. Reset it before
-// each request.
+// Discard is a ResponseWriter that keeps only the status. Call Reset before each
+// request.
 type Discard struct {
 	header http.Header
 	Status int
 }
 
-// Reset makes d as good as new.
+// Reset prepares d for the next response.
 func (d *Discard) Reset() {
 	if d.header == nil {
 		d.header = http.Header{}
@@ -240,8 +237,8 @@ func (d *Discard) Reset() {
 // Header returns the header fields to send.
 func (d *Discard) Header() http.Header { return d.header }
 
-// Write forgets b.
+// Write discards b.
 func (d *Discard) Write(b []byte) (int, error) { return len(b), nil }
 
-// WriteHeader keeps the status.
+// WriteHeader records the status.
 func (d *Discard) WriteHeader(status int) { d.Status = status }

@@ -35,7 +35,7 @@ func peers() []Contender {
 		{Name: "chi/jwtauth", Guard: chiJWTAuth},
 		{Name: "echo-jwt", Guard: echoJWT},
 		{Name: "gin-jwt", Guard: ginJWT},
-		// Its static keys are public ones, and an OpenID provider signs with nothing else.
+		// StaticKeySet has public keys only.
 		{Name: "go-oidc", Lacks: []string{"HS256"}, Guard: goOIDC},
 		{Name: "jwx-v3", Guard: jwxRequest},
 		{Name: "go-jose-v4", Guard: goJOSE},
@@ -43,7 +43,7 @@ func peers() []Contender {
 	}
 }
 
-// ownClaims is Own with the method that auth0's validators ask for.
+// ownClaims is Own with the method that auth0's validators require.
 type ownClaims struct{ Own }
 
 func (*ownClaims) Validate(context.Context) error { return nil }
@@ -51,7 +51,7 @@ func (*ownClaims) Validate(context.Context) error { return nil }
 func auth0V2(f *Fixture, next http.Handler) (http.Handler, error) {
 	v, err := validatorv2.New(
 		func(context.Context) (any, error) { return f.Verifying, nil },
-		validatorv2.SignatureAlgorithm(f.Alg), issuerName, []string{audienceName},
+		validatorv2.SignatureAlgorithm(f.Alg), IssuerName, []string{audienceName},
 		validatorv2.WithCustomClaims(func() validatorv2.CustomClaims { return &ownClaims{} }),
 	)
 	if err != nil {
@@ -67,7 +67,7 @@ func auth0V3(f *Fixture, next http.Handler) (http.Handler, error) {
 	v, err := validatorv3.New(
 		validatorv3.WithKeyFunc(func(context.Context) (any, error) { return f.Verifying, nil }),
 		validatorv3.WithAlgorithm(validatorv3.SignatureAlgorithm(f.Alg)),
-		validatorv3.WithIssuer(issuerName),
+		validatorv3.WithIssuer(IssuerName),
 		validatorv3.WithAudience(audienceName),
 		validatorv3.WithCustomClaims(func() *ownClaims { return &ownClaims{} }),
 	)
@@ -90,7 +90,7 @@ func chiJWTAuth(f *Fixture, next http.Handler) (http.Handler, error) {
 		verifying = f.Verifying
 	}
 	ja := jwtauth.New(f.Alg, f.Verifying, verifying,
-		jwxv2.WithIssuer(issuerName), jwxv2.WithAudience(audienceName), jwxv2.WithRequiredClaim(jwxv2.ExpirationKey))
+		jwxv2.WithIssuer(IssuerName), jwxv2.WithAudience(audienceName), jwxv2.WithRequiredClaim(jwxv2.ExpirationKey))
 	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, claims, _ := jwtauth.FromContext(r.Context())
 		got, _ := claims["role"].(string)
@@ -99,15 +99,15 @@ func chiJWTAuth(f *Fixture, next http.Handler) (http.Handler, error) {
 	return jwtauth.Verifier(ja)(jwtauth.Authenticator(ja)(inner)), nil
 }
 
-// checkedClaims are golang-jwt's with a method that its validator calls:
-// echo-jwt has no other place for rules about issuer and audience.
+// checkedClaims checks issuer and audience in a method that golang-jwt's
+// validator calls, because echo-jwt has no options for them.
 type checkedClaims struct{ Claims }
 
 func (c *checkedClaims) Validate() error {
 	switch {
 	case c.ExpiresAt == nil:
 		return jwt.ErrTokenRequiredClaimMissing
-	case c.Issuer != issuerName:
+	case c.Issuer != IssuerName:
 		return jwt.ErrTokenInvalidIssuer
 	case len(c.Audience) != 1 || c.Audience[0] != audienceName:
 		return jwt.ErrTokenInvalidAudience
@@ -134,15 +134,15 @@ func echoJWT(f *Fixture, next http.Handler) (http.Handler, error) {
 	return e, nil
 }
 
-// ginJWT decodes into a map and checks methods and times itself; issuer and
-// audience are for its Authorizator.
+// ginJWT decodes into a map and checks methods and times. The Authorizator checks
+// issuer and audience.
 func ginJWT(f *Fixture, next http.Handler) (http.Handler, error) {
 	m, err := ginjwt.New(&ginjwt.GinJWTMiddleware{
 		KeyFunc:      func(*jwtv4.Token) (any, error) { return f.Verifying, nil },
 		ParseOptions: []jwtv4.ParserOption{jwtv4.WithValidMethods([]string{f.Alg})},
 		Authorizator: func(_ any, c *gin.Context) bool {
 			claims := jwtv4.MapClaims(ginjwt.ExtractClaims(c))
-			return claims.VerifyIssuer(issuerName, true) && claims.VerifyAudience(audienceName, true)
+			return claims.VerifyIssuer(IssuerName, true) && claims.VerifyAudience(audienceName, true)
 		},
 	})
 	if err != nil {
@@ -159,7 +159,7 @@ func ginJWT(f *Fixture, next http.Handler) (http.Handler, error) {
 }
 
 func goOIDC(f *Fixture, next http.Handler) (http.Handler, error) {
-	v := oidc.NewVerifier(issuerName,
+	v := oidc.NewVerifier(IssuerName,
 		&oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{f.Verifying}},
 		&oidc.Config{ClientID: audienceName, SupportedSigningAlgs: []string{f.Alg}})
 	return guard(func(ctx context.Context, token string) (*Claims, error) {
@@ -177,10 +177,10 @@ type jwxKey struct{}
 func jwxRequest(f *Fixture, next http.Handler) (http.Handler, error) {
 	alg, ok := jwa.LookupSignatureAlgorithm(f.Alg)
 	if !ok {
-		return nil, fmt.Errorf("jwx does not know %q", f.Alg)
+		return nil, fmt.Errorf("jwx: unknown algorithm %q", f.Alg)
 	}
 	options := []jwxv3.ParseOption{
-		jwxv3.WithKey(alg, f.Verifying), jwxv3.WithIssuer(issuerName), jwxv3.WithAudience(audienceName),
+		jwxv3.WithKey(alg, f.Verifying), jwxv3.WithIssuer(IssuerName), jwxv3.WithAudience(audienceName),
 		jwxv3.WithRequiredClaim(jwxv3.ExpirationKey), jwxv3.WithTypedClaim("permissions", []string{}),
 	}
 	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -199,7 +199,7 @@ func jwxRequest(f *Fixture, next http.Handler) (http.Handler, error) {
 	}), nil
 }
 
-// joseClaims are go-jose's own registered claims beside ours.
+// joseClaims combines go-jose's registered claims with Own.
 type joseClaims struct {
 	josejwt.Claims
 	Own
@@ -221,10 +221,10 @@ func goJOSE(f *Fixture, next http.Handler) (http.Handler, error) {
 			return nil, err
 		}
 		if claims.Expiry == nil {
-			return nil, errors.New("no exp")
+			return nil, errors.New("missing exp")
 		}
 		return &claims, claims.ValidateWithLeeway(josejwt.Expected{
-			Issuer: issuerName, AnyAudience: josejwt.Audience{audienceName}, Time: time.Now(),
+			Issuer: IssuerName, AnyAudience: josejwt.Audience{audienceName}, Time: time.Now(),
 		}, 0)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -7,12 +7,12 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// SignatureAlone is golang-jwt's Verify with nothing around it: a floor under
-// hand and jwthttp without a cache, since both call it, and not a contender.
+// SignatureAlone is golang-jwt's Verify and nothing else. It is not a contender
+// but a lower bound for hand and for jwthttp without a cache, which both call it.
 const SignatureAlone = "signature-alone"
 
-// Timed returns who is timed on the named request: all contenders, and on the
-// one that has a signature to verify the floor.
+// Timed returns the contenders to time with the named request. SignatureAlone is
+// added to those of Admitted.
 func Timed(request string) []Contender {
 	if request != Admitted {
 		return Contenders()
@@ -20,7 +20,7 @@ func Timed(request string) []Contender {
 	return append(Contenders(), Contender{Name: SignatureAlone, Guard: signatureAlone})
 }
 
-// signatureAlone verifies the admitted token, whatever the request is.
+// signatureAlone verifies the admitted token for every request.
 func signatureAlone(f *Fixture, next http.Handler) (http.Handler, error) {
 	token := f.tokens[Admitted]
 	dot := strings.LastIndexByte(token, '.')

@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// A floor that did not verify would make every limit look easy.
-func TestTheSignatureAloneIsReallyVerified(t *testing.T) {
+func TestSignatureAlone_verifies(t *testing.T) {
 	for _, alg := range Algorithms() {
 		t.Run(alg, func(t *testing.T) {
 			f := newFixture(t, alg)
@@ -21,7 +20,7 @@ func TestTheSignatureAloneIsReallyVerified(t *testing.T) {
 				func() {
 					defer func() {
 						if panicked := recover() != nil; panicked != bad {
-							t.Errorf("altered: %t, and it panicked: %t", bad, panicked)
+							t.Errorf("altered: %t, panicked: %t", bad, panicked)
 						}
 					}()
 					h.ServeHTTP(httptest.NewRecorder(), f.Request(Admitted))
@@ -31,11 +30,11 @@ func TestTheSignatureAloneIsReallyVerified(t *testing.T) {
 	}
 }
 
-func TestTheSignatureAloneIsTimedOnTheAdmittedRequestOnly(t *testing.T) {
-	for _, name := range append(Cases(), Large) {
+func TestTimed(t *testing.T) {
+	for _, name := range append(Cases(), MoreRefusals()...) {
 		got := Timed(name)
 		if found := got[len(got)-1].Name == SignatureAlone; found != (name == Admitted) {
-			t.Errorf("%s: the signature alone is timed: %t", name, found)
+			t.Errorf("%s: signature alone is timed: %t", name, found)
 		}
 	}
 }

@@ -13,10 +13,12 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// The rows that measure something else than who admits what.
+// This file has the rows that measure something other than which contenders admit a
+// request.
 
-// memory tells who allocates more than 16 times the size of a hostile request.
-// The least of those have 25 times, the most of the others 9.
+// memory reports which contenders allocate more than 8 MiB for a request of 500
+// KiB. Those that do allocate 25 times its size or more, the others at most 9
+// times.
 func memory(l *lab) (string, string) {
 	shots := l.sized()
 	outcomes := map[string][]string{}
@@ -29,7 +31,7 @@ func memory(l *lab) (string, string) {
 				outcomes[c.name] = append(outcomes[c.name], s.label)
 			}
 			if !isPeer(c.name) && n > 64<<10 {
-				l.Errorf("%s DID NOT WITHSTAND %q: %d bytes allocated", c.name, s.label, n)
+				l.Errorf("%s FAILED %q: %d bytes allocated", c.name, s.label, n)
 			}
 		}
 	}
@@ -41,7 +43,7 @@ func memory(l *lab) (string, string) {
 	}), "allocates less than 64 KiB for each"
 }
 
-// allocated is for the second request: the first may fill pools.
+// allocated measures the second request, because the first may fill pools.
 func allocated(h http.Handler, send func(*http.Request)) uint64 {
 	var before, after runtime.MemStats
 	var w Discard
@@ -56,11 +58,11 @@ func allocated(h http.Handler, send func(*http.Request)) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// ownAnswers are the peers that answer by themselves; the others' refusals are
-// written by the code around them, which is ours.
+// ownAnswers lists the peers that write error responses. Those of the others are
+// written by the code around them, which is this package's.
 var ownAnswers = []string{Auth0, Auth0V3, "chi/jwtauth", "echo-jwt", "gin-jwt", "MCP-go-sdk"}
 
-// openErrors tells who repeats what a token says, in body or header fields.
+// openErrors reports which contenders repeat text of a token in the response.
 func openErrors(l *lab) (string, string) {
 	repeats := map[string][]string{}
 	var names []string
@@ -74,7 +76,7 @@ func openErrors(l *lab) (string, string) {
 			if strings.Contains(o.body, marker) || strings.Contains(fmt.Sprint(o.header), marker) || o.header.Get("X-Injected") != "" {
 				repeats[c.name] = append(repeats[c.name], "`"+s.label+"`")
 				if !isPeer(c.name) {
-					l.Errorf("%s DID NOT WITHSTAND: it repeats %s", c.name, s.label)
+					l.Errorf("%s FAILED: repeats %s", c.name, s.label)
 				}
 			}
 		}
@@ -87,7 +89,7 @@ func openErrors(l *lab) (string, string) {
 	}), "sends none of it back"
 }
 
-// texts quotes what is said about a token whose signature is wrong.
+// texts quotes the response to a token with an invalid signature.
 func texts(l *lab) (string, string) {
 	var names []string
 	said := map[string]string{}
@@ -101,7 +103,8 @@ func texts(l *lab) (string, string) {
 	return group(names, func(name string) (string, bool) { return said[name], true }), said[Ours]
 }
 
-// leaks tells who leaves a query token where logs and Referer fields find it.
+// leaks reports which contenders leave a query token where it gets into logs and
+// Referer fields.
 func leaks(l *lab) (string, string) {
 	send := func(r *http.Request) { r.URL.RawQuery = "jwt=" + l.rs.tokens[Admitted] }
 	var names []string
@@ -115,19 +118,19 @@ func leaks(l *lab) (string, string) {
 		case o.header.Get(inURLField) != "" && policy == "":
 			did[s.name] = "leaves it in the request's URL, without a Referrer-Policy"
 		case o.header.Get(inURLField) == "" && policy == "no-referrer" && o.header.Get("Cache-Control") == "private":
-			did[s.name] = "takes it out of URL and RequestURI, with `no-referrer` and `private` on the response"
+			did[s.name] = "removes it from URL and RequestURI, and sends `no-referrer` and `private`"
 		default:
 			did[s.name] = "does something else"
 		}
 	}
-	if !strings.HasPrefix(did[Ours], "takes") {
-		l.Errorf("%s DID NOT WITHSTAND: a query token: %s", Ours, did[Ours])
+	if !strings.HasPrefix(did[Ours], "removes") {
+		l.Errorf("%s FAILED: a query token: %s", Ours, did[Ours])
 	}
 	return group(names, func(name string) (string, bool) { return did[name], false }), did[Ours]
 }
 
-// withdrawn tells who admits a token after its key was replaced. It goes to
-// those whose set-up asks for the key with each request, and to naive-cache.
+// withdrawn reports which contenders admit a token after its key was replaced:
+// those that ask for the key with each request, and naive-cache.
 func withdrawn(l *lab) (string, string) {
 	did := map[string]string{}
 	var names []string
@@ -140,7 +143,7 @@ func withdrawn(l *lab) (string, string) {
 		after := httptest.NewRecorder()
 		h.ServeHTTP(after, request)
 		if before.Header().Get(admittedField) == "" {
-			l.Errorf("%s refuses the good token", name)
+			l.Errorf("%s refuses the valid token", name)
 		}
 		did[name] = fmt.Sprintf("refuses, %d", after.Code)
 		if after.Header().Get(admittedField) != "" {
@@ -158,15 +161,15 @@ func withdrawn(l *lab) (string, string) {
 	f := *l.rs
 	opts := CachedOptions(&f, 16)
 	opts.Issuers[0].Keys = jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return f.Verifying, nil })
-	h, err := GuardOurs(opts, func(c Claims) string { return c.Role }, admit)
+	h, err := GuardOurs[Claims](opts, admit)
 	try(Ours, &f, l.must(h, err))
 	if did[Ours] != "refuses, 401" {
-		l.Errorf("%s DID NOT WITHSTAND: a withdrawn key: %s", Ours, did[Ours])
+		l.Errorf("%s FAILED: a withdrawn key: %s", Ours, did[Ours])
 	}
 	return "naive-cache " + did["naive-cache"] + "; " + group(names, func(name string) (string, bool) { return did[name], false }), did[Ours]
 }
 
-// hammering counts the fetches that tokens with made-up kids cause.
+// hammering counts the fetches that tokens with unknown kids cause.
 func hammering(l *lab) (string, string) {
 	const junk = 40
 	other := newFixture(l.T, "RS256")
@@ -175,7 +178,7 @@ func hammering(l *lab) (string, string) {
 		k := l.keyServer(l.goodSet())
 		h := &setup{name: name, handler: l.remote(name, k)}
 		if o := l.fire(h, bearing(l.rs.tokens[Admitted])); !o.admitted {
-			l.Errorf("%s refuses the good token: %d", name, o.status)
+			l.Errorf("%s refuses the valid token: %d", name, o.status)
 		}
 		before := k.fetches.Load()
 		for i := range junk {
@@ -191,21 +194,21 @@ func hammering(l *lab) (string, string) {
 			did[name] = [...]string{"makes no fetch for 40 tokens", "makes one fetch for 40 tokens"}[n]
 		}
 		if name == Ours && n > 1 {
-			l.Errorf("%s DID NOT WITHSTAND: %s", name, did[name])
+			l.Errorf("%s FAILED: %s", name, did[name])
 		}
 	}
 	return group(remoteKeys, func(name string) (string, bool) { return did[name], false }), did[Ours]
 }
 
-// down asks for a good token while the key server has never answered.
+// down sends a valid token while the key server has never answered.
 func down(l *lab) (string, string) {
 	did := map[string]string{}
-	own := []string{Auth0V3, Ours} // the others' status is that of the code around them
+	own := []string{Auth0V3, Ours} // the code around the others chooses their status
 	for _, name := range own {
 		o := l.fire(&setup{name: name, handler: l.remote(name, l.keyServer(""))}, bearing(l.rs.tokens[Admitted]))
 		did[name] = "answers " + fmt.Sprint(o.status)
 		if name == Ours && (o.status != http.StatusServiceUnavailable || o.header.Get("Retry-After") == "") {
-			l.Errorf("%s DID NOT WITHSTAND: a key server that is down: %d", name, o.status)
+			l.Errorf("%s FAILED: a key server that is down: %d", name, o.status)
 		}
 	}
 	return group(own, func(name string) (string, bool) { return did[name], false }), did[Ours] + " with Retry-After"
@@ -231,7 +234,7 @@ func oddKeys(l *lab) (string, string) {
 	return summary(remoteKeys, shots[:last], outcomes), oursIn(shots[:last], outcomes[Ours])
 }
 
-// outgoing counts the requests that tokens cause which point to keys.
+// outgoing counts the requests caused by tokens that have the address of a key.
 func outgoing(l *lab) (string, string) {
 	k := l.keyServer(l.goodSet())
 	shots := []shot{

@@ -10,27 +10,28 @@ import (
 	"testing"
 )
 
-// How attacks are sent: each over a socket, to everyone who is configured for it.
+// This file sends attacks, each over a socket, to the contenders that support the
+// algorithm.
 
-// setup is a guarded handler, ready to be attacked.
+// setup is a guarded handler to attack.
 type setup struct {
 	name    string
-	handler http.Handler // nil: it refused its configuration
+	handler http.Handler // nil: the configuration was refused
 	server  *httptest.Server
 }
 
 // shot is one request of an attack.
 type shot struct {
 	label string
-	f     *Fixture // what the contenders are configured with
+	f     *Fixture // configures the contenders
 	send  func(*http.Request)
-	// fine means that jwthttp admits it too, and why is in the row's note.
+	// fine means that jwthttp admits it, for the reason in the row's note.
 	fine bool
 }
 
-// outcome is what became of a shot.
+// outcome is what a contender did with a shot.
 type outcome struct {
-	admitted, crashed, atStart, unknown bool // unknown: the contender lacks the algorithm
+	admitted, crashed, atStart, unknown bool // unknown: unsupported algorithm
 	status                              int
 	body                                string
 	header                              http.Header
@@ -46,13 +47,13 @@ func (o outcome) refusal() string {
 	return fmt.Sprint(o.status)
 }
 
-// lab fires shots, each over a socket.
+// lab measures the rows of the table.
 type lab struct {
 	*testing.T
 	rs, hs, es *Fixture
 	client     *http.Client
 	built      map[*Fixture][]*setup
-	row        string // that is being measured, for messages
+	row        string // being measured, for messages
 }
 
 func newLab(t *testing.T) *lab {
@@ -69,7 +70,7 @@ const (
 	inURLField    = "X-Token-In-Url"
 )
 
-// admit is the guarded handler. It tells whether it can see a token in the URL.
+// admit is the guarded handler. It reports whether it sees a token in the URL.
 var admit = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(admittedField, "yes")
 	if strings.Contains(r.URL.RawQuery+r.RequestURI, "jwt=") {
@@ -80,8 +81,8 @@ var admit = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 
 const crashed = 599
 
-// survive turns a panic into a status. That a claim is not the one that was
-// sent (expect) means that the request was admitted.
+// survive turns a panic into a status. A panic of expect means that the request
+// was admitted with other claims.
 func survive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -97,7 +98,7 @@ func survive(next http.Handler) http.Handler {
 	})
 }
 
-// fire sends a request to a set-up, whose server lives as long as the test.
+// fire sends a request to a setup, whose server runs until the end of the test.
 func (l *lab) fire(s *setup, send func(*http.Request)) outcome {
 	if s.handler == nil {
 		return outcome{atStart: true}
@@ -126,10 +127,10 @@ func (l *lab) fire(s *setup, send func(*http.Request)) outcome {
 	}
 }
 
-// isPeer leaves out ourselves, and naive-cache, which is no library.
+// isPeer reports whether a contender is another library or hand.
 func isPeer(name string) bool { return name != "naive-cache" && !strings.HasPrefix(name, Ours) }
 
-// contenders builds all of them, once, as contenders.go and peers.go configure them.
+// contenders returns all contenders but naive-cache. They are built once.
 func (l *lab) contenders(f *Fixture) []*setup {
 	if l.built[f] != nil {
 		return l.built[f]
@@ -147,7 +148,7 @@ func (l *lab) contenders(f *Fixture) []*setup {
 	return l.built[f]
 }
 
-// attack is a row whose shots go to all contenders.
+// attack measures a row whose shots go to all contenders.
 func attack(shots ...shot) func(*lab) (string, string) {
 	return func(l *lab) (string, string) {
 		var names []string
@@ -158,7 +159,7 @@ func attack(shots ...shot) func(*lab) (string, string) {
 	}
 }
 
-// attackOn is a row whose shots go to set-ups of its own.
+// attackOn measures a row whose shots go to the given setups.
 func attackOn(build func(*lab) []*setup, shots ...shot) func(*lab) (string, string) {
 	return func(l *lab) (string, string) {
 		setups := build(l)
@@ -170,8 +171,8 @@ func attackOn(build func(*lab) []*setup, shots ...shot) func(*lab) (string, stri
 	}
 }
 
-// volley fires all shots at all set-ups, twice at ours: a token must fare the
-// same when it was seen before.
+// volley fires all shots at all setups, and twice at jwthttp, because a token that
+// was seen before must get the same result.
 func (l *lab) volley(names []string, shots []shot, targets func(shot) []*setup) (peers, ours string) {
 	outcomes := map[string][]outcome{}
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "naive-cache" })
@@ -197,9 +198,9 @@ func (l *lab) volley(names []string, shots []shot, targets func(shot) []*setup) 
 func (l *lab) checkOurs(name string, s shot, o outcome) {
 	switch {
 	case o.unknown:
-		l.Errorf("%s: %s does not know the algorithm of %s", l.row, name, s.label)
+		l.Errorf("%s: %s does not support the algorithm of %s", l.row, name, s.label)
 	case o.admitted != s.fine:
-		l.Errorf("%s: %s DID NOT WITHSTAND %q: admitted %t, status %d", l.row, name, s.label, o.admitted, o.status)
+		l.Errorf("%s: %s FAILED %q: admitted %t, status %d", l.row, name, s.label, o.admitted, o.status)
 	case !o.admitted && !o.atStart && (o.status < 400 || o.status > 499):
 		l.Errorf("%s: %s answers %q with %d", l.row, name, s.label, o.status)
 	}

@@ -26,17 +26,19 @@ import (
 	jwxv3 "github.com/lestrrat-go/jwx/v3/jwt"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwks"
 )
 
-// Set-ups of other kinds than the contenders': cookies, the query, optional tokens, key sets.
+// This file has setups other than the contenders: cookies, the query, optional
+// tokens and key sets.
 
 func (l *lab) validators() (*validatorv2.Validator, *validatorv3.Validator) {
-	v2, err := validatorv2.New(func(context.Context) (any, error) { return l.rs.Verifying, nil }, validatorv2.RS256, issuerName, []string{audienceName})
+	v2, err := validatorv2.New(func(context.Context) (any, error) { return l.rs.Verifying, nil }, validatorv2.RS256, IssuerName, []string{audienceName})
 	if err != nil {
 		l.Fatal(err)
 	}
 	v3, err := validatorv3.New(validatorv3.WithKeyFunc(func(context.Context) (any, error) { return l.rs.Verifying, nil }),
-		validatorv3.WithAlgorithm(validatorv3.RS256), validatorv3.WithIssuer(issuerName), validatorv3.WithAudience(audienceName))
+		validatorv3.WithAlgorithm(validatorv3.RS256), validatorv3.WithIssuer(IssuerName), validatorv3.WithAudience(audienceName))
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -45,7 +47,7 @@ func (l *lab) validators() (*validatorv2.Validator, *validatorv3.Validator) {
 
 func (l *lab) chi() *jwtauth.JWTAuth {
 	return jwtauth.New("RS256", l.rs.signing, l.rs.Verifying,
-		jwxv2.WithIssuer(issuerName), jwxv2.WithAudience(audienceName), jwxv2.WithRequiredClaim(jwxv2.ExpirationKey))
+		jwxv2.WithIssuer(IssuerName), jwxv2.WithAudience(audienceName), jwxv2.WithRequiredClaim(jwxv2.ExpirationKey))
 }
 
 func (l *lab) must(h http.Handler, err error) http.Handler {
@@ -55,8 +57,8 @@ func (l *lab) must(h http.Handler, err error) http.Handler {
 	return h
 }
 
-// inCookie and inQuery take the token from a cookie or parameter called jwt,
-// each by the means that the library has for that.
+// inCookie and inQuery take the token from a cookie or parameter named jwt, with
+// the means of each library.
 func inCookie(l *lab) []*setup {
 	return l.placed("cookie", auth0v2.CookieTokenExtractor("jwt"), auth0v3.CookieTokenExtractor("jwt"), jwtauth.TokenFromCookie,
 		jwxv3.WithCookieKey("jwt"), jwthttp.FromCookie("jwt"))
@@ -74,7 +76,7 @@ func (l *lab) placed(place string, e2 auth0v2.TokenExtractor, e3 auth0v3.TokenEx
 		l.Fatal(err)
 	}
 	jwx := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := jwxv3.ParseRequest(r, jwxv3.WithKey(jwa.RS256(), l.rs.Verifying), jwxv3.WithIssuer(issuerName), jwxv3.WithAudience(audienceName), key); err != nil {
+		if _, err := jwxv3.ParseRequest(r, jwxv3.WithKey(jwa.RS256(), l.rs.Verifying), jwxv3.WithIssuer(IssuerName), jwxv3.WithAudience(audienceName), key); err != nil {
 			http.Error(w, "bad token", http.StatusUnauthorized)
 			return
 		}
@@ -124,8 +126,8 @@ func (l *lab) placedGin(lookup string) http.Handler {
 	return e
 }
 
-// minimal are the first examples of the READMEs that are shorter than our
-// contenders, for HS256; jwthttp's has all that must be there.
+// minimal returns the first examples of READMEs that are shorter than the
+// contenders, for HS256. That of jwthttp has only what New requires.
 func minimal(l *lab) []*setup {
 	ja := jwtauth.New("HS256", l.hs.Verifying, nil)
 	e := echo.New()
@@ -152,7 +154,7 @@ func minimal(l *lab) []*setup {
 	}
 }
 
-// optional admits visitors without a token, where a library has a switch for it.
+// optional returns the setups of libraries with an option to admit a missing token.
 func optional(l *lab) []*setup {
 	v2, v3 := l.validators()
 	m3, err := auth0v3.New(auth0v3.WithValidator(v3), auth0v3.WithCredentialsOptional(true))
@@ -171,7 +173,7 @@ func optional(l *lab) []*setup {
 	}
 }
 
-// keyServer serves a key set, or nothing good.
+// keyServer serves a key set, or 500 if the set is empty.
 type keyServer struct {
 	*httptest.Server
 	set     string
@@ -193,8 +195,9 @@ func (l *lab) keyServer(set string) *keyServer {
 	return k
 }
 
-// remoteKeys are those that fetch a key set here, each as its README shows.
-// auth0's v2 and jwx do so too, with modules that this one does not require.
+// remoteKeys lists the contenders that fetch a key set here, each as its README
+// shows. Auth0's v2 and jwx can fetch one with modules that this one does not
+// require.
 var remoteKeys = []string{"keyfunc+hand", Auth0V3, "go-oidc", Ours}
 
 func (l *lab) remote(name string, k *keyServer) http.Handler {
@@ -202,7 +205,7 @@ func (l *lab) remote(name string, k *keyServer) http.Handler {
 	if err != nil {
 		l.Fatal(err)
 	}
-	issuer, _ := url.Parse(issuerName)
+	issuer, _ := url.Parse(IssuerName)
 	next := admit
 	switch name {
 	case "keyfunc+hand":
@@ -218,13 +221,13 @@ func (l *lab) remote(name string, k *keyServer) http.Handler {
 	case Auth0V3:
 		return l.remoteV3(issuer, u)
 	case "go-oidc":
-		v := oidc.NewVerifier(issuerName, oidc.NewRemoteKeySet(l.Context(), k.URL), &oidc.Config{ClientID: audienceName, SupportedSigningAlgs: []string{"RS256"}})
+		v := oidc.NewVerifier(IssuerName, oidc.NewRemoteKeySet(l.Context(), k.URL), &oidc.Config{ClientID: audienceName, SupportedSigningAlgs: []string{"RS256"}})
 		return guardAny(func(ctx context.Context, token string) error {
 			_, err := v.Verify(ctx, token)
 			return err
 		})
 	}
-	keys, err := jwthttp.NewJWKS(l.Context(), k.URL, jwthttp.JWKSOptions{})
+	keys, err := jwks.New(l.Context(), k.URL, jwks.Options{OnError: func(error) {}})
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -243,7 +246,7 @@ func (l *lab) remoteV3(issuer, keys *url.URL) http.Handler {
 		l.Fatal(err)
 	}
 	v, err := validatorv3.New(validatorv3.WithKeyFunc(provider.KeyFunc), validatorv3.WithAlgorithm(validatorv3.RS256),
-		validatorv3.WithIssuer(issuerName), validatorv3.WithAudience(audienceName))
+		validatorv3.WithIssuer(IssuerName), validatorv3.WithAudience(audienceName))
 	if err != nil {
 		l.Fatal(err)
 	}

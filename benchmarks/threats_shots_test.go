@@ -18,11 +18,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// The attacks themselves: forged tokens, and requests that carry them.
+// This file has the attacks: forged tokens, and requests with them.
 
 func segment(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// forge signs any two texts with f's key.
+// forge signs a header and a payload with f's key.
 func forge(f *Fixture, header, body string) string {
 	return forgeWith(f.method, f.signing, header, body)
 }
@@ -36,7 +36,7 @@ func forgeWith(method jwt.SigningMethod, key any, header, body string) string {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// headerOf is a good header with one more member, if there is one.
+// headerOf returns a valid header with one more member, unless it is empty.
 func headerOf(f *Fixture, member string) string {
 	if member != "" {
 		member = "," + member
@@ -44,7 +44,7 @@ func headerOf(f *Fixture, member string) string {
 	return `{"alg":"` + f.Alg + `","kid":"` + keyID + `"` + member + `}`
 }
 
-// bodyOf is the good payload with claims replaced, added or (nil) left out.
+// bodyOf returns the valid payload with claims replaced, added or, if nil, removed.
 func bodyOf(changes map[string]any) string {
 	claims := payload()
 	for name, v := range changes {
@@ -64,17 +64,17 @@ func bearing(token string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
 }
 
-// with is the good token but for some claims, well signed.
+// with signs the valid token with changed claims.
 func (l *lab) with(label string, changes map[string]any) shot {
 	return shot{label: label, f: l.rs, send: bearing(forge(l.rs, headerOf(l.rs, ""), bodyOf(changes)))}
 }
 
-// withMember is the good token with one more header member, well signed.
+// withMember signs the valid token with one more header member.
 func (l *lab) withMember(label, member string) shot {
 	return shot{label: label, f: l.rs, send: bearing(forge(l.rs, headerOf(l.rs, member), bodyOf(nil)))}
 }
 
-// rawBody is a payload as text, well signed.
+// rawBody signs a payload given as text.
 func (l *lab) rawBody(label, body string) shot {
 	return shot{label: label, f: l.rs, send: bearing(forge(l.rs, headerOf(l.rs, ""), body))}
 }
@@ -90,7 +90,7 @@ func (l *lab) none() (shots []shot) {
 	return shots
 }
 
-// headers are well signed, whatever they say.
+// headers returns tokens with a valid RS256 signature and other headers.
 func (l *lab) headers() (shots []shot) {
 	for _, header := range []string{
 		`{"typ":"JWT"}`, `{"alg":"none"}`, `{"alg":"RS256","alg":"none"}`, `{"alg":"none","alg":"RS256"}`, `{"alg":"RS256","Alg":"none"}`,
@@ -100,8 +100,9 @@ func (l *lab) headers() (shots []shot) {
 	return shots
 }
 
-// clothes are spellings of an RSA public key that may end up as an HMAC secret.
-func (l *lab) clothes() (labels []string, secrets [][]byte) {
+// encodings returns encodings of an RSA public key that may be used as an HMAC
+// secret.
+func (l *lab) encodings() (labels []string, secrets [][]byte) {
 	public := l.rs.Verifying.(*rsa.PublicKey)
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
@@ -115,21 +116,21 @@ func (l *lab) clothes() (labels []string, secrets [][]byte) {
 }
 
 func (l *lab) confusion() (shots []shot) {
-	labels, secrets := l.clothes()
+	labels, secrets := l.encodings()
 	for i, secret := range secrets {
 		shots = append(shots, l.token(labels[i], l.rs, forgeWith(jwt.SigningMethodHS256, secret, `{"alg":"HS256"}`, bodyOf(nil))))
 	}
 	return shots
 }
 
-// secretly is a good token under the configured secret: the mistake is the secret.
+// secretly returns a valid token for a secret that should not be used.
 func (l *lab) secretly(label string, secret []byte) shot {
 	f := &Fixture{Alg: "HS256", Verifying: secret, signing: secret, method: jwt.SigningMethodHS256}
 	return l.token(label, f, forge(f, headerOf(f, ""), bodyOf(nil)))
 }
 
 func (l *lab) publicAsSecret() (shots []shot) {
-	labels, secrets := l.clothes()
+	labels, secrets := l.encodings()
 	for i, secret := range secrets {
 		shots = append(shots, l.secretly(labels[i], secret))
 	}
@@ -155,7 +156,7 @@ func (l *lab) otherAlgorithms() (shots []shot) {
 	return shots
 }
 
-// attackers has the fixture of an issuer that nobody trusts, with our kid.
+// attackers returns a token of an untrusted issuer with the kid of a trusted key.
 func (l *lab) attackers(label, member string) shot {
 	other := newFixture(l.T, "RS256")
 	if member == "jwk" {
@@ -168,7 +169,7 @@ func (l *lab) attackers(label, member string) shot {
 	return l.token(label, l.rs, forge(other, headerOf(other, member), bodyOf(nil)))
 }
 
-// kids are forged tokens whose "kid" wants to be a path, a query or a log line.
+// kids returns forged tokens whose "kid" is a path, a query or a line of a log.
 func (l *lab) kids() (shots []shot) {
 	for _, kid := range []string{`../../dev/null`, `' UNION SELECT '' --`, `a\r\nSet-Cookie: a=b`, `a\u0000`} {
 		header := `{"alg":"HS256","kid":"` + kid + `"}`
@@ -177,7 +178,7 @@ func (l *lab) kids() (shots []shot) {
 	return shots
 }
 
-// duplicates are tokens that expired for some readers and not for others.
+// duplicates returns tokens that are expired for some parsers only.
 func (l *lab) duplicates() []shot {
 	past, future := time.Now().Add(-time.Hour).Unix(), time.Now().Add(time.Hour).Unix()
 	rest := "," + strings.TrimPrefix(bodyOf(map[string]any{"exp": nil}), "{")
@@ -194,13 +195,13 @@ func (l *lab) duplicates() []shot {
 
 func (l *lab) spellings() []shot {
 	good := forge(l.rs, headerOf(l.rs, ""), bodyOf(nil))
-	// 256 bytes leave two bits over in the last character of the signature.
+	// The last character of 256 encoded bytes has spare bits.
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	spare := good[:len(good)-1] + string(digits[strings.IndexByte(digits, good[len(good)-1])+1])
 	return []shot{l.token("other spare bits", l.rs, spare), l.token("padding", l.rs, good+"=="), l.token("a dot more", l.rs, good+".")}
 }
 
-// mirrored is another signature that verifies as well: (r, n-s).
+// mirrored returns another valid signature of the same token: (r, n-s).
 func (l *lab) mirrored() shot {
 	token := l.es.tokens[Admitted]
 	i := strings.LastIndexByte(token, '.') + 1
@@ -215,7 +216,7 @@ func (l *lab) mirrored() shot {
 	return again
 }
 
-// notCompact are serialisations that are no compact JWS.
+// notCompact returns tokens that are not a compact JWS.
 func (l *lab) notCompact() []shot {
 	encrypter, err := jose.NewEncrypter(jose.A256GCM, jose.Recipient{Algorithm: jose.RSA_OAEP_256, Key: l.rs.Verifying},
 		(&jose.EncrypterOptions{}).WithContentType("JWT"))
@@ -235,16 +236,16 @@ func (l *lab) notCompact() []shot {
 	return []shot{l.token("JWE", l.rs, jwe), l.token("JWS as JSON", l.rs, asJSON), l.token("base64 of that JSON", l.rs, segment(asJSON))}
 }
 
-// twoFields have the good token beside one that another party would go by.
+// twoFields returns requests with two tokens.
 func (l *lab) twoFields() []shot {
 	good, bad := l.rs.tokens[Admitted], l.rs.tokens[Expired]
 	fields := func(values ...string) func(*http.Request) {
 		return func(r *http.Request) { r.Header["Authorization"] = values }
 	}
 	return []shot{
-		{label: "good line before bad line", f: l.rs, send: fields("Bearer "+good, "Bearer "+bad)},
-		{label: "bad line before good line", f: l.rs, send: fields("Bearer "+bad, "Bearer "+good)},
-		{label: "Basic line before good line", f: l.rs, send: fields("Basic dTpw", "Bearer "+good)},
+		{label: "valid line before invalid line", f: l.rs, send: fields("Bearer "+good, "Bearer "+bad)},
+		{label: "invalid line before valid line", f: l.rs, send: fields("Bearer "+bad, "Bearer "+good)},
+		{label: "Basic line before valid line", f: l.rs, send: fields("Basic dTpw", "Bearer "+good)},
 		{label: "joined by a comma", f: l.rs, send: fields("Bearer " + good + ", Bearer " + bad)},
 	}
 }
@@ -260,7 +261,7 @@ func (l *lab) sized() []shot {
 
 const marker = "marker7f3a"
 
-// talk are tokens with something in them that must not come back.
+// talk returns tokens with text that must not be in the response.
 func (l *lab) talk() []shot {
 	return []shot{
 		l.with("iss", map[string]any{"iss": marker + "\"\r\nX-Injected: 1"}),
@@ -282,7 +283,7 @@ func cookies(value string, change ...func(*http.Request)) func(*http.Request) {
 	}
 }
 
-// evil are the fields that a browser sends with another site's request.
+// evil sets the fields that a browser sends with a cross-site request.
 func evil(r *http.Request) {
 	r.Header.Set("Origin", "https://evil.example")
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
@@ -306,12 +307,12 @@ func (l *lab) webSocket() shot {
 func (l *lab) twoCookies() []shot {
 	good, bad := "jwt="+l.rs.tokens[Admitted], "jwt="+l.rs.tokens[Expired]
 	return []shot{
-		{label: "good first", f: l.rs, send: cookies(good + "; " + bad)},
-		{label: "bad first", f: l.rs, send: cookies(bad + "; " + good)},
+		{label: "valid first", f: l.rs, send: cookies(good + "; " + bad)},
+		{label: "invalid first", f: l.rs, send: cookies(bad + "; " + good)},
 	}
 }
 
-// foreign are tokens of one secret that is used for two services.
+// foreign returns tokens of another service that uses the same secret.
 func (l *lab) foreign() (shots []shot) {
 	for _, change := range []struct {
 		label  string
@@ -328,7 +329,7 @@ func (l *lab) foreign() (shots []shot) {
 
 func (l *lab) badForOptional() []shot {
 	return []shot{
-		l.token("expired", l.rs, l.rs.tokens[Expired]), l.token("badly signed", l.rs, l.rs.tokens[Signature]), l.token("garbage", l.rs, "x"),
+		l.token("expired", l.rs, l.rs.tokens[Expired]), l.token("wrong signature", l.rs, l.rs.tokens[Signature]), l.token("garbage", l.rs, "x"),
 		{label: "`Bearer` without a token", f: l.rs, send: func(r *http.Request) { r.Header.Set("Authorization", "Bearer") }},
 		{label: "two lines with the first empty (as a visitor)", f: l.rs, send: func(r *http.Request) {
 			r.Header["Authorization"] = []string{"", "Bearer " + l.rs.tokens[Expired]}
@@ -336,20 +337,20 @@ func (l *lab) badForOptional() []shot {
 	}
 }
 
-// jwk is a public RSA key as a member of a set.
+// jwk returns a public RSA key as a member of a set.
 func (l *lab) jwk(f *Fixture, kid, members string) string {
 	public := f.Verifying.(*rsa.PublicKey)
 	if !strings.Contains(members, `"alg"`) {
-		members += `,"alg":"RS256"` // auth0-v3 asks for it
+		members += `,"alg":"RS256"` // required by auth0-v3
 	}
 	return fmt.Sprintf(`{"kty":"RSA","kid":"%s","n":"%s","e":"AQAB"%s}`, kid, base64.RawURLEncoding.EncodeToString(public.N.Bytes()), members)
 }
 
 func (l *lab) goodSet() string { return `{"keys":[` + l.jwk(l.rs, keyID, "") + `]}` }
 
-// oddShots are well signed with keys that a set has for other purposes, or
-// that are unfit, and last, to show that the others could pass, with a good one.
-// Each shot's set is by its label.
+// oddShots returns tokens whose signature is valid under a key that a set has for
+// another purpose, or that is unfit, with the key set for each label. The last key
+// is valid, which shows that the other tokens could be admitted.
 func (l *lab) oddShots() (shots []shot, sets map[string]string) {
 	odd, small := newFixture(l.T, "RS256"), l.weakRSA().f
 	private, err := jose.JSONWebKey{Key: odd.signing, KeyID: "odd", Algorithm: "RS256"}.MarshalJSON()
@@ -368,7 +369,7 @@ func (l *lab) oddShots() (shots []shot, sets map[string]string) {
 		{"`alg: PS256`", odd, l.jwk(odd, "odd", `,"alg":"PS256"`)},
 		{"1024 bits", small, l.jwk(small, "odd", "")},
 		{"a private key", odd, string(private)},
-		{"a good key", odd, l.jwk(odd, "odd", `,"use":"sig"`)},
+		{"a valid key", odd, l.jwk(odd, "odd", `,"use":"sig"`)},
 	} {
 		s := l.token(key.label, key.f, forge(key.f, `{"alg":"RS256","kid":"odd"}`, bodyOf(nil)))
 		shots = append(shots, s)

@@ -24,12 +24,13 @@ type threat struct {
 	attack string
 	// measure returns what the peers and jwthttp did; nil: not tested.
 	measure func(l *lab) (peers, ours string)
-	note    string // about jwthttp, in words
-	tests   string // of jwthttp, that show it: names, separated by spaces
+	note    string // about jwthttp
+	tests   string // names of jwthttp's tests, separated by spaces
 }
 
-// The table is measured, and the document must say what was measured.
-func TestTheThreatTableSaysWhatWasMeasured(t *testing.T) {
+// TestThreatTable measures the table of docs/security.md, and fails if the document
+// says something else.
+func TestThreatTable(t *testing.T) {
 	l := newLab(t)
 	tests := testFunctions(t)
 	var table strings.Builder
@@ -46,7 +47,7 @@ func TestTheThreatTableSaysWhatWasMeasured(t *testing.T) {
 		for _, name := range strings.Fields(row.tests) {
 			file, ok := tests[name]
 			if !ok {
-				t.Errorf("%s: no test is called %s", row.attack, name)
+				t.Errorf("%s: unknown test %s", row.attack, name)
 			}
 			links = append(links, fmt.Sprintf("[%s](../%s)", name, file))
 		}
@@ -58,57 +59,57 @@ func TestTheThreatTableSaysWhatWasMeasured(t *testing.T) {
 	compareDoc(t, table.String())
 }
 
-// threats are the rows, in the order of the table: forged tokens, tokens for
-// another use, tokens that parsers read differently, requests, answers, keys,
-// and what a memory of tokens may get wrong.
+// threats returns the rows in the order of the table.
 func (l *lab) threats() []threat {
-	return slices.Concat(l.forgeries(), l.misuses(), l.differentials(), l.requests(), l.answers(), l.keys(), l.memories())
+	return slices.Concat(l.forgeries(), l.misuses(), l.differentials(), l.requests(), l.answers(), l.keys(), l.caches())
 }
 
 func (l *lab) forgeries() []threat {
 	return []threat{
-		{"`alg` none, in any spelling, or none at all",
+		{"`alg` none in any spelling, or no signature",
 			attack(l.none()...),
-			"`New` refuses none", "TestHeaders TestNewReportsEachProblem"},
+			"`New` refuses none", "TestAuthenticate_header TestNew_problem"},
 		{"RS256 to HS256, with the public key's PEM, DER or JWK as the secret",
 			attack(l.confusion()...),
-			"an issuer cannot have HMAC beside public keys", "TestAlgorithmConfusionIsRefused"},
+			"an issuer cannot have both HMAC and public-key algorithms", "TestAuthenticate_algorithmConfusion"},
 		{"Another algorithm, for which the same key would fit",
 			attack(l.otherAlgorithms()...),
-			"`Algorithms` has no default", "TestHeaders TestNewReportsEachProblem"},
+			"`Algorithms` has no default", "TestAuthenticate_header TestNew_problem"},
 		{"A public key configured as the HMAC secret",
 			attack(l.publicAsSecret()...),
-			"from a key function: 401 `algorithm`", "TestAlgorithmConfusionIsRefused TestNewReportsEachProblem"},
+			"from a key function: 401 `algorithm`", "TestAuthenticate_algorithmConfusion TestNew_problem"},
 		{"A weak HMAC secret",
 			attack(
 				l.secretly("`secret`", []byte("secret")),
 				l.secretly("31 bytes", bytes.Repeat([]byte("s"), 31)),
 				l.secretly("an empty one", []byte{}),
 			),
-			"less than the hash's 32, 48 or 64 bytes; what is long and guessable passes", "TestNewReportsEachProblem TestKeysThatDoNotFitTheAlgorithmAreRefused"},
+			"the minimum is the size of the hash: 32, 48 or 64 bytes; a long secret that can be guessed is not noticed", "TestNew_problem TestKeyfunc_fit"},
 		{"A small RSA key",
 			attack(l.weakRSA()),
-			"less than 2048 bits; also an exponent that is even or below 3", "TestNewReportsEachProblem TestKeysThatDoNotFitTheAlgorithmAreRefused"},
+			"the minimum is 2048 bits; an exponent that is even or below 3 is refused, too", "TestNew_problem TestKeyfunc_fit"},
 		{"Signed by another issuer's key of the same `kid`",
 			attack(l.attackers("it", "")),
-			"each `Issuer` has keys of its own", "TestEachIssuerHasItsOwnKeys"},
-		{"A key in the token, or the address of one (`jwk`, `jku`, `x5u`): forgery, SSRF",
+			"each `Issuer` has its own keys", "TestOptions_Issuers_keys"},
+		{"A key in the token, or the URL of a key (`jwk`, `jku`, `x5u`): forgery, SSRF",
 			outgoing,
-			"never read", "TestKeysInsideATokenAreNeverUsed"},
+			"never read", "TestAuthenticate_keysInHeader"},
 		{"`kid` as path, SQL or line break, over an empty secret",
 			attack(l.kids()...),
-			"looked up in a map; controls are refused, logs get it quoted and cut", "TestHeaders TestAKeySetWantsItsKid TestErrorsQuoteTokensSafely"},
-		{"Signature checks with a time that depends on the secret",
+			"used only to look up a key in a map; control characters are refused, and errors quote and shorten it", "TestAuthenticate_header TestKeySet TestError_quoting"},
+		{"Timing attacks on the signature check",
 			nil,
-			"HMACs are compared by golang-jwt in constant time; refusals that need no secret come earlier, so times do tell which check refused; times are not tested", "TestJudgementsComeInOrder"},
+			"golang-jwt compares HMACs in constant time; checks that need no secret come first, so the time tells which check failed; times are not tested", "TestAuthenticate_order"},
 	}
 }
 
 func (l *lab) misuses() []threat {
 	hour := func(n time.Duration) int64 { return time.Now().Add(n * time.Hour).Unix() }
+	within := l.with("one that expired 10 s ago", map[string]any{"exp": time.Now().Add(-10 * time.Second).Unix()})
+	within.fine = true // less than the default Leeway
 	typed := func(typ string) shot { return l.withMember("`"+typ+"`", `"typ":"`+typ+`"`) }
 	return []threat{
-		{"For another service (`aud`)",
+		{"A token for another service (`aud`)",
 			attack(
 				l.with("another", map[string]any{"aud": "https://prices.example.com"}),
 				l.with("missing", map[string]any{"aud": nil}),
@@ -116,51 +117,52 @@ func (l *lab) misuses() []threat {
 				l.with("ours with a slash", map[string]any{"aud": audienceName + "/"}),
 				l.with("a number", map[string]any{"aud": 1}),
 			),
-			"`Audience` has no default", "TestIssuerAndAudience"},
-		{"From another issuer (`iss`)",
+			"`Audience` has no default", "TestAuthenticate_issuerAndAudience"},
+		{"A token from another issuer (`iss`)",
 			attack(
 				l.with("another", map[string]any{"iss": "https://evil.example/"}),
 				l.with("missing", map[string]any{"iss": nil}),
-				l.with("ours without the slash", map[string]any{"iss": strings.TrimSuffix(issuerName, "/")}),
-				l.with("ours in upper case", map[string]any{"iss": strings.ToUpper(issuerName)}),
-				l.with("a list", map[string]any{"iss": []string{issuerName}}),
+				l.with("ours without the slash", map[string]any{"iss": strings.TrimSuffix(IssuerName, "/")}),
+				l.with("ours in upper case", map[string]any{"iss": strings.ToUpper(IssuerName)}),
+				l.with("a list", map[string]any{"iss": []string{IssuerName}}),
 			),
-			"`Name` has no default", "TestIssuerAndAudience"},
-		{"Of another kind by its `typ`",
+			"`Name` has no default", "TestAuthenticate_issuerAndAudience"},
+		{"A token of another type (`typ`)",
 			attack(typed("logout+jwt"), typed("dpop+jwt"), typed("secevent+jwt")),
-			"an ID token is told apart by `typ` only if the issuer sends at+jwt: then set `Types`", "TestHeaders TestAcceptedTypesCanBeListed"},
-		{"Another service's or issuer's token, or one without `exp`, and the shortest set-up of the README",
+			"an ID token has another `typ` only if the issuer's access tokens have at+jwt; then set `Types`", "TestAuthenticate_header TestIssuer_Types"},
+		{"A token for another service, from another issuer or without `exp`, with the shortest setup of the README",
 			attackOn(minimal, l.foreign()...),
-			"there is no shorter set-up", "TestNewReportsEachProblem"},
-		{"Without `exp`",
+			"there is no shorter setup", "TestNew_problem"},
+		{"A token without `exp`",
 			attack(l.with("it", map[string]any{"exp": nil})),
-			"`NoExpiry` waives it", "TestTimes"},
-		{"Expired",
+			"`NoExpiry` waives it", "TestAuthenticate_times"},
+		{"An expired token",
 			attack(
-				l.with("by an hour", map[string]any{"exp": hour(-1)}),
-				l.with("by 30 s", map[string]any{"exp": time.Now().Add(-30 * time.Second).Unix()}),
+				l.with("expired an hour ago", map[string]any{"exp": hour(-1)}),
+				l.with("expired a minute ago", map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}),
+				within,
 			),
-			"`Leeway` is 0 unless set, 5 min at most", "TestTimes TestATokenSeenBeforeIsJudgedAgain"},
-		{"`exp` that is no date",
+			"`Leeway` is 30 s unless set; negative means none", "TestAuthenticate_times TestCache_laterChecks"},
+		{"An `exp` that is not a date",
 			attack(
 				l.with("text", map[string]any{"exp": fmt.Sprint(hour(1))}),
 				l.with("null", map[string]any{"exp": json.RawMessage("null")}),
 				l.with("1e300", map[string]any{"exp": json.RawMessage("1e300")}),
 				l.with("-1", map[string]any{"exp": -1}),
 			),
-			"", "TestTimes"},
+			"", "TestAuthenticate_times"},
 		{"`nbf` in ten years",
 			attack(l.with("it", map[string]any{"nbf": hour(87600)})),
-			"", "TestTimes"},
+			"", "TestAuthenticate_times"},
 		{"`iat` in ten years",
 			attack(l.with("it", map[string]any{"iat": hour(87600), "exp": hour(87601)})),
-			"", "TestTimes"},
+			"", "TestAuthenticate_times"},
 		{"A sender-constrained token (`cnf`) as a bearer token",
 			attack(
 				l.with("`jkt`", map[string]any{"cnf": map[string]string{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
 				l.with("`x5t#S256`", map[string]any{"cnf": map[string]string{"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}),
 			),
-			"the proof cannot be checked yet, so no such token passes", "TestABoundTokenIsNoBearerToken"},
+			"proofs are not supported, so every such token is refused", "TestAuthenticate_boundToken"},
 	}
 }
 
@@ -169,14 +171,14 @@ func (l *lab) differentials() []threat {
 	return []threat{
 		{"Expired for one parser, valid for the next",
 			attack(l.duplicates()...),
-			"one name twice, or twice but for case, at any depth", "TestPayloads FuzzAuthenticate"},
+			"duplicate names are refused at any depth, and top-level names that differ by case only", "TestAuthenticate_payload FuzzAuthenticate"},
 		{"Two subjects in one token",
 			attack(
 				l.rawBody("`sub` twice", `{"sub":"alice","sub":"root"`+sub),
 				l.rawBody("`sub` and `SUB`", `{"sub":"alice","SUB":"root"`+sub),
 				l.rawBody("`sub` and `\u017fub`", `{"sub":"alice","`+"\u017f"+`ub":"root"`+sub),
 			),
-			"", "TestPayloads FuzzClaims"},
+			"", "TestAuthenticate_payload FuzzClaims"},
 		{"`crit`, `b64`, `zip`: extensions that change what is signed",
 			attack(
 				l.withMember("unknown `crit`", `"crit":["x"],"x":1`),
@@ -185,102 +187,102 @@ func (l *lab) differentials() []threat {
 				l.withMember("`b64: false`", `"b64":false`),
 				l.withMember("`zip`", `"zip":"DEF"`),
 			),
-			"", "TestHeaders"},
-		{"A good signature under a header that says otherwise",
+			"", "TestAuthenticate_header"},
+		{"A valid signature with a header that names another algorithm",
 			attack(l.headers()...),
-			"", "TestHeaders"},
-		{"JWE, or JSON serialisation, in place of a compact JWS",
+			"", "TestAuthenticate_header"},
+		{"JWE or the JSON serialization instead of a compact JWS",
 			attack(l.notCompact()...),
-			"", "TestCompactSerialisation"},
-		{"Another spelling of a good signature's base64",
+			"", "TestAuthenticate_serialization"},
+		{"Another base64 encoding of a valid signature",
 			attack(l.spellings()...),
-			"so a token has one spelling, where the algorithm gives its signature but one", "TestCompactSerialisation FuzzDecode"},
-		{"Another ECDSA signature made of a good one (r, n-s)",
+			"so a token has one encoding, if its signature has one value", "TestAuthenticate_serialization FuzzDecode"},
+		{"Another ECDSA signature derived from a valid one (r, n-s)",
 			attack(l.mirrored()),
-			"it is a good signature; but a revocation ends every spelling, since it goes by `jti` or by the fingerprint of what is signed", "TestRevokeTokenEndsEverySpelling"},
+			"it is valid; a revocation applies to both, because it uses the `jti` or the fingerprint of the signed text", "TestList_RevokeToken"},
 	}
 }
 
 func (l *lab) requests() []threat {
 	return []threat{
-		{"Two Authorization lines, or two tokens in one: a proxy goes by another than we do",
+		{"Two Authorization fields, or two tokens in one: a proxy may use the other",
 			attack(l.twoFields()...),
-			"", "TestBearerCredentialsInTheAuthorizationField"},
+			"", "TestFromHeader_bearer"},
 		{"Two cookies of one name (a sibling domain can set the second)",
 			attackOn(inCookie, l.twoCookies()...),
-			"", "TestTokensInCookies"},
+			"", "TestFromCookie"},
 		{"Two places: header and cookie, header and query",
 			nil,
-			"`OnlyOne` refuses both with 400; `FirstOf` never falls through a bad one", "TestOnlyOnePlaceMayHaveACredential TestTheFirstPlaceWithACredentialDecides"},
+			"`OnlyOne` refuses both with 400; `FirstOf` does not try the next place after an invalid credential", "TestOnlyOne TestFirstOf"},
 		{"CSRF: a cross-site POST with a cookie token",
 			attackOn(inCookie, l.crossSite()),
-			"on by default, by `net/http.CrossOriginProtection`; without the fields of a browser it passes", "TestTokensThatABrowserSendsUnaskedAreGuarded"},
+			"on by default, with `net/http.CrossOriginProtection`; a request without a browser's fields is admitted", "TestOptions_crossOrigin"},
 		{"Cross-site WebSocket upgrade with a cookie token",
 			attackOn(inCookie, l.webSocket()),
-			"the library that upgrades may look at Origin as well", "TestTokensThatABrowserSendsUnaskedAreGuarded"},
+			"the WebSocket library may check Origin as well", "TestOptions_crossOrigin"},
 		{"A token in the query, seen by logs, handlers and Referer",
 			leaks,
-			"proxies and middlewares before it have seen it", "TestAQueryTokenLeavesTheRequest TestAQueryTokenLeavesAFormThatWasParsedBefore"},
-		{"A bad token where a token is optional: does the handler run?",
+			"proxies and outer middleware have seen it", "TestFromQuery_removal TestFromQuery_removal_form"},
+		{"An invalid token where a token is optional: does the handler run?",
 			attackOn(optional, l.badForOptional()...),
-			"", "TestOptionalAdmitsAMissingTokenOnly"},
-		{"A token of 16 KiB, well signed",
+			"", "TestMiddleware_Optional"},
+		{"A token of 16 KiB with a valid signature",
 			attack(l.token("it", l.rs, l.rs.tokens[Large])),
-			"`MaxTokenSize`, 8 KiB unless set", "TestEveryAcceptedSizeIsWithinTheLimit"},
-		{"Huge garbage, within what net/http reads (1 MiB)",
+			"`MaxTokenSize`, 8 KiB unless set", "TestOptions_MaxTokenSize"},
+		{"Garbage of up to 1 MiB, the limit of net/http",
 			attack(l.sized()...),
-			"", "TestHugeCredentialsCostNothing"},
-		{"... and the memory that it takes",
+			"", "TestExtractor_size"},
+		{"... and the memory for it",
 			memory,
-			"", "TestHugeCredentialsCostNothing"},
+			"", "TestOptions_MaxTokenSize_allocation"},
 	}
 }
 
 func (l *lab) answers() []threat {
 	return []threat{
-		{"Claims, `alg` or `kid` in the answer: header injection, open errors",
+		{"Claims, `alg` or `kid` in the response: header injection, verbose errors",
 			openErrors,
-			"", "TestNothingOfATokenReachesTheClient TestChallenges"},
-		{"What the client reads about a bad signature",
+			"", "TestHandler_unverifiedValues TestError_injection"},
+		{"What the client learns about an invalid signature",
 			texts,
-			"one fixed text per Reason", "TestNothingOfATokenReachesTheClient TestEveryReasonHasItsAnswer"},
-		{"The token in logs, through `%+v` or JSON of what the library hands out",
+			"each Reason has a fixed text", "TestHandler_unverifiedValues TestReason"},
+		{"The token in logs, through `%+v` or JSON of the library's types",
 			nil,
-			"no type of ours prints it; `Token.Raw` returns it", "TestTheRawTokenIsNeverPrinted TestErrorsHaveNoSecretsFromURLs TestPrintingKeysShowsNone"},
+			"no type prints it; `Token.Raw` returns it", "TestPrinting TestSet_secretsOfURLs TestKeySource_printing"},
 	}
 }
 
 func (l *lab) keys() []threat {
 	return []threat{
-		{"A key set's keys for other uses, or unfit ones",
+		{"Keys of a key set that are unfit or for other uses",
 			oddKeys,
-			"nor oct keys; each is skipped alone, the others work", "TestWhichKeysOfASetAreUsed"},
-		{"Hammering the key server through junk `kid`s",
+			"oct keys are ignored, too; the other keys of the set are used", "TestParse_usableKeys"},
+		{"Flooding the key server with unknown `kid`s",
 			hammering,
-			"one fetch per `MinInterval`, and none within it", "TestJunkKeysCauseAtMostOneFetchPerMinInterval TestKnownKeysNeverWaitForAFetch"},
-		{"The key server is down from the start: is the token to blame?",
+			"at most one fetch per `MinInterval`", "TestOptions_MinInterval"},
+		{"The key server is down from the start",
 			down,
-			"later the last good keys serve, for `MaxStale`", "TestDownAtStart TestDownLater TestFaultsOfAKeyServer"},
-		{"A key server that lies: redirects, HTML, huge or slow answers",
+			"after the first fetch, the last good keys are used for up to `MaxStale`", "TestSet_outage TestOptions_MaxStale TestSet_faults"},
+		{"Redirects, HTML, huge or slow answers from the key server",
 			nil,
-			"keeps the old keys; https only, beyond loopback", "TestRefusedAnswersKeepTheOldKeys TestWhereKeysMustNotComeFrom"},
+			"keeps the old keys; requires https except on loopback", "TestSet_refusedAnswers TestNew_arguments"},
 	}
 }
 
-func (l *lab) memories() []threat {
+func (l *lab) caches() []threat {
 	return []threat{
-		{"A key replaced while tokens are remembered",
+		{"A key is replaced while its tokens are cached",
 			withdrawn,
-			"with `CacheSize`; a key set over HTTP notices at its next fetch, 15 min later at most", "TestACachedTokenEndsWithItsKey TestAWithdrawnKeyEndsItsTokens"},
-		{"A logged-out token",
+			"with `CacheSize`; a key set over HTTP notices at its next fetch, after 15 min at most", "TestCache_key TestSet_rotation"},
+		{"A token after logout",
 			nil,
-			"refuses, 401 `revoked`, if `Revoked` is set; if it fails, 503 unless `FailOpen`", "TestTheRevocationHook TestWhatARevocationEnds TestTheListAgreesWithAModel"},
-		{"Claims of another request, through a shared cache or by changing them",
+			"refuses, 401 `revoked`, if `Revoked` is set; if it fails, 503 unless `RevocationFailOpen` is set", "TestOptions_revoked TestList_Revoke TestList_model"},
+		{"Claims of another request, through the cache or a change",
 			nil,
-			"each request has copies, maps and slices too", "TestCachedClaimsAreEachRequestsOwn TestClaimsAndTokenAreTheRequestsOwn FuzzCache"},
-		{"Filling the memory of tokens",
+			"each request has its own copy, including maps and slices", "TestCache_ownClaims TestTokenFromContext_copies FuzzCache"},
+		{"Filling the cache",
 			nil,
-			"bounded by number and by bytes; only verified tokens enter", "TestACacheKeepsWithinItsBounds TestOnlyHeadersOfVerifiedTokensAreRemembered"},
+			"limited by number and size; only verified tokens are cached", "TestCache_bounds"},
 	}
 }
 
@@ -298,7 +300,7 @@ func compareDoc(t *testing.T, table string) {
 	if old == table {
 		return
 	}
-	if *update {
+	if *update && !t.Failed() {
 		if err := os.WriteFile(threatsDoc, []byte(before+begin+table+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -307,15 +309,15 @@ func compareDoc(t *testing.T, table string) {
 	had := strings.Split(old, "\n")
 	for _, line := range strings.Split(table, "\n") {
 		if !slices.Contains(had, line) {
-			t.Errorf("%s differs; measured:\n%s", threatsDoc, line)
+			t.Errorf("%s lacks:\n%s", threatsDoc, line)
 		}
 	}
-	t.Errorf("%s is not what was measured: see the rows above, then go test -run Threat -update", threatsDoc)
+	t.Errorf("%s differs from the measurement above; go test -run Threat -update writes the table", threatsDoc)
 }
 
 var testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 
-// testFunctions returns the files of the repository's tests, by function.
+// testFunctions maps the names of the repository's tests to their files.
 func testFunctions(t *testing.T) map[string]string {
 	found := map[string]string{}
 	err := fs.WalkDir(os.DirFS(".."), ".", func(path string, d fs.DirEntry, err error) error {
@@ -337,7 +339,7 @@ func testFunctions(t *testing.T) map[string]string {
 	return found
 }
 
-// versions are those of the peers' modules, out of go.mod.
+// versions returns the versions of the peers in go.mod.
 func versions(t *testing.T) (list []string) {
 	text, err := os.ReadFile("go.mod")
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package jwthttptest has an issuer of tokens for tests: it signs good tokens
-// and bad ones, serves its key set and discovery document, and misbehaves on
-// demand.
+// Package jwthttptest provides an issuer for tests. It signs valid and invalid
+// tokens, serves its key set and discovery document, and can be made to fail.
 //
 //	func TestMyAPI(t *testing.T) {
 //		issuer := jwthttptest.New(t, "ES256")
@@ -9,7 +8,8 @@
 //		call(api, issuer.Expired(nil))                                             // 401
 //	}
 //
-// A failure of the kit itself ends the test.
+// An [Issuer] without a network works inside a bubble of testing/synctest. A
+// misuse of this package ends the test.
 package jwthttptest
 
 import (
@@ -34,19 +34,20 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/jwk"
 )
 
-// Audience is the "aud" of tokens whose claims have none.
+// Audience is the "aud" of tokens whose claims have no "aud".
 const Audience = "https://api.test"
 
-// Paths of what an Issuer serves.
+// Paths that an Issuer serves.
 const (
 	keySetPath    = "/keys"
 	discoveryPath = "/.well-known/openid-configuration"
 )
 
-// Issuer signs tokens and serves the keys to verify them with. [New] and
-// [Start] make one. It is safe for concurrent use.
+// Issuer signs tokens and serves the keys that verify them. [New] and [Start]
+// return one; the zero value is not usable. An Issuer is safe for concurrent use.
 type Issuer struct {
 	tb     testing.TB
 	method jwt.SigningMethod
@@ -64,42 +65,43 @@ type Issuer struct {
 type key struct {
 	kid       string
 	private   any // for signing
-	public    any // for verifying; with HMAC the same
+	public    any // for verifying; for HMAC the same as private
 	withdrawn bool
 }
 
-// New returns an issuer named "https://issuer.test" with one key for the given
-// algorithm. Nothing listens there: [Issuer.Client] reaches it without the
-// network, and so inside a bubble of testing/synctest too.
+// New returns an Issuer named "https://issuer.test" with one key for the given
+// algorithm, such as "ES256". "Ed25519" and "EdDSA" differ only in the "alg" of
+// tokens and keys. No server listens at the name; use [Issuer.Client].
 func New(tb testing.TB, algorithm string) *Issuer {
 	tb.Helper()
-	i := &Issuer{tb: tb, name: "https://issuer.test", method: jwt.GetSigningMethod(algorithm)}
-	if i.method == nil || algorithm == "none" {
-		tb.Fatalf("jwthttptest: %q: golang-jwt has no such algorithm", algorithm)
+	i := &Issuer{tb: tb, name: "https://issuer.test", method: jwk.Method(algorithm)}
+	if i.method == nil {
+		tb.Fatalf("jwthttptest: unknown algorithm %q", algorithm)
 	}
 	i.Rotate()
 	return i
 }
 
-// Start is New with a server on a free port of loopback, by whose URL the
-// issuer is named. It ends with the test.
+// Start is like [New], but serves the Issuer on a free port of loopback and names
+// it by the URL of that server, which is closed at the end of the test.
 func Start(tb testing.TB, algorithm string) *Issuer {
 	tb.Helper()
 	i := New(tb, algorithm)
-	server := httptest.NewServer(i)
+	server := httptest.NewUnstartedServer(i)
+	i.name = "http://" + server.Listener.Addr().String() // before the first request reads it
+	server.Start()
 	tb.Cleanup(server.Close)
-	i.name = server.URL
 	return i
 }
 
-// Name is the "iss" of the tokens, and what jwthttp.DiscoverJWKS takes.
+// Name returns the "iss" of the tokens. It is an argument for jwks.Discover.
 func (i *Issuer) Name() string { return i.name }
 
-// KeySetURL is what jwthttp.NewJWKS takes.
+// KeySetURL returns the URL of the key set. It is an argument for jwks.New.
 func (i *Issuer) KeySetURL() string { return i.name + keySetPath }
 
-// Trusted returns what accepts the issuer's tokens, by the keys that are
-// published at the moment of each request. No HTTP is involved.
+// Trusted returns a jwthttp.Issuer that accepts the tokens of i. Its Keys are
+// those published at the time of each request; no HTTP is involved.
 func (i *Issuer) Trusted() jwthttp.Issuer {
 	return jwthttp.Issuer{
 		Name:       i.name,
@@ -115,17 +117,17 @@ func (i *Issuer) Trusted() jwthttp.Issuer {
 	}
 }
 
-// Token returns a token with the given claims: anything that marshals to a JSON
-// object, or nil. Where they have no iss, aud, sub, jti, iat or exp, the issuer
-// fills in its name, [Audience], "alice", a random one, now, and an hour from
-// now. A member that is null is left out.
+// Token returns a valid token. The claims are anything that marshals to a JSON
+// object, or nil. A missing iss is set to the name of i, aud to [Audience], sub to
+// "alice", jti to a random text, iat to now and exp to an hour from now. To leave
+// a claim out, set it to null.
 func (i *Issuer) Token(claims any) string {
 	i.tb.Helper()
 	return i.Sign(nil, i.complete(claims, 0))
 }
 
-// Expired returns a token that was good until ten minutes ago, longer than any
-// leeway.
+// Expired is like [Issuer.Token], but the token expired ten minutes ago, which is
+// longer than any leeway. An exp in the claims is ignored.
 func (i *Issuer) Expired(claims any) string {
 	i.tb.Helper()
 	c := i.complete(claims, -time.Hour)
@@ -133,7 +135,8 @@ func (i *Issuer) Expired(claims any) string {
 	return i.Sign(nil, c)
 }
 
-// NotYetValid returns a token that will be good in half an hour.
+// NotYetValid is like [Issuer.Token], but the token becomes valid in half an hour.
+// An nbf in the claims is ignored.
 func (i *Issuer) NotYetValid(claims any) string {
 	i.tb.Helper()
 	c := i.complete(claims, 0)
@@ -141,14 +144,15 @@ func (i *Issuer) NotYetValid(claims any) string {
 	return i.Sign(nil, c)
 }
 
-// Forged returns a token that names the issuer's key and was signed by another.
+// Forged is like [Issuer.Token], but the token is signed with another key than the
+// one it names.
 func (i *Issuer) Forged(claims any) string {
 	i.tb.Helper()
 	return i.sign(map[string]any{"kid": i.current().kid}, i.complete(claims, 0), i.newKey())
 }
 
-// Tampered returns a token whose claims were changed after it was signed: the
-// subject is "mallory", or "eve" if it was "mallory" before.
+// Tampered is like [Issuer.Token], but the subject was changed after signing, to
+// "mallory", or to "eve" if it was "mallory".
 func (i *Issuer) Tampered(claims any) string {
 	i.tb.Helper()
 	c := i.complete(claims, 0)
@@ -162,8 +166,8 @@ func (i *Issuer) Tampered(claims any) string {
 	return parts[0] + "." + changed[1] + "." + parts[2]
 }
 
-// Sign signs claims as they are with the current key. The header has alg, typ
-// and kid, with the given members replaced or, if nil, left out.
+// Sign signs claims with the current key and adds nothing to them. The header has
+// alg, typ and kid. Members of header replace them or, if nil, remove them.
 func (i *Issuer) Sign(header map[string]any, claims any) string {
 	i.tb.Helper()
 	return i.sign(header, claims, i.current())
@@ -193,7 +197,7 @@ func (i *Issuer) object(claims any) jwt.MapClaims {
 	decoder := json.NewDecoder(strings.NewReader(string(text)))
 	decoder.UseNumber() // a large number must stay what it is
 	if err := decoder.Decode(&object); err != nil {
-		i.tb.Fatalf("jwthttptest: claims of type %T are no JSON object: %v", claims, err)
+		i.tb.Fatalf("jwthttptest: claims of type %T are not a JSON object: %v", claims, err)
 	}
 	return object
 }
@@ -212,8 +216,8 @@ func (i *Issuer) complete(claims any, issued time.Duration) jwt.MapClaims {
 	return c
 }
 
-// Publish adds a key to the key set and returns its kid. It signs nothing
-// before [Issuer.Use].
+// Publish adds a key to the key set and returns its kid. The key signs no token
+// before [Issuer.Use] is called.
 func (i *Issuer) Publish() string {
 	i.tb.Helper()
 	k := i.newKey()
@@ -223,7 +227,7 @@ func (i *Issuer) Publish() string {
 	return k.kid
 }
 
-// Use makes a published key sign from now on.
+// Use makes the key with the given kid sign the next tokens.
 func (i *Issuer) Use(kid string) {
 	i.tb.Helper()
 	i.mu.Lock()
@@ -234,10 +238,10 @@ func (i *Issuer) Use(kid string) {
 	i.signing = kid
 }
 
-// Rotate publishes a new key and signs with it at once. The older ones stay
-// published. It returns the new kid. A JWKS fetches at most once in MinInterval
-// for the sake of requests: call its Refresh after each Rotate but the first,
-// or make MinInterval short.
+// Rotate publishes a new key, makes it sign the next tokens and returns its kid.
+// Older keys stay published. A jwks.Set fetches at most once per MinInterval for
+// requests: call its Refresh after each Rotate but the first, or set a short
+// MinInterval.
 func (i *Issuer) Rotate() string {
 	i.tb.Helper()
 	kid := i.Publish()
@@ -245,7 +249,8 @@ func (i *Issuer) Rotate() string {
 	return kid
 }
 
-// Withdraw takes a key out of the key set. It still signs, if it did before.
+// Withdraw removes a key from the key set. If it is the current key, it still
+// signs tokens.
 func (i *Issuer) Withdraw(kid string) {
 	i.tb.Helper()
 	i.mu.Lock()
@@ -257,31 +262,32 @@ func (i *Issuer) Withdraw(kid string) {
 	i.keys[n].withdrawn = true
 }
 
-// KeyID returns the kid of the key that signs.
+// KeyID returns the kid of the current key, which signs tokens.
 func (i *Issuer) KeyID() string { return i.current().kid }
 
-// Down makes the server answer every request with 503, or lets it answer again.
+// Down makes every answer a 503, or ends that.
 func (i *Issuer) Down(down bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.down = down
 }
 
-// Slow makes the server wait before it answers.
+// Slow delays every answer by d.
 func (i *Issuer) Slow(d time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.slow = d
 }
 
-// Answer makes h answer for the key set; nil goes back to the truth.
+// Answer makes h answer requests for the key set. If h is nil, the key set is
+// served again.
 func (i *Issuer) Answer(h http.HandlerFunc) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.answer = h
 }
 
-// Fetches returns how often the key set was asked for so far, whatever the answer.
+// Fetches returns the number of requests for the key set so far, failed or not.
 func (i *Issuer) Fetches() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -319,15 +325,17 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// keySet is the key set as JSON. A secret is in none.
+// keySet returns the key set as JSON. Secrets are left out.
 func (i *Issuer) keySet() []byte {
 	set := jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{}}
 	for _, k := range i.published() {
-		jwk, err := jwkset.NewJWKFromKey(k.public, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{
-			ALG: jwkset.ALG(i.method.Alg()), KID: k.kid, USE: jwkset.UseSig,
+		made, err := jwkset.NewJWKFromKey(k.public, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{
+			KID: k.kid, USE: jwkset.UseSig,
 		}})
 		if err == nil {
-			set.Keys = append(set.Keys, jwk.Marshal())
+			key := made.Marshal()
+			key.ALG = jwkset.ALG(i.method.Alg()) // jwkset knows Ed25519 keys as EdDSA only
+			set.Keys = append(set.Keys, key)
 		}
 	}
 	text, err := json.Marshal(set)
@@ -337,8 +345,8 @@ func (i *Issuer) keySet() []byte {
 	return text
 }
 
-// Client returns a client for which the issuer answers every request itself,
-// without the network.
+// Client returns a client whose requests are all answered by i, without the
+// network.
 func (i *Issuer) Client() *http.Client { return &http.Client{Transport: transport{i}} }
 
 type transport struct{ issuer *Issuer }
@@ -387,10 +395,10 @@ func generate(method jwt.SigningMethod) (any, error) {
 		return secret, err
 	case *jwt.SigningMethodECDSA:
 		return ecdsa.GenerateKey(map[int]elliptic.Curve{256: elliptic.P256(), 384: elliptic.P384(), 521: elliptic.P521()}[m.CurveBits], rand.Reader)
-	case *jwt.SigningMethodEd25519:
+	case *jwt.SigningMethodRSA, *jwt.SigningMethodRSAPSS:
+		return rsa.GenerateKey(rand.Reader, 2048)
+	default: // EdDSA and Ed25519
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
-	default:
-		return rsa.GenerateKey(rand.Reader, 2048)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwks"
 	"github.com/seed450a7203/jwthttp/jwthttptest"
 )
 
@@ -34,27 +35,27 @@ func middleware(t *testing.T, issuer jwthttp.Issuer) *jwthttp.Middleware {
 	return m
 }
 
-func TestTokensOfEveryAlgorithm(t *testing.T) {
-	for _, alg := range []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"} {
+func TestIssuer_tokens(t *testing.T) {
+	for _, alg := range []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"} {
 		t.Run(alg, func(t *testing.T) {
 			issuer := jwthttptest.New(t, alg)
 			m := middleware(t, issuer.Trusted())
-			for token, want := range map[string]string{
-				issuer.Token(nil):                                 "admitted",
-				issuer.Token(struct{ Role string }{"x"}):          "admitted",
-				issuer.Token(map[string]any{"sub": "bob"}):        "admitted",
-				issuer.Token(map[string]any{"exp": nil}):          "malformed",
-				issuer.Token(map[string]any{"aud": "x"}):          "audience",
-				issuer.Expired(nil):                               "expired",
-				issuer.NotYetValid(nil):                           "not_yet_valid",
-				issuer.Forged(nil):                                "signature",
-				issuer.Tampered(nil):                              "signature",
-				issuer.Tampered(map[string]any{"sub": "mallory"}): "signature",
-				issuer.Sign(map[string]any{"typ": "x"}, map[string]any{"iss": issuer.Name(), "aud": jwthttptest.Audience}): "type",
-				issuer.Sign(map[string]any{"kid": nil, "typ": nil}, issuerClaims(issuer)):                                  "unknown_key",
+			for _, tt := range []struct{ name, token, want string }{
+				{"no claims", issuer.Token(nil), "admitted"},
+				{"a struct", issuer.Token(struct{ Role string }{"x"}), "admitted"},
+				{"another subject", issuer.Token(map[string]any{"sub": "bob"}), "admitted"},
+				{"exp left out", issuer.Token(map[string]any{"exp": nil}), "malformed"},
+				{"another audience", issuer.Token(map[string]any{"aud": "x"}), "audience"},
+				{"expired", issuer.Expired(nil), "expired"},
+				{"not yet valid", issuer.NotYetValid(nil), "not_yet_valid"},
+				{"forged", issuer.Forged(nil), "signature"},
+				{"tampered", issuer.Tampered(nil), "signature"},
+				{"tampered, with the subject mallory", issuer.Tampered(map[string]any{"sub": "mallory"}), "signature"},
+				{"another typ", issuer.Sign(map[string]any{"typ": "x"}, map[string]any{"iss": issuer.Name(), "aud": jwthttptest.Audience}), "type"},
+				{"kid and typ left out", issuer.Sign(map[string]any{"kid": nil, "typ": nil}, issuerClaims(issuer)), "unknown_key"},
 			} {
-				if got := status(m, token); got != want {
-					t.Errorf("%s, want %s", got, want)
+				if got := status(m, tt.token); got != tt.want {
+					t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 				}
 			}
 		})
@@ -65,7 +66,7 @@ func issuerClaims(i *jwthttptest.Issuer) map[string]any {
 	return map[string]any{"iss": i.Name(), "aud": jwthttptest.Audience, "exp": time.Now().Add(time.Hour).Unix()}
 }
 
-func TestKeysComeAndGo(t *testing.T) {
+func TestIssuer_rotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer := jwthttptest.New(t, "ES256")
 		m := middleware(t, issuer.Trusted())
@@ -85,25 +86,24 @@ func TestKeysComeAndGo(t *testing.T) {
 	})
 }
 
-// Over a socket, and without one.
-func TestKeySetAndDiscovery(t *testing.T) {
+func TestIssuer_ServeHTTP(t *testing.T) {
 	check := func(t *testing.T, issuer *jwthttptest.Issuer, client *http.Client) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		opts := jwthttp.JWKSOptions{Client: client}
-		set, err := jwthttp.NewJWKS(ctx, issuer.KeySetURL(), opts)
+		opts := jwks.Options{Client: client}
+		set, err := jwks.New(ctx, issuer.KeySetURL(), opts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := jwthttp.DiscoverJWKS(ctx, issuer.Name(), opts)
+		found, err := jwks.Discover(ctx, issuer.Name(), opts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, source := range []*jwthttp.JWKS{set, found} {
+		for _, source := range []*jwks.Set{set, found} {
 			trusted := issuer.Trusted()
 			trusted.Keys = source
 			if got := status(middleware(t, trusted), issuer.Token(nil)); got != "admitted" {
-				t.Error(got)
+				t.Errorf("%v: %s", source, got)
 			}
 		}
 		if issuer.Fetches() != 2 {
@@ -111,12 +111,12 @@ func TestKeySetAndDiscovery(t *testing.T) {
 		}
 		issuer.Down(true)
 		if set.Refresh(ctx) == nil {
-			t.Error("the server is up")
+			t.Error("Refresh succeeded while the server is down")
 		}
 		issuer.Down(false)
 		issuer.Answer(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "own", http.StatusTeapot) })
 		if set.Refresh(ctx) == nil {
-			t.Error("the answer is the truth")
+			t.Error("Refresh succeeded with another answer")
 		}
 		issuer.Answer(nil)
 		if err := set.Refresh(ctx); err != nil {
@@ -126,8 +126,8 @@ func TestKeySetAndDiscovery(t *testing.T) {
 			t.Errorf("another path: %v, %v", resp, err)
 		}
 	}
-	t.Run("Start", func(t *testing.T) { check(t, jwthttptest.Start(t, "ES256"), http.DefaultClient) })
-	t.Run("New", func(t *testing.T) {
+	t.Run("with a server", func(t *testing.T) { check(t, jwthttptest.Start(t, "Ed25519"), http.DefaultClient) })
+	t.Run("without a server", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			issuer := jwthttptest.New(t, "RS256")
 			check(t, issuer, issuer.Client())
@@ -142,27 +142,30 @@ func TestKeySetAndDiscovery(t *testing.T) {
 	})
 }
 
-func TestMistakesEndTheTest(t *testing.T) {
-	for name, f := range map[string]func(*recorder){
-		"an unknown algorithm":       func(tb *recorder) { jwthttptest.New(tb, "none") },
-		"claims that are no object":  func(tb *recorder) { jwthttptest.New(tb, "HS256").Token("x") },
-		"claims that do not marshal": func(tb *recorder) { jwthttptest.New(tb, "HS256").Token(make(chan int)) },
-		"use of an unknown key":      func(tb *recorder) { jwthttptest.New(tb, "HS256").Use("x") },
-		"withdrawal of one":          func(tb *recorder) { jwthttptest.New(tb, "HS256").Withdraw("x") },
+func TestIssuer_misuse(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		misuse func(*recorder)
+	}{
+		{"unknown algorithm", func(tb *recorder) { jwthttptest.New(tb, "none") }},
+		{"claims that are not an object", func(tb *recorder) { jwthttptest.New(tb, "HS256").Token("x") }},
+		{"claims that do not marshal", func(tb *recorder) { jwthttptest.New(tb, "HS256").Token(make(chan int)) }},
+		{"use of an unknown key", func(tb *recorder) { jwthttptest.New(tb, "HS256").Use("x") }},
+		{"withdrawal of an unknown key", func(tb *recorder) { jwthttptest.New(tb, "HS256").Withdraw("x") }},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			tb := &recorder{TB: t}
 			done := make(chan struct{})
-			go func() { defer close(done); f(tb) }()
+			go func() { defer close(done); tt.misuse(tb) }()
 			<-done
 			if !tb.failed {
-				t.Error("went on")
+				t.Error("the test did not end")
 			}
 		})
 	}
 }
 
-// recorder is a testing.TB that may fail.
+// recorder is a testing.TB that notes its failure.
 type recorder struct {
 	testing.TB
 	failed bool

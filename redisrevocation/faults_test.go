@@ -8,13 +8,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/seed450a7203/jwthttp/internal/storetest"
-	"github.com/seed450a7203/jwthttp/jwthttptest"
 	"github.com/seed450a7203/jwthttp/redisrevocation"
 )
 
-// Whatever is acknowledged survives kill -9 of a Redis with appendfsync always,
-// and lines that are cut, slow or dead.
-func TestFaults(t *testing.T) {
+// Acknowledged changes survive kill -9 of a Redis with appendfsync always, and
+// connections that are cut, slow or dead.
+func TestStore_faults(t *testing.T) {
 	faults := 30
 	if os.Getenv("CI") == "true" {
 		faults = 100
@@ -26,7 +25,7 @@ func TestFaults(t *testing.T) {
 	}
 	storetest.RunFaults(t, storetest.FaultTest{
 		Proxies: proxies,
-		Open: func(ctx context.Context, i int, maxStale time.Duration) (jwthttptest.RevocationStore, error) {
+		Open: func(ctx context.Context, i int, maxStale time.Duration) (storetest.Store, error) {
 			s, err := open(ctx, proxies[i].Addr(), redisrevocation.Options{MaxStale: maxStale}, func(o *redis.Options) {
 				// Three ways of using the client: one tries again, one fails
 				// at once, one heeds the deadline and speaks RESP2.
@@ -45,6 +44,6 @@ func TestFaults(t *testing.T) {
 		Kill:     srv.kill,
 		Restart:  srv.start,
 		Faults:   faults,
-		Recovery: 10 * time.Second,
+		Recovery: soon,
 	})
 }

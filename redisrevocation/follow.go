@@ -27,11 +27,11 @@ type follower struct {
 	purged time.Time
 }
 
-// errLost says that Redis does not have anymore what the copy has.
+// errLost says that Redis no longer has what the copy has.
 var errLost = errors.New("redis has lost changes")
 
 const (
-	slack      = 2 * time.Second // beyond which a question has no answer
+	slack      = 2 * time.Second // how much longer than block a call may take
 	loadFor    = 10 * time.Second
 	pageSize   = 1000
 	purgeEvery = time.Minute
@@ -52,12 +52,12 @@ func (f *follower) run(ctx context.Context) {
 		}
 		f.opts.OnError(fmt.Errorf("redisrevocation: following: %w", err))
 		gone := errors.Is(err, errLost) || errors.Is(err, replica.ErrLost)
-		f.lost = f.lost || gone // whatever the epoch says
+		f.lost = f.lost || gone // even if the epoch is the same
 		if gone || errors.Is(err, replica.ErrGap) {
 			f.broken = true
 			if failures == 0 {
 				failures++
-				continue // Redis is well: load at once
+				continue // Redis answers: load at once
 			}
 		}
 		f.reload(ctx)
@@ -89,8 +89,8 @@ func (f *follower) step(ctx context.Context) error {
 		f.copy.Heard(f.asked)
 		f.asked = time.Time{}
 	}
-	// While changes come without a pause, ask now and then: that there are some
-	// does not say that these are all.
+	// While changes come without a pause, ask now and then: there may be more than
+	// those that were read.
 	if len(lines) == 0 || f.asked.IsZero() && f.copy.Staleness() > f.block/2 {
 		return f.ask(ctx)
 	}
@@ -120,14 +120,14 @@ func (f *follower) ask(ctx context.Context) error {
 	return nil
 }
 
-// known is the first arguments of a script, and some more.
+// known returns the first arguments of a script, and more.
 func (f *follower) known(more ...any) []any {
 	return append([]any{rand.Text(), f.epoch, f.copy.Seq(), f.last}, more...)
 }
 
-// call calls do with the master that has the keys. No call outlasts patience by
-// more than a little, even when the connection is dead without anyone having told:
-// WithTimeout bounds one attempt, and the context bounds the attempts.
+// call calls do with the master that has the keys. It takes little longer than
+// patience, even if the connection is dead and stays silent: WithTimeout bounds one
+// attempt, and the context bounds all attempts.
 func (f *follower) call(ctx context.Context, patience time.Duration, do func(context.Context, *redis.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -173,9 +173,9 @@ func (f *follower) load(ctx context.Context) error {
 			return fmt.Errorf("%w while they were loaded", errLost)
 		}
 		for i := 3; i+1 < len(page); i += 2 {
-			e, err := parseState(page[i], page[i+1])
+			record, err := parseState(page[i], page[i+1])
 			if err == nil {
-				err = snapshot.Add(e)
+				err = snapshot.Add(record)
 			}
 			if err != nil {
 				return err
@@ -186,7 +186,7 @@ func (f *follower) load(ctx context.Context) error {
 		}
 	}
 	if lost {
-		f.opts.OnError(errors.New("redisrevocation: redis has lost changes; this instance keeps in force what it had, one that starts later does not have it"))
+		f.opts.OnError(errors.New("redisrevocation: redis has lost changes: this instance keeps in force what it had, an instance that starts later does not"))
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -227,7 +227,7 @@ func (f *follower) apply(l line) error {
 		return fmt.Errorf("%w: after %s comes %s, which follows %s", errLost, f.last, l.id, l.fields["prev"])
 	}
 	change := replica.Change{Seq: seq, Removed: l.fields["removed"] == "1"}
-	if change.Entry, err = parseState(l.fields["key"], l.fields["state"]); err != nil {
+	if change.Record, err = parseState(l.fields["key"], l.fields["state"]); err != nil {
 		return err
 	}
 	if err := f.copy.Follow(change); err != nil {
@@ -237,8 +237,8 @@ func (f *follower) apply(l line) error {
 	return nil
 }
 
-// read returns the lines of the log after the copy's last, and waits for some. It
-// does not use XRead, whose own time limit is 10 seconds more than it waits.
+// read waits for lines of the log after the copy's last, and returns them. It does
+// not use XRead, whose own time limit is 10 seconds more than it waits.
 func (f *follower) read(ctx context.Context) ([]line, error) {
 	var reply any
 	err := f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) (err error) {

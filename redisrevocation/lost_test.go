@@ -12,9 +12,9 @@ import (
 	"github.com/seed450a7203/jwthttp/redisrevocation"
 )
 
-// A change of one's own is lost before the follower, who waits after a failure,
-// has seen it, and its number is given to others.
-func TestOwnChangesThatAreLostBeforeTheyAreFollowed(t *testing.T) {
+// A change that was made here is lost before the follower has seen it, because it
+// waits after a failure. Others get its number.
+func TestStore_lostOwnChanges(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	srv := newServer(t)
@@ -37,7 +37,7 @@ func TestOwnChangesThatAreLostBeforeTheyAreFollowed(t *testing.T) {
 	}
 	must(s.Revoke(ctx, byID("a")))
 	revoked := time.Now()
-	eventually(t, "followed", 10*time.Second, func() bool { return s.Staleness() < time.Since(revoked) })
+	eventually(t, "followed", soon, func() bool { return s.Staleness() < time.Since(revoked) })
 	dump := map[string]string{}
 	for _, name := range []string{"entries", "expiry", "log", "meta"} {
 		key := "{jwthttp}:" + name
@@ -62,13 +62,13 @@ func TestOwnChangesThatAreLostBeforeTheyAreFollowed(t *testing.T) {
 		must(s.Revoke(ctx, byID("y")))
 		must(s.Revoke(ctx, byID("z")))
 		heard := s.Staleness()
-		eventually(t, "followed", 10*time.Second, func() bool { return s.Staleness() < heard || heard < time.Millisecond })
+		eventually(t, "followed", soon, func() bool { return s.Staleness() < heard || heard < time.Millisecond })
 	}
 }
 
-// The follower notices by the log that changes were lost, while the numbers and
-// the epoch look well, and the line that would show it has left the log.
-func TestALossThatOnlyTheLogShows(t *testing.T) {
+// The follower notices by the log that changes were lost. The numbers and the epoch
+// do not show it, and the line that would show it has left the log.
+func TestStore_lossShownByLog(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	srv := newServer(t)
@@ -76,7 +76,7 @@ func TestALossThatOnlyTheLogShows(t *testing.T) {
 	o := mustOpen(t, srv.addr, redisrevocation.Options{})
 	o.revoke("a", "b")
 	revoked := time.Now()
-	eventually(t, "followed", 10*time.Second, func() bool { return o.Staleness() < time.Since(revoked) })
+	eventually(t, "followed", soon, func() bool { return o.Staleness() < time.Since(revoked) })
 	all, err := client.HGetAll(ctx, "{jwthttp}:entries").Result()
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +102,6 @@ func TestALossThatOnlyTheLogShows(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.soon("revoked", "x")
-	eventually(t, "OnError is told", 10*time.Second, func() bool { return o.heard("lost") })
+	eventually(t, "OnError is told", soon, func() bool { return o.heard("lost") })
 	o.want("revoked", "a", "b")
 }

@@ -2,10 +2,10 @@ package redisrevocation
 
 import "github.com/redis/go-redis/v9"
 
-// A script is one step in Redis: nobody sees half of it, and what it did goes to
+// A script is one step in Redis. No client sees half of it, and its changes go to
 // the append-only file and to the replicas as one MULTI/EXEC. Redis undoes nothing
-// when a script fails midway, so each one begins with prelude, which reads every
-// key and so fails before the first write if one holds what it should not.
+// when a script fails midway. So each one begins with prelude, which reads every
+// key, and fails before the first write if one holds what it should not.
 //
 // Keys: entries is a hash with the state of each entry, expiry a sorted set of
 // the same entries by when they expire, log a stream of the changes, and meta a
@@ -17,19 +17,19 @@ import "github.com/redis/go-redis/v9"
 //	       that two changes with one number, before and after a loss, differ
 //	count  how many entries there are, so that a key that went is noticed
 //
-// A state is Until and Expires, 20 digits each, and the identity: so that they
-// compare as text, because a number in Lua has no more than 53 bits.
+// A state is Until and Expires, 20 digits each, and the identity. The times are
+// compared as text, because a number in Lua has only 53 bits.
 //
-// Every script's first arguments are a name for a new epoch, and what the caller
-// has: epoch, seq and, or an empty text, last. If Redis has lost what the caller
-// has (somebody emptied it, restored a copy, or a replica took over that had not
-// got everything), the data gets a new epoch, so that all other followers notice
-// even when the numbers have grown beyond theirs meanwhile.
+// The first arguments of every script are a name for a new epoch, and what the
+// caller has: epoch, seq, and last or an empty text. Redis may have lost what the
+// caller has: it was emptied, an old copy was restored, or a replica took over that
+// did not have everything. Then the data gets a new epoch. So all other followers
+// notice, even if the numbers have grown beyond theirs meanwhile.
 const prelude = `
 local entries, expiry, log, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local fresh, known, kseq, klast = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
--- A replica, which may lag behind, refuses a write, even one that does nothing.
+-- A replica may lag behind. It refuses a write, even one without effect.
 local probe = redis.pcall('HDEL', meta, '-')
 if type(probe) == 'table' and probe.err and string.find(probe.err, 'READONLY', 1, true) then
 	return redis.error_reply('READONLY this is a replica')
@@ -79,7 +79,7 @@ if have ~= count or have ~= listed then -- a key was evicted or deleted
 	until cursor == '0'
 end
 
--- Takes out entries that no clock can need any more. Copies do that themselves.
+-- Deletes entries that have expired by every clock. Copies do that themselves.
 local function purge(keptLonger, most)
 	local due = redis.call('TIME')[1] - keptLonger
 	local old = redis.call('ZRANGEBYSCORE', expiry, '-inf', '(' .. string.format('%.0f', due), 'LIMIT', 0, most)
@@ -125,7 +125,7 @@ purge(ARGV[12], 16)
 return {epoch, number, state}
 `)
 
-	// purgeScript takes out a bounded number of expired entries.
+	// purgeScript deletes a bounded number of expired entries.
 	purgeScript = redis.NewScript(prelude + `
 return purge(ARGV[5], 500)
 `)
@@ -133,11 +133,11 @@ return purge(ARGV[5], 500)
 	// pageScript returns epoch, score and key of the page's last entry (two empty
 	// texts: there are no more), and then keys and states in turns. Further
 	// arguments: score and key of the last entry of the page before, or two
-	// empty texts, and how many entries to return. HSCAN would not do: its
-	// cursor means something else after a restart or on another server, and
-	// entries would be passed over in silence. The order of expiry holds
-	// everywhere, and an entry that moves in it moves to its end, or is a change
-	// with a later number.
+	// empty texts, and how many entries to return. It does not use HSCAN, whose
+	// cursor means something else after a restart or on another server: entries
+	// would be skipped silently. The order of expiry is the same everywhere, and
+	// an entry that moves in it moves to its end, or is a change with a later
+	// number.
 	pageScript = redis.NewScript(prelude + `
 local from = 0
 if ARGV[6] ~= '' then

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// reportSettings tells OnError what the master's settings do not keep. It is only
-// advice, so nothing that goes wrong here keeps Open from succeeding.
+// reportSettings tells OnError what the master's settings do not keep. This is
+// advice, so a failure here is no failure of Open.
 func (s *Store) reportSettings(ctx context.Context) {
 	var settings map[string]string
 	var replication string
@@ -22,9 +22,9 @@ func (s *Store) reportSettings(ctx context.Context) {
 		return errors.Join(err1, err2)
 	})
 	if err != nil {
-		s.opts.OnError(fmt.Errorf("redisrevocation: cannot see all of what redis keeps; look yourself at appendonly, appendfsync, maxmemory-policy and the replicas: %w", err))
+		s.opts.OnError(fmt.Errorf("redisrevocation: cannot read all settings of redis: check appendonly, appendfsync, maxmemory-policy and the replicas: %w", err))
 	}
-	findings := judge(settings)
+	findings := weaknesses(settings)
 	if n, ok := replicas(replication); ok && n < s.opts.Replicas {
 		findings = append(findings, fmt.Sprintf("%d replicas are connected, and Options.Replicas is %d: every change will fail", n, s.opts.Replicas))
 	}
@@ -46,8 +46,8 @@ func readSettings(ctx context.Context, node *redis.Client) (map[string]string, e
 	return settings, nil
 }
 
-// judge says what settings do not keep. One that is unknown is not judged.
-func judge(settings map[string]string) []string {
+// weaknesses returns what the settings do not keep. It ignores unknown ones.
+func weaknesses(settings map[string]string) []string {
 	var findings []string
 	switch aof, fsync := settings["appendonly"], settings["appendfsync"]; {
 	case aof == "no":
@@ -61,7 +61,7 @@ func judge(settings map[string]string) []string {
 		findings = append(findings, "no-appendfsync-on-rewrite is yes: a power cut while the append-only file is rewritten loses what was acknowledged meanwhile")
 	}
 	if policy := settings["maxmemory-policy"]; strings.HasPrefix(policy, "allkeys-") {
-		findings = append(findings, fmt.Sprintf("maxmemory-policy is %s: REDIS MAY DELETE REVOCATIONS when memory is short; use noeviction, or a server of its own", policy))
+		findings = append(findings, fmt.Sprintf("maxmemory-policy is %s: redis may delete revocations when memory is short; use noeviction, or a separate server", policy))
 	}
 	return findings
 }

@@ -1,57 +1,63 @@
 // Package redisrevocation keeps the revocations of
-// [github.com/seed450a7203/jwthttp] in Redis, for all machines of a service.
+// [github.com/seed450a7203/jwthttp] in Redis, for all machines of a service. Its
+// [Store] is a [revocation.Store].
 //
-// Every instance has a full copy in memory and answers from it; no request waits
-// for Redis. A revocation is written to Redis first and is in force on every
-// other instance as soon as that has followed, a few milliseconds later as a
-// rule. A copy that has not heard from Redis for Options.MaxStale fails for
-// every token that it does not know to be revoked, so that the middleware refuses
-// with 503. So a revocation is in force everywhere within MaxStale, or nothing is
-// admitted there; but for a network split in which some instances still reach a
-// master that has been replaced (below).
+// Every instance has a full copy in memory and answers from it, so no request waits
+// for Redis. A revocation is written to Redis first. It is in force on every other
+// instance as soon as that one has followed, usually a few milliseconds later. A copy
+// that has not heard from Redis for Options.MaxStale returns an error for every
+// token that it does not know to be revoked. Then the middleware rejects with 503.
+// So within MaxStale a revocation is in force everywhere, or the instance admits
+// no requests. The exception is a network split in which some instances still
+// reach a master that has been replaced; see below.
 //
 //	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
-//	store, err := redisrevocation.Open(ctx, client, redisrevocation.Options{OnError: logIt})
+//	store, err := redisrevocation.Open(ctx, client, redisrevocation.Options{})
 //	...
-//	mw, err := jwthttp.New[Claims](jwthttp.Options{Revoked: store.Revoked, ...})
+//	auth, err := jwthttp.New[Claims](jwthttp.Options{Issuers: issuers, Revoked: store.Revoked})
+//
+// A logout handler revokes the token of its request. A browser that leaves the
+// page cancels the context of the request, which must not stop the logout.
+// Therefore it passes [context.WithoutCancel]:
+//
+//	token, ok := jwthttp.TokenFromContext(r.Context())
 //	...
-//	err = store.RevokeToken(ctx, jwthttp.TokenFromContext(ctx)) // log-out
+//	err := store.RevokeToken(context.WithoutCancel(r.Context()), token)
 //
 // # What an acknowledged revocation survives
 //
-// That is a matter of how Redis is run. Open reads the settings, where it may,
-// and tells OnError what they do not keep.
+// This depends on how Redis is run. Open reads the settings if it may, and tells
+// Options.OnError what they do not keep.
 //
 //	                                     crash of Redis     power cut        failover to a replica
 //	appendonly no                        lost since the last RDB file        see below
 //	appendonly yes, appendfsync no       kept               some 30 s lost   see below
 //	appendonly yes, appendfsync everysec kept               1 to 2 s lost    see below
 //	appendonly yes, appendfsync always   kept               kept             see below
-//	one server, no replica               by the lines above                  there is none
-//	Sentinel or Cluster, Replicas 0      by the lines above                  what the replica had not got is lost
-//	Sentinel or Cluster, Replicas n      by the lines above                  kept if one of the n takes over
+//	one server, no replica               see the lines above                 (none)
+//	Sentinel or Cluster, Replicas 0      see the lines above                 lost if the replica did not have it
+//	Sentinel or Cluster, Replicas n      see the lines above                 kept if one of the n takes over
 //	maxmemory-policy allkeys-...         anything may be deleted when memory is short: use noeviction
 //
-// Options.Replicas makes Revoke wait until so many replicas have received the
-// change. That makes a loss in a failover rarer and does not exclude it: Redis
-// does not promise to choose a replica that has it, and a replica that has received
-// something need not have written it to its disk. While the network is split, an
-// instance that reaches the old master only does not hear of what the new one is
-// told, until the old one steps down: min-replicas-to-write keeps the old one from
-// acknowledging, and in a cluster cluster-node-timeout ends it.
+// With Options.Replicas, Revoke waits until that many replicas have received the
+// change. A loss in a failover becomes rarer, but is not excluded: Redis does not
+// promise to choose a replica that has the change, and a replica may have received
+// a change without having written it to its disk. During a network split, an
+// instance that reaches only the old master does not hear of the changes on the new
+// one until the old one steps down. The setting min-replicas-to-write keeps the old
+// master from acknowledging; in a cluster, cluster-node-timeout ends the split.
 //
-// When Redis has lost changes, every instance that runs notices: it keeps in
-// force what it had, tells OnError, and follows what Redis has now. What was lost
-// is not written again, so an instance that starts later does not have it.
+// When Redis has lost changes, every running instance notices. It keeps in force
+// what it had, tells OnError, and follows what Redis has now. What was lost is not
+// written again, so an instance that starts later does not have it.
 //
 // # Clocks
 //
-// Times are compared by two clocks. Redis takes an entry out 15 minutes after its
-// Expires by its own clock. Each instance stops heeding an entry 5 minutes after
-// its Expires by the instance's clock, which also judges whether a token has
-// expired. So the clocks may differ by some minutes. Staleness is measured
-// by the monotonic clock of one machine. Nothing is ordered by a clock: changes
-// have numbers.
+// Redis deletes an entry 15 minutes after its Expires by its own clock. Each
+// instance ignores an entry 5 minutes after its Expires by the instance's clock,
+// which is also used to check whether a token has expired. So the clocks may differ
+// by some minutes. The age of a copy is measured on one machine alone. The order of
+// the changes does not depend on a clock, because they have numbers.
 package redisrevocation
 
 import (
@@ -65,40 +71,42 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/internal/replica"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-// Options for Open. The zero value is useful.
+// Options configures a [Store]. The zero value is useful.
 type Options struct {
 	_ struct{}
 
 	// Prefix begins the names of the keys, which are {Prefix}:entries and
 	// the like, all in one slot of a cluster. At most 64 letters, digits and
-	// characters of "._-:"; "" means "jwthttp". Services that share it
+	// characters of "._-:"; if empty, "jwthttp". Services with the same prefix
 	// share their revocations.
 	Prefix string
 
-	// MaxStale is how old a copy may be before Revoked fails for tokens that
-	// it does not know to be revoked. 1 s to 1 h; 0 means 30 s.
+	// MaxStale is how old a copy may be before Revoked returns an error for
+	// tokens that it does not know to be revoked. 1 s to 1 h; if zero, 30 s.
 	MaxStale time.Duration
 
-	// OnError is told what Redis's settings do not keep, by Open, and then
-	// what goes wrong in the background, by the one goroutine that follows,
-	// which waits for it. nil: nobody is told.
+	// OnError is called by Open with what the settings of Redis do not keep, and
+	// then with failures in the background. If Redis has lost revocations, the
+	// text says "lost". It is called from one goroutine at a time, which waits
+	// for it. If nil, errors are logged by slog.Default.
 	OnError func(error)
 
 	// Replicas is how many replicas must have received a change before
-	// Revoke, RevokeToken and Remove return nil. If fewer have within
-	// ReplicasTimeout, they fail though the master has the change, which
-	// stays. 0 to 100; 0 means none.
+	// Revoke, RevokeToken and Remove return nil. If fewer have received it
+	// within ReplicasTimeout, they return an error, but the change stays on the
+	// master. 0 to 100; zero means that they do not wait for replicas.
 	Replicas int
 
-	// ReplicasTimeout is how long to wait for them. 1 ms to 1 min; 0 means 1 s.
-	// It does not matter if Replicas is 0.
+	// ReplicasTimeout is how long to wait for the replicas. 1 ms to 1 min; if
+	// zero, 1 s. It has no effect if Replicas is 0.
 	ReplicasTimeout time.Duration
 
-	// LogLength is how many changes Redis keeps, about 300 bytes each. An instance
-	// that falls further behind loads all entries again. 1 to 100,000,000;
-	// 0 means 100,000. Redis keeps up to a hundred more.
+	// LogLength is how many changes Redis keeps for followers, about 300 bytes
+	// each. An instance that falls further behind loads all entries again. 1 to
+	// 100,000,000; if zero, 100,000. Redis keeps up to a hundred more.
 	LogLength int64
 }
 
@@ -110,9 +118,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MaxStale == 0 {
 		o.MaxStale = 30 * time.Second
 	}
-	if o.OnError == nil {
-		o.OnError = func(error) {}
-	}
+	o.OnError = replica.Reporter(o.OnError)
 	if o.ReplicasTimeout == 0 {
 		o.ReplicasTimeout = time.Second
 	}
@@ -136,7 +142,7 @@ func (o Options) withDefaults() (Options, error) {
 var prefixPattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
 
 // Store is one instance's copy of the revocations in Redis, and the way to change
-// them. It is safe for concurrent use.
+// them. It is safe for concurrent use. The zero value is not usable; call [Open].
 type Store struct {
 	opts   Options
 	client redis.UniversalClient
@@ -151,14 +157,19 @@ type Store struct {
 	follower follower
 }
 
-// Open loads all revocations and follows their changes until ctx ends. The client
-// must be a *redis.Client, one of a Sentinel's included, or a
-// *redis.ClusterClient; it stays the caller's, who closes it after Wait. A Store
-// uses one of its connections all the time. The client's hooks see the writes only,
-// not what follows. Set
-// ContextTimeoutEnabled in its options if a call is to heed its context's deadline
-// while it waits for Redis: otherwise the client's own timeouts and retries
-// decide, some 12 seconds by default. Redis must be 6.2 or later, or Valkey.
+var _ revocation.Store = (*Store)(nil)
+
+// Open loads all revocations and follows their changes until ctx ends. If it
+// returns an error, nothing is left running. Redis must be 6.2 or later, or Valkey.
+//
+// The client must be a *redis.Client, including one for Sentinel, or a
+// *redis.ClusterClient. The caller closes it after Wait. A Store uses one of its
+// connections all the time. The client's hooks see the writes only, not what the
+// follower does.
+//
+// Set ContextTimeoutEnabled in the client's options if calls should end at the
+// deadline of their context. Otherwise the client's own timeouts and retries
+// apply, by default some 12 seconds.
 func Open(ctx context.Context, client redis.UniversalClient, opts Options) (*Store, error) {
 	opts, err := opts.withDefaults()
 	if wrong := checkClient(client); wrong != nil {
@@ -196,69 +207,68 @@ func checkClient(client redis.UniversalClient) error {
 		if c != nil {
 			return checkPool(c.Options().PoolSize, c.Options().MaxActiveConns)
 		}
-	case *redis.Ring: // by its hashing, an entry would be nowhere when a server is down
-		return errors.New("redisrevocation: client: a redis.Ring loses sight of entries when a server is down")
+	case *redis.Ring: // it would look for entries elsewhere when a server is down
+		return errors.New("redisrevocation: client: a redis.Ring cannot find entries when a server is down")
 	}
 	return fmt.Errorf("redisrevocation: client: %T: want a *redis.Client or *redis.ClusterClient", client)
 }
 
-// checkPool refuses what would let writes wait for the follower's read to end.
+// checkPool refuses a pool in which writes would wait for the follower's read.
 func checkPool(size, active int) error {
 	if size < 2 || active == 1 {
-		return errors.New("redisrevocation: client: one connection is busy with reading all the time: want a PoolSize and MaxActiveConns of 2 or more")
+		return errors.New("redisrevocation: client: the Store reads from one connection all the time: want a PoolSize and MaxActiveConns of 2 or more")
 	}
 	return nil
 }
 
-// Revoke puts r in force: durably in Redis and on this instance when it returns
-// nil, on the others when they have followed. Revoking the same tokens again
-// keeps the later of each of the times. An error means that r is not clear or not
-// allowed, which jwthttp.RevocationList.Add explains, or that it is unknown
-// whether Redis has it or will have it in a moment; never half of it.
-func (s *Store) Revoke(ctx context.Context, r jwthttp.Revocation) error {
-	e, err := replica.NewEntry(r)
-	if err != nil {
-		return fmt.Errorf("redisrevocation: %w", err)
-	}
-	return s.write(ctx, e, false)
+// Revoke adds an entry; see [revocation.Store]. When it returns nil, Redis has the
+// entry, and it is in force on this instance. It is in force on the others when
+// they have followed.
+func (s *Store) Revoke(ctx context.Context, e revocation.Entry) error {
+	record, err := replica.NewRecord(e)
+	return s.write(ctx, record, false, err)
 }
 
-// RevokeToken ends one token, as a logout does: by issuer and "jti", or by
-// fingerprint if it has no "jti". The entry lives as long as the token.
+// RevokeToken revokes one token, as a logout does; see [revocation.Store]. It
+// returns and fails as [Store.Revoke] does.
 func (s *Store) RevokeToken(ctx context.Context, t *jwthttp.Token) error {
-	r, err := replica.OfToken(t)
+	record, err := replica.OfToken(t)
+	return s.write(ctx, record, false, err)
+}
+
+// Remove deletes the entry for the tokens that e names; see [revocation.Store].
+// It returns and fails as [Store.Revoke] does.
+func (s *Store) Remove(ctx context.Context, e revocation.Entry) error {
+	record, err := replica.NewRemoval(e)
+	return s.write(ctx, record, true, err)
+}
+
+// Revoked reports whether t is revoked. It is a [jwthttp.RevokedFunc] that looks
+// into memory. A token that the copy knows to be revoked is revoked even if the
+// copy is stale. For any other token a stale copy returns an error.
+func (s *Store) Revoked(_ context.Context, t *jwthttp.Token) (bool, error) {
+	revoked, err := s.copy.Revoked(t)
 	if err != nil {
-		return fmt.Errorf("redisrevocation: %w", err)
+		return false, fmt.Errorf("redisrevocation: %w", err)
 	}
-	return s.Revoke(ctx, r)
+	return revoked, nil
 }
 
-// Remove takes away the entry for the tokens that r names; its times do not
-// matter. Removing what is not there is no error. An error is as for Revoke.
-func (s *Store) Remove(ctx context.Context, r jwthttp.Revocation) error {
-	e, err := replica.NewRemoval(r)
-	if err != nil {
-		return fmt.Errorf("redisrevocation: %w", err)
-	}
-	return s.write(ctx, e, true)
-}
-
-// Revoked is a jwthttp.RevokedFunc that looks into memory. It fails if t is not
-// known to be revoked and the copy is older than Options.MaxStale.
-func (s *Store) Revoked(ctx context.Context, t *jwthttp.Token) (bool, error) {
-	return s.copy.Revoked(ctx, t)
-}
-
-// Ready returns nil, or an error when the copy is older than Options.MaxStale. It
+// Ready returns nil, or an error if the copy is older than Options.MaxStale. It
 // does not ask Redis.
-func (s *Store) Ready(context.Context) error { return s.copy.Ready() }
+func (s *Store) Ready(context.Context) error {
+	if err := s.copy.Ready(); err != nil {
+		return fmt.Errorf("redisrevocation: %w", err)
+	}
+	return nil
+}
 
-// Staleness is how long ago the copy was known to have all that Redis had.
+// Staleness returns how long ago the copy was known to have all that Redis had.
 func (s *Store) Staleness() time.Duration { return s.copy.Staleness() }
 
-// Len is the number of entries in force here.
+// Len returns the number of entries in force on this instance.
 func (s *Store) Len() int { return s.copy.Len() }
 
-// Wait returns when nothing of s runs any more, up to some seconds after the
-// context of Open has ended.
+// Wait returns when the goroutine of the Store has ended, which is up to some
+// seconds after the context of Open ends.
 func (s *Store) Wait() { <-s.done }

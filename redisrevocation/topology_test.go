@@ -15,9 +15,9 @@ import (
 	"github.com/seed450a7203/jwthttp/redisrevocation"
 )
 
-// All keys of a prefix are in one slot, and in Redis that is by CRC16 of what is
+// All keys of a prefix are in one slot, which Redis computes by CRC16 of the text
 // between the braces.
-func TestAllKeysAreInOneSlotOfACluster(t *testing.T) {
+func TestStore_cluster(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	servers, addrs := newCluster(t)
@@ -44,23 +44,23 @@ func clusterFailsOver(t *testing.T, a *redisrevocation.Store, servers []*server,
 		}
 	}
 	cli(t, "--cluster", "add-node", addrs[3], master.addr, "--cluster-slave", "--cluster-master-id", nodeID(master))
-	eventually(t, "the replica is linked", 20*time.Second, func() bool {
+	eventually(t, "the replica is linked", soon, func() bool {
 		return strings.Contains(servers[3].client().Info(ctx, "replication").Val(), "master_link_status:up")
 	})
-	b := openCluster(t, addrs, redisrevocation.Options{Replicas: 1})
+	b := openCluster(t, addrs, redisrevocation.Options{Replicas: 1, ReplicasTimeout: soon})
 	if err := b.Revoke(ctx, byID("kept")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the others know", 20*time.Second, func() bool {
+	eventually(t, "the others know", soon, func() bool {
 		return strings.Count(first.ClusterNodes(ctx).Val(), "slave") == 1
 	})
 	master.kill()
-	eventually(t, "written to the new master", 30*time.Second, func() bool {
-		call, cancel := context.WithTimeout(ctx, time.Second)
+	eventually(t, "written to the new master", soon, func() bool {
+		call, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		return a.Revoke(call, byID("after")) == nil
 	})
-	eventually(t, "followed from the new master", 10*time.Second, func() bool { return said(b, "after") == "revoked" })
+	eventually(t, "followed from the new master", soon, func() bool { return said(b, "after") == "revoked" })
 	if got := said(openCluster(t, addrs, redisrevocation.Options{}), "kept"); got != "revoked" {
 		t.Errorf("what the replica had got is %s after the failover", got)
 	}
@@ -70,12 +70,12 @@ func clusterFailsOver(t *testing.T, a *redisrevocation.Store, servers []*server,
 func newCluster(t *testing.T) (servers []*server, addrs []string) {
 	t.Helper()
 	for range 4 {
-		s := newServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+		s := newServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "3000")
 		servers, addrs = append(servers, s), append(addrs, s.addr)
 	}
 	cli(t, append(append([]string{"--cluster", "create"}, addrs[:3]...), "--cluster-yes")...)
 	ctx := context.Background()
-	eventually(t, "cluster is up", 10*time.Second, func() bool {
+	eventually(t, "cluster is up", soon, func() bool {
 		for _, s := range servers[:3] {
 			if !strings.Contains(s.client().ClusterInfo(ctx).Val(), "cluster_state:ok") {
 				return false
@@ -131,22 +131,22 @@ func revokeAndRemove(t *testing.T, a, b *redisrevocation.Store) {
 		if err := a.Revoke(ctx, byID(id)); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "revoked", 10*time.Second, func() bool { return said(b, id) == "revoked" })
+		eventually(t, "revoked", soon, func() bool { return said(b, id) == "revoked" })
 	}
 	if err := b.Remove(ctx, byID("y")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "removed", 10*time.Second, func() bool { return said(a, "y") == "valid" })
+	eventually(t, "removed", soon, func() bool { return said(a, "y") == "valid" })
 }
 
 // Sentinel names a new master, and the instances find it.
-func TestSentinelFailsOver(t *testing.T) {
+func TestStore_sentinel(t *testing.T) {
 	t.Parallel()
 	master := newServer(t)
 	replica := newServer(t, "--replicaof", "127.0.0.1 "+port(master.addr))
 	sentinel := newSentinel(t, master)
 	ctx := context.Background()
-	eventually(t, "sentinel knows the replica", 20*time.Second, func() bool {
+	eventually(t, "sentinel knows the replica", soon, func() bool {
 		return strings.Contains(sentinel.client().Info(ctx, "sentinel").Val(), "status=ok") &&
 			strings.Contains(sentinel.client().Info(ctx, "sentinel").Val(), "slaves=1") &&
 			strings.Contains(replica.client().Info(ctx, "replication").Val(), "master_link_status:up")
@@ -154,18 +154,18 @@ func TestSentinelFailsOver(t *testing.T) {
 	open := func() *redisrevocation.Store {
 		return openClient(t, redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: "revocations", SentinelAddrs: []string{sentinel.addr}, ContextTimeoutEnabled: true,
-		}), redisrevocation.Options{Replicas: 1, ReplicasTimeout: 2 * time.Second})
+		}), redisrevocation.Options{Replicas: 1, ReplicasTimeout: 5 * time.Second})
 	}
 	a, b := open(), open()
 	revokeAndRemove(t, a, b)
 	master.kill()
-	eventually(t, "a change reaches the new master", 30*time.Second, func() bool {
-		call, cancel := context.WithTimeout(ctx, 3*time.Second)
+	eventually(t, "a change reaches the new master", soon, func() bool {
+		call, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		err := a.Revoke(call, byID("after"))
 		return err != nil && strings.Contains(err.Error(), "0 of 1 replicas") // it has none
 	})
-	eventually(t, "followed", 10*time.Second, func() bool { return said(b, "after") == "revoked" })
+	eventually(t, "followed", soon, func() bool { return said(b, "after") == "revoked" })
 	if got := said(b, "x"); got != "revoked" {
 		t.Errorf("what the replica had got is %s after the failover", got)
 	}
@@ -175,7 +175,7 @@ func newSentinel(t *testing.T, master *server) *server {
 	t.Helper()
 	s := &server{t: t, addr: freeAddr(t), dir: t.TempDir()}
 	file := filepath.Join(s.dir, "sentinel.conf")
-	text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor revocations 127.0.0.1 %s 1\nsentinel down-after-milliseconds revocations 500\nsentinel failover-timeout revocations 3000\n",
+	text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor revocations 127.0.0.1 %s 1\nsentinel down-after-milliseconds revocations 3000\nsentinel failover-timeout revocations 3000\n",
 		port(s.addr), s.dir, port(master.addr))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -13,24 +13,38 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/replica"
 )
 
-// write makes one change in Redis, and then here.
-func (s *Store) write(ctx context.Context, e replica.Entry, removed bool) error {
+// write makes one change in Redis, and then here. A non-nil invalid is why there is
+// no change to make.
+func (s *Store) write(ctx context.Context, r replica.Record, removed bool, invalid error) error {
+	if invalid != nil {
+		return fmt.Errorf("redisrevocation: %w", invalid)
+	}
 	s.mu.Lock()
 	epoch := s.epoch
 	known := []any{rand.Text(), epoch, s.copy.Known(), ""} // "": the follower looks whether the last line is ours
 	s.mu.Unlock()
-	reply, err := s.runWrite(ctx, append(known,
-		e.Key, digits(e.Until), digits(e.Expires), e.Identity, bit(removed), mark(), s.opts.LogLength, seconds(replica.KeptLonger))...)
-	if len(reply) == 3 {
-		// Redis has it, even if not as many replicas as were wanted.
-		if err := s.make(ctx, epoch, reply, e.Key, removed); err != nil {
-			return fmt.Errorf("redisrevocation: %w", err)
-		}
+	w, err := s.runWrite(ctx, append(known,
+		r.Key, digits(r.Until), digits(r.Expires), r.Identity, bit(removed), mark(), s.opts.LogLength, seconds(replica.KeptLonger))...)
+	if err == nil && len(w.reply) != 3 {
+		err = fmt.Errorf("%d values for a change", len(w.reply))
 	}
 	if err != nil {
 		return fmt.Errorf("redisrevocation: writing: %w", err)
 	}
+	// Redis has the change, even if too few replicas do.
+	if err := s.make(ctx, epoch, w.reply, r.Key, removed); err != nil {
+		return fmt.Errorf("redisrevocation: %w", err)
+	}
+	if w.replicas != nil {
+		return fmt.Errorf("redisrevocation: writing: %w", w.replicas)
+	}
 	return nil
+}
+
+// written is the answer to writeScript.
+type written struct {
+	reply    []string // epoch, seq and state
+	replicas error    // why it is not known that enough replicas have the change, or nil
 }
 
 // make puts a change that Redis has in force here. epoch is that of the copy
@@ -41,12 +55,12 @@ func (s *Store) make(ctx context.Context, epoch string, reply []string, key stri
 		return err
 	}
 	change := replica.Change{Seq: seq, Removed: removed}
-	if change.Entry, err = parseState(key, reply[2]); err != nil {
+	if change.Record, err = parseState(key, reply[2]); err != nil {
 		return err
 	}
 	// If Redis has lost changes, the numbers began anew, and the copy would take
-	// this one for an old one: it has to be loaded first. A load that was under
-	// way may still be of the old data, the next one is not.
+	// this change for an old one. So it has to be loaded first. A load that was
+	// under way may be of the old data; the next one is not.
 	for range 3 {
 		s.mu.Lock()
 		if s.epoch == reply[0] {
@@ -56,14 +70,14 @@ func (s *Store) make(ctx context.Context, epoch string, reply []string, key stri
 		installed, replaced := s.installed, s.epoch != epoch
 		s.mu.Unlock()
 		if replaced && reply[0] == epoch {
-			return errors.New("redis has lost changes meanwhile, and perhaps this one")
+			return errors.New("redis has lost changes, perhaps including this one")
 		}
 		select {
 		case <-installed:
 		case <-s.done:
-			return errors.New("redis has lost changes, and nothing follows it any more")
+			return errors.New("redis has lost changes, and the store's context has ended")
 		case <-time.After(loadFor):
-			return errors.New("redis has lost changes, and they are not loaded yet")
+			return errors.New("redis has lost changes, and loading takes too long")
 		case <-ctx.Done():
 			return fmt.Errorf("redis has lost changes and is being loaded: %w", context.Cause(ctx))
 		}
@@ -71,31 +85,32 @@ func (s *Store) make(ctx context.Context, epoch string, reply []string, key stri
 	return errors.New("redis has lost the change again")
 }
 
-// runWrite runs writeScript and waits for the replicas. The reply is not empty if
-// the master has made the change.
-func (s *Store) runWrite(ctx context.Context, args ...any) ([]string, error) {
+// runWrite runs writeScript and waits for the replicas. It returns no error if the
+// master has made the change.
+func (s *Store) runWrite(ctx context.Context, args ...any) (written, error) {
 	if s.opts.Replicas == 0 {
-		return writeScript.Run(ctx, s.client, s.keys, args...).StringSlice()
+		reply, err := writeScript.Run(ctx, s.client, s.keys, args...).StringSlice()
+		return written{reply: reply}, err
 	}
 	for try := 0; ; try++ {
-		reply, err := s.runAndWait(ctx, args)
+		w, err := s.runAndWait(ctx, args)
 		moved := redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
 		if !moved || try == 5 {
-			return reply, err
+			return w, err
 		}
 		s.reload(ctx)
 		if err := pause(ctx, 10*time.Millisecond<<try); err != nil {
-			return nil, err
+			return written{}, err
 		}
 	}
 }
 
 // runAndWait sends the script and WAIT in one pipeline, because WAIT is about what
 // its own connection has written. For the same reason both go to one node.
-func (s *Store) runAndWait(ctx context.Context, args []any) ([]string, error) {
+func (s *Store) runAndWait(ctx context.Context, args []any) (written, error) {
 	node, err := s.master(ctx)
 	if err != nil {
-		return nil, err
+		return written{}, err
 	}
 	node = node.WithTimeout(max(0, node.Options().ReadTimeout) + s.opts.ReplicasTimeout)
 	send := func(eval func(redis.Pipeliner) *redis.Cmd) (cmd, wait *redis.Cmd) {
@@ -110,16 +125,15 @@ func (s *Store) runAndWait(ctx context.Context, args []any) ([]string, error) {
 	}
 	reply, err := cmd.StringSlice()
 	if err != nil {
-		return nil, err
+		return written{}, err
 	}
-	n, err := wait.Int64()
-	if err != nil {
-		return reply, fmt.Errorf("waiting for replicas: %w", err)
+	w := written{reply: reply}
+	if n, err := wait.Int64(); err != nil {
+		w.replicas = fmt.Errorf("waiting for replicas: %w", err)
+	} else if n < int64(s.opts.Replicas) {
+		w.replicas = fmt.Errorf("%d of %d replicas have the change after %v", n, s.opts.Replicas, s.opts.ReplicasTimeout)
 	}
-	if n < int64(s.opts.Replicas) {
-		return reply, fmt.Errorf("%d of %d replicas have the change after %v", n, s.opts.Replicas, s.opts.ReplicasTimeout)
-	}
-	return reply, nil
+	return w, nil
 }
 
 // master returns the client of the server that has the keys.
@@ -130,7 +144,7 @@ func (s *Store) master(ctx context.Context) (*redis.Client, error) {
 	return s.client.(*redis.Client), nil
 }
 
-// reload lets a cluster's client look again which server has what.
+// reload makes a cluster's client look again which server has which keys.
 func (s *Store) reload(ctx context.Context) {
 	if c, ok := s.client.(*redis.ClusterClient); ok {
 		c.ReloadState(ctx)
@@ -148,7 +162,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// digits is n so that numbers compare as texts do.
+// digits returns n as a text, such that texts compare as the numbers do.
 func digits(n int64) string { return fmt.Sprintf("%020d", n) }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
@@ -167,18 +181,15 @@ func mark() string {
 	return strconv.FormatUint(binary.BigEndian.Uint64(b[:]), 10)
 }
 
-// parseState is the entry of a state that writeScript has made.
-func parseState(key, state string) (replica.Entry, error) {
-	e := replica.Entry{Key: key}
+// parseState parses a state that writeScript has made.
+func parseState(key, state string) (replica.Record, error) {
 	if len(state) < 42 {
-		return e, fmt.Errorf("entry %.50q is not one of this package", key)
+		return replica.Record{}, fmt.Errorf("entry %.50q was not written by this package", key)
 	}
-	var err1, err2 error
-	e.Until, err1 = strconv.ParseInt(state[:20], 10, 64)
-	e.Expires, err2 = strconv.ParseInt(state[20:40], 10, 64)
+	until, err1 := strconv.ParseInt(state[:20], 10, 64)
+	expires, err2 := strconv.ParseInt(state[20:40], 10, 64)
 	if err1 != nil || err2 != nil {
-		return e, fmt.Errorf("entry %.50q has no times", key)
+		return replica.Record{}, fmt.Errorf("entry %.50q has no times", key)
 	}
-	e.Identity = state[40:]
-	return e, nil
+	return replica.Record{Key: key, Identity: state[40:], Until: until, Expires: expires}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 	"github.com/seed450a7203/jwthttp/sqlrevocation"
 )
 
@@ -79,7 +80,7 @@ func BenchmarkRevoke(b *testing.B) {
 		s, n := d.open(b), 0
 		for b.Loop() {
 			n++
-			if err := s.Revoke(b.Context(), jwthttp.Revocation{Issuer: issuer, ID: fmt.Sprint(n), Expires: time.Now().Add(time.Hour)}); err != nil {
+			if err := s.Revoke(b.Context(), revocation.Entry{Kind: revocation.ByID, Issuer: issuer, Value: fmt.Sprint(n), Expires: time.Now().Add(time.Hour)}); err != nil {
 				b.Fatal(err)
 			}
 		}

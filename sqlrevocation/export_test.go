@@ -1,7 +1,11 @@
 package sqlrevocation
 
-// What tests cannot wait for, or hold in the midst.
+// What tests cannot wait for, or must interrupt.
 var (
-	Begin = (*Store).begin
-	Clean = (*Store).clean
+	Begin   = (*Store).lock
+	Clean   = (*Store).clean
+	MayPass = mayPass
 )
+
+// CommitError returns err as the error of a COMMIT.
+func CommitError(err error) error { return &commitError{err} }

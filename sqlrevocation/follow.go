@@ -12,15 +12,15 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/replica"
 )
 
-// Pauses after a failure: doubling, each up to half longer by chance, so that the instances do
-// not all come back to a database at the same moments.
+// Pauses after a failure: doubling, each up to half longer by chance, so that the
+// instances do not all come back to a database at the same moments.
 const (
 	firstPause   = 10 * time.Millisecond
 	longestPause = time.Second
 )
 
-// cleanEvery is how often a follower clears out, for tables that nobody writes to
-// any more; cleanMost how many rows of each table at once.
+// cleanEvery is how often a follower deletes what has expired, for tables that are
+// written to no longer. cleanMost is how many rows of each table it deletes at once.
 const (
 	cleanEvery = time.Minute
 	cleanMost  = 1000
@@ -58,7 +58,7 @@ func (s *Store) follow(ctx context.Context) {
 			return
 		case err == nil:
 			pause = firstPause
-			// From start, so that a query's time does not add to every Poll.
+			// From start, so that the time of a query is not added to every Poll.
 			timer.Reset(max(0, s.opts.Poll-time.Since(start)))
 		default:
 			s.report("follow: %w", err)
@@ -83,7 +83,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = s.judge(changes, at, newest)
+		err = s.compare(changes, at, newest)
 		if err == nil {
 			err = s.make(changes)
 		}
@@ -135,49 +135,59 @@ func (p page) last() uint64 {
 }
 
 // ask reads the changes from number from on.
-func (s *Store) ask(ctx context.Context, from uint64) (p page, err error) {
-	// A connection whose other end has gone answers nothing, for hours.
+func (s *Store) ask(ctx context.Context, from uint64) (page, error) {
+	// A connection whose other end is gone may stay silent for hours.
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
+	var p page
+	err := s.retry(ctx, func() (err error) {
+		p, err = s.readChanges(ctx, from)
+		return err
+	})
+	return p, err
+}
+
+func (s *Store) readChanges(ctx context.Context, from uint64) (page, error) {
 	rows, err := s.stmts.changes.QueryContext(ctx, int64(from), pageSize)
 	if err != nil {
-		return p, err
+		return page{}, err
 	}
 	defer func() { _ = rows.Close() }()
+	var p page
 	none := true
 	for rows.Next() {
 		var standby int
 		var seq, mark, until, expires, removed sql.NullInt64
 		var key, identity sql.NullString
 		if err := rows.Scan(&p.head.epoch, &p.head.seq, &p.head.mark, &standby, &seq, &mark, &key, &identity, &until, &expires, &removed); err != nil {
-			return p, err
+			return page{}, err
 		}
 		if standby != 0 {
-			return p, errStandby
+			return page{}, errStandby
 		}
 		none = false
 		if seq.Valid {
-			entry := replica.Entry{Key: key.String, Identity: identity.String, Until: until.Int64, Expires: expires.Int64}
-			p.rows = append(p.rows, row{replica.Change{Seq: uint64(seq.Int64), Entry: entry, Removed: removed.Int64 != 0}, mark.Int64})
+			record := replica.Record{Key: key.String, Identity: identity.String, Until: until.Int64, Expires: expires.Int64}
+			p.rows = append(p.rows, row{replica.Change{Seq: uint64(seq.Int64), Record: record, Removed: removed.Int64 != 0}, mark.Int64})
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return p, err
+		return page{}, err
 	}
 	if none {
-		return p, fmt.Errorf("table %q has no row", s.opts.Table+"_meta")
+		return page{}, fmt.Errorf("table %q has no row", s.opts.Table+"_meta")
 	}
 	return p, nil
 }
 
-// judge compares an answer with what is known: where the copy was, and the newest number made
-// here, before the question.
+// compare compares an answer with what was known before the question: where the
+// copy was, and the newest number made here.
 //
-// It is asked for one change more than the copy lacks. Nothing could hide
-// behind the copy's last number, for numbers appear in their order (see begin).
-// But a database that has lost changes may have made as many others since, and
-// a number alone does not tell. The mark of the last change does.
-func (s *Store) judge(p page, at position, newest uint64) error {
+// The question includes the last change that the copy has. Numbers appear in their
+// order (see lock), so no change before it is missing. But a database that has lost
+// changes may have made as many others since, under the same numbers. The mark of
+// the change shows that.
+func (s *Store) compare(p page, at position, newest uint64) error {
 	if p.head.epoch != at.epoch || p.head.seq < max(at.seq, newest) {
 		return errLost
 	}
@@ -219,7 +229,7 @@ func (s *Store) make(p page) error {
 func (s *Store) load(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// All of it may take long; a single row may not.
+	// Loading may take long, but a single row must not.
 	silence := time.AfterFunc(s.patience, func() { cancel(context.DeadlineExceeded) })
 	defer silence.Stop()
 	err := s.loadBefore(ctx, silence)
@@ -267,18 +277,21 @@ func (s *Store) readEntries(ctx context.Context, tx *sql.Tx, silence *time.Timer
 	snapshot := new(replica.Snapshot)
 	for rows.Next() {
 		silence.Reset(s.patience)
-		var e replica.Entry
-		if err := rows.Scan(&e.Key, &e.Identity, &e.Until, &e.Expires); err != nil {
+		var r replica.Record
+		if err := rows.Scan(&r.Key, &r.Identity, &r.Until, &r.Expires); err != nil {
 			return nil, err
 		}
-		if err := snapshot.Add(e); err != nil {
+		if err := snapshot.Add(r); err != nil {
 			return nil, err
 		}
 	}
-	return snapshot, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return snapshot, nil
 }
 
-// install puts a snapshot that was asked for at sent in the copy's place.
+// install replaces the copy by a snapshot that was asked for at sent.
 func (s *Store) install(snapshot *replica.Snapshot, head position, sent time.Time, newest uint64) {
 	s.mu.Lock()
 	lost := s.at.epoch != "" && (head.epoch != s.at.epoch || head.seq < max(s.at.seq, newest))
@@ -296,23 +309,30 @@ func (s *Store) install(snapshot *replica.Snapshot, head position, sent time.Tim
 	}
 }
 
-// clean clears out what has expired. It locks as a write does, or an entry that
-// a write extends at that moment could be deleted.
+// clean deletes what has expired. It locks as a write does, or an entry that a
+// write extends at that moment could be deleted.
 func (s *Store) clean(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
+	if err := s.retry(ctx, func() error { return s.cleanOnce(ctx) }); err != nil {
+		return fmt.Errorf("deleting what has expired: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) cleanOnce(ctx context.Context) error {
 	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.writing())
 	if err != nil {
-		return fmt.Errorf("clearing out: %w", err)
+		return err
 	}
 	defer func() { _ = tx.Rollback() }()
 	var seq uint64
 	var setting string
 	if err := tx.StmtContext(ctx, s.stmts.lock).QueryRowContext(ctx).Scan(&seq, &setting); err != nil {
-		return fmt.Errorf("clearing out: %w", err)
+		return err
 	}
 	if err := s.trim(ctx, tx, seq, cleanMost); err != nil {
-		return fmt.Errorf("clearing out: %w", err)
+		return err
 	}
 	return tx.Commit()
 }

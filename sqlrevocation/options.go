@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+
+	"github.com/seed450a7203/jwthttp/internal/replica"
 )
 
 // Dialect is the kind of a database.
 type Dialect uint8
 
-// The databases there are.
+// The supported databases.
 const (
 	SQLite     Dialect = iota + 1 // 3.35 or later, on a local disk
 	PostgreSQL                    // 12 or later, the primary
@@ -28,8 +30,8 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", uint8(d))
 }
 
-// reading is one state of the database for several statements. A transaction of
-// SQLite is that anyway, and its drivers know no other level.
+// reading returns options with which several statements see one state of the
+// database. Every transaction of SQLite does, and its drivers know no other level.
 func (d Dialect) reading() *sql.TxOptions {
 	if d == PostgreSQL {
 		return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
@@ -37,8 +39,8 @@ func (d Dialect) reading() *sql.TxOptions {
 	return &sql.TxOptions{ReadOnly: true}
 }
 
-// writing must see what was committed while it waited for the lock, whatever
-// level the database has for its default.
+// writing returns options with which a transaction sees what was committed while it
+// waited for the lock. The default level of the database may be another one.
 func (d Dialect) writing() *sql.TxOptions {
 	if d == PostgreSQL {
 		return &sql.TxOptions{Isolation: sql.LevelReadCommitted}
@@ -46,39 +48,42 @@ func (d Dialect) writing() *sql.TxOptions {
 	return nil
 }
 
-// Options says where the revocations are, and how to follow them.
+// Options configures a [Store].
 type Options struct {
 	_ struct{}
 
-	// Dialect is the kind of the database. Required: it cannot be told from a
-	// *sql.DB.
+	// Dialect is the kind of the database. It is required, because it cannot be
+	// read from a *sql.DB.
 	Dialect Dialect
 
-	// Table is the name of the table of entries; two more have it with "_log"
-	// and "_meta" behind it, an index with "_expires". Letters, digits and
-	// underscores, at most 40; upper and lower case are as written. ""
-	// means "jwthttp_revocations". Tables that are there are used: a database
-	// user who may not create any needs SELECT, INSERT, UPDATE and DELETE.
+	// Table is the name of the table of entries. Two more tables have "_log" and
+	// "_meta" appended to it, an index "_expires". At most 40 letters, digits
+	// and underscores, case-sensitive. If empty, "jwthttp_revocations". If the
+	// tables exist, a database user with SELECT, INSERT, UPDATE and DELETE is
+	// enough.
 	Table string
 
-	// Poll is how often the database is asked for changes, and so the delay of a
-	// revocation on other instances, with the time of a query. 10 ms to 1 min;
-	// 0 means 1 s.
+	// Poll is how often the database is asked for changes. With the time of a
+	// query, it is the delay of a revocation on other instances. 10 ms to 1 min;
+	// if zero, 1 s.
 	Poll time.Duration
 
-	// MaxStale is how long ago the copy may have heard from the database before
-	// it answers with an error. At least three times Poll, 1 s to 1 h; 0 means 30 s.
+	// MaxStale is how old the copy may be before Revoked returns an error for
+	// tokens that it does not know to be revoked. 1 s to 1 h, and at least three
+	// times Poll; if zero, 30 s.
 	MaxStale time.Duration
 
-	// OnError gets what goes wrong in the background, at most about once a
-	// second for one cause, and in Open the settings of the database that do not
-	// keep what Revoke acknowledges. It is called from one goroutine at a time, and
-	// must not block: the follower waits for it. nil drops them.
+	// OnError is called with failures in the background, at most about once a
+	// second for one cause, and by Open with settings of the database that do not
+	// keep what Revoke acknowledges. If the database has lost revocations, the
+	// text says "lost". It is called from one goroutine at a time and must not
+	// block. If nil, errors are logged by slog.Default.
 	OnError func(error)
 
-	// LogLength is how many changes are kept for followers; one that is
-	// further behind loads everything again. Changes older than an hour go
-	// earlier. 100 to 10,000,000; 0 means 100,000. Use the same on all instances.
+	// LogLength is how many changes the database keeps for followers. One that is
+	// further behind loads everything again. Changes older than an hour are
+	// deleted earlier. 100 to 10,000,000; if zero, 100,000. It should be the same
+	// on all instances.
 	LogLength int
 }
 
@@ -89,7 +94,8 @@ const (
 	defaultLogLength = 100_000
 )
 
-// tableName is all that ever gets into a statement; everything else is a parameter.
+// tableName is the only text that becomes part of a statement. Everything else is
+// a parameter.
 var tableName = regexp.MustCompile(`^[A-Za-z0-9_]{1,40}$`)
 
 func (o *Options) defaults() {
@@ -105,9 +111,7 @@ func (o *Options) defaults() {
 	if o.LogLength == 0 {
 		o.LogLength = defaultLogLength
 	}
-	if o.OnError == nil {
-		o.OnError = func(error) {}
-	}
+	o.OnError = replica.Reporter(o.OnError)
 }
 
 // check returns all problems of o at once.

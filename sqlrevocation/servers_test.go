@@ -20,7 +20,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
-	"github.com/seed450a7203/jwthttp/jwthttptest"
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 	"github.com/seed450a7203/jwthttp/sqlrevocation"
 )
 
@@ -50,7 +50,7 @@ func connect(t testing.TB, driver, address string) *sql.DB {
 	return db
 }
 
-// instance is a Store with a pool of its own, which ends with it.
+// instance is a Store with a separate pool, which ends with it.
 type instance struct {
 	*sqlrevocation.Store
 	db *sql.DB
@@ -61,7 +61,7 @@ func (i instance) Wait() {
 	_ = i.db.Close()
 }
 
-func openInstance(ctx context.Context, driver, address string, opts sqlrevocation.Options) (jwthttptest.RevocationStore, error) {
+func openInstance(ctx context.Context, driver, address string, opts sqlrevocation.Options) (storetest.Store, error) {
 	db, err := sql.Open(driver, address)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func openInstance(ctx context.Context, driver, address string, opts sqlrevocatio
 	return instance{s, db}, nil
 }
 
-// server is a PostgreSQL server of the test's own.
+// server is a PostgreSQL server for tests.
 type server struct {
 	bin, data string
 	port      int
@@ -117,7 +117,7 @@ func startPostgres(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	s := &server{bin: bin, data: filepath.Join(dir, "data"), account: &syscall.SysProcAttr{}}
-	if os.Getuid() == 0 { // as whom PostgreSQL does not run
+	if os.Getuid() == 0 { // PostgreSQL does not run as root
 		s.account.Credential = credential(t, "postgres")
 		if err := os.Chown(dir, int(s.account.Credential.Uid), int(s.account.Credential.Gid)); err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func (s *server) standby(t testing.TB) *server {
 
 func postgresPrograms() string {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		if path, err = filepath.EvalSymlinks(path); err == nil { // the others are beside the real one
+		if path, err = filepath.EvalSymlinks(path); err == nil { // the other programs are next to the real one
 			return filepath.Dir(path)
 		}
 	}
@@ -204,7 +204,7 @@ func (s *server) start(t testing.TB) {
 	db := connect(t, "pgx", s.address(s.target()))
 	defer func() { _ = db.Close() }()
 	for start := time.Now(); db.Ping() != nil; <-time.After(5 * time.Millisecond) {
-		if time.Since(start) > 30*time.Second {
+		if time.Since(start) > soon {
 			s.kill()
 			t.Fatalf("PostgreSQL does not start:\n%s", log.String())
 		}

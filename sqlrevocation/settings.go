@@ -8,22 +8,30 @@ import (
 )
 
 // reportSettings tells OnError which settings of the database do not keep what a
-// write acknowledges. It looks at one connection: those that are set for each (such as
-// synchronous of SQLite) may differ on another.
+// write acknowledges. It looks at one connection. Settings of a connection, such
+// as synchronous of SQLite, may differ on another one.
 func (s *Store) reportSettings(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	conn, err := s.db.Conn(ctx)
-	if err == nil {
+	var problems []string
+	err := s.retry(ctx, func() error {
+		conn, err := s.db.Conn(ctx)
+		if err != nil {
+			return err
+		}
 		defer func() { _ = conn.Close() }()
 		if s.opts.Dialect == SQLite {
-			err = s.settingsOfSQLite(ctx, conn)
+			problems, err = problemsOfSQLite(ctx, conn)
 		} else {
-			err = s.settingsOfPostgreSQL(ctx, conn)
+			problems, err = problemsOfPostgreSQL(ctx, conn)
 		}
+		return err
+	})
+	for _, problem := range problems {
+		s.report("%s", problem)
 	}
 	if err != nil {
-		s.report("settings not read: %w", err)
+		s.report("cannot read the settings: %w", err)
 	}
 }
 
@@ -31,7 +39,7 @@ func (s *Store) report(format string, args ...any) {
 	s.opts.OnError(fmt.Errorf("sqlrevocation: "+format, args...))
 }
 
-func (s *Store) settingsOfSQLite(ctx context.Context, conn *sql.Conn) error {
+func problemsOfSQLite(ctx context.Context, conn *sql.Conn) ([]string, error) {
 	var file, journal string
 	var synchronous int
 	err := conn.QueryRowContext(ctx, `SELECT coalesce(file, '') FROM pragma_database_list WHERE name = 'main'`).Scan(&file)
@@ -42,22 +50,23 @@ func (s *Store) settingsOfSQLite(ctx context.Context, conn *sql.Conn) error {
 		err = conn.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if file == "" {
-		s.report("the SQLite database is in memory: every revocation is lost when the program ends")
-		return nil
+		return []string{"the SQLite database is in memory: every revocation is gone when the program ends"}, nil
 	}
+	var problems []string
 	if journal = strings.ToLower(journal); journal == "off" || journal == "memory" {
-		s.report("SQLite journal_mode is %q: a crash in the midst of a write can destroy the database; want WAL or DELETE", journal)
+		problems = append(problems, fmt.Sprintf("SQLite journal_mode is %q: a crash during a write can destroy the database; want WAL or DELETE", journal))
 	}
 	if synchronous < 2 {
-		s.report("SQLite synchronous is %d: a power cut can lose acknowledged revocations; want FULL (2) or EXTRA (3)", synchronous)
+		problems = append(problems, fmt.Sprintf("SQLite synchronous is %d: a power cut can lose acknowledged revocations; want FULL (2) or EXTRA (3)", synchronous))
 	}
-	return nil
+	return problems, nil
 }
 
-func (s *Store) settingsOfPostgreSQL(ctx context.Context, conn *sql.Conn) error {
+func problemsOfPostgreSQL(ctx context.Context, conn *sql.Conn) ([]string, error) {
+	var problems []string
 	for _, setting := range []struct{ name, loses string }{
 		{"synchronous_commit", "a crash of the server can lose the last acknowledged revocations"},
 		{"fsync", "a power cut can lose acknowledged revocations, or the database"},
@@ -65,11 +74,11 @@ func (s *Store) settingsOfPostgreSQL(ctx context.Context, conn *sql.Conn) error 
 	} {
 		var value string
 		if err := conn.QueryRowContext(ctx, `SELECT current_setting($1)`, setting.name).Scan(&value); err != nil {
-			return err
+			return nil, err
 		}
 		if value == "off" {
-			s.report("PostgreSQL %s is off: %s", setting.name, setting.loses)
+			problems = append(problems, fmt.Sprintf("PostgreSQL %s is off: %s", setting.name, setting.loses))
 		}
 	}
-	return nil
+	return problems, nil
 }

@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
 
-// The statements, in the words that SQLite and PostgreSQL share. sqlText puts in
-// what they do not: {t} is the table's name, {now} the database's clock in Unix
-// seconds, {standby} whether it is a standby.
+// The statements, in the words that SQLite and PostgreSQL share. sqlText fills in
+// the rest: {t} is the table's name, {now} the database's clock in Unix seconds,
+// {standby} whether it is a standby.
 const (
 	// The tables, in an order such that the row of _meta says that all are there.
 	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL)`
@@ -26,8 +25,8 @@ const (
 
 	selectEntries = `SELECT key, identity, until, expires FROM "{t}"`
 
-	// Where the history is, beside the changes from $1 on: all of one state, for
-	// it is one statement. No change: one row of NULLs.
+	// Where the history is, together with the changes from $1 on. Both are of one
+	// state, because it is one statement. Without a change: one row of NULLs.
 	selectChanges = `SELECT m.epoch, m.seq, m.mark, {standby}, l.seq, l.mark, l.key, l.identity, l.until, l.expires, l.removed ` +
 		`FROM "{t}_meta" m LEFT JOIN (SELECT * FROM "{t}_log" WHERE seq >= $1 ORDER BY seq LIMIT $2) l ON 1 = 1 ` +
 		`WHERE m.id = 1 ORDER BY l.seq`
@@ -42,8 +41,8 @@ const (
 	deleteEntry = `DELETE FROM "{t}" WHERE key = $1`
 	insertLog   = `INSERT INTO "{t}_log" (seq, mark, at, key, identity, until, expires, removed) VALUES ($1, $2, {now}, $3, $4, $5, $6, $7)`
 
-	// Looks at the oldest rows only, so that it never searches. The newest row
-	// stays: followers recognise the history by it.
+	// Looks only at the oldest rows, so that it never searches. The newest row
+	// stays, because followers recognise the history by it.
 	trimLog = `DELETE FROM "{t}_log" WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM "{t}_log" ORDER BY seq LIMIT $4) oldest ` +
 		`WHERE (seq <= $1 OR at < {now} - $3) AND seq < $2)`
 	trimEntries = `DELETE FROM "{t}" WHERE key IN (SELECT key FROM "{t}" WHERE expires < {now} - $1 ORDER BY expires LIMIT $2)`
@@ -54,16 +53,16 @@ const (
 // creates the same table at that moment. It is "jwthttp" in ASCII.
 const advisoryLock = 0x6a777468747470
 
-// sqlText is a statement for a dialect. The table's name has been checked; it is quoted
-// all the same, since it may be a word of SQL.
+// sqlText returns a statement for a dialect. The table's name has been checked. It
+// is quoted because it may be a word of SQL.
 func sqlText(template string, opts Options) string {
 	words := []string{"{t}", opts.Table}
 	if opts.Dialect == SQLite {
 		words = append(words, "$", "?", "{standby}", "0", "{guard}", "''",
 			"{now}", "CAST(strftime('%s', 'now') AS INTEGER)")
 	} else {
-		// The guard: a client that goes silent in its transaction, in which it has
-		// the lock, must not stop all others until its connection is found dead.
+		// The guard: a client that goes silent in its transaction has the lock. It
+		// must not stop all others until its connection is found dead.
 		words = append(words, "{standby}", "pg_is_in_recovery()::int",
 			"{guard}", "set_config('idle_in_transaction_session_timeout', '5000', true)",
 			"{now}", "extract(epoch FROM clock_timestamp())::bigint")
@@ -71,8 +70,8 @@ func sqlText(template string, opts Options) string {
 	return strings.NewReplacer(words...).Replace(template)
 }
 
-// statements are prepared once, on every connection of the pool when it is first
-// used there.
+// statements are prepared once on every connection of the pool, when they are
+// first used there.
 type statements struct {
 	meta, entries, changes *sql.Stmt
 	next, lock             *sql.Stmt
@@ -80,8 +79,11 @@ type statements struct {
 	trimLog, trimEntries   *sql.Stmt
 }
 
-func (st *statements) prepare(ctx context.Context, db *sql.DB, opts Options) error {
-	for _, s := range []struct {
+// prepare may be called again after an error.
+func (s *Store) prepare(ctx context.Context) error {
+	s.stmts.close()
+	st := &s.stmts
+	for _, p := range []struct {
 		stmt **sql.Stmt
 		text string
 	}{
@@ -91,7 +93,7 @@ func (st *statements) prepare(ctx context.Context, db *sql.DB, opts Options) err
 		{&st.trimLog, trimLog}, {&st.trimEntries, trimEntries},
 	} {
 		var err error
-		if *s.stmt, err = db.PrepareContext(ctx, sqlText(s.text, opts)); err != nil {
+		if *p.stmt, err = s.db.PrepareContext(ctx, sqlText(p.text, s.opts)); err != nil {
 			return fmt.Errorf("preparing: %w", err)
 		}
 	}
@@ -106,25 +108,15 @@ func (st *statements) close() {
 	}
 }
 
-// create makes the tables that are missing. If all are there it needs no right to.
+// create makes the tables that are missing. If all are there, it needs no right to.
 //
-// Only Open does this. A follower whose tables have gone keeps asking for them:
-// it could make them anew, but then a backup that is just being restored would
-// find them in its way.
+// Only Open does this. A follower whose tables have gone keeps asking for them. If
+// it made them anew, they could be in the way of a backup that is being restored.
 func (s *Store) create(ctx context.Context) error {
-	err := s.tablesAreThere(ctx)
-	for pause := 5 * time.Millisecond; err != nil && pause < time.Second; pause *= 2 {
-		if err = s.createTables(ctx); err == nil || s.opts.Dialect != SQLite {
-			break
-		}
-		// SQLite: somebody else may be creating them.
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause):
-		}
+	if s.tablesAreThere(ctx) == nil {
+		return nil
 	}
-	return err
+	return s.createTables(ctx)
 }
 
 func (s *Store) tablesAreThere(ctx context.Context) error {
@@ -139,8 +131,8 @@ func (s *Store) createTables(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writePatience)
 	defer cancel()
 	if s.opts.Dialect == SQLite {
-		// Without a transaction: one that reads the schema first could not wait
-		// for a writer any more.
+		// Without a transaction: one that reads the schema first cannot wait for a
+		// writer.
 		return s.createWith(ctx, s.db)
 	}
 	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.writing())
@@ -158,8 +150,8 @@ func (s *Store) createTables(ctx context.Context) error {
 	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(advisoryLock)); err != nil {
 		return err
 	}
-	// Somebody else may have been faster, and may be writing already: to create
-	// what is there could wait for his lock, and he for ours.
+	// Another instance may have been faster, and may be writing already. To create
+	// what is there could wait for its lock, and that instance for ours.
 	var there bool
 	if err := tx.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, `"`+s.opts.Table+`_meta"`).Scan(&there); err != nil {
 		return err
@@ -188,6 +180,6 @@ func (s *Store) createWith(ctx context.Context, db interface {
 	return err
 }
 
-// errStandby: what a standby says is old, and it does not say how old; a copy
-// that follows one would call itself fresh.
+// errStandby: the answers of a standby are old by an unknown time. A copy that
+// follows one would count as fresh.
 var errStandby = errors.New("the server is a standby; its primary is needed")

@@ -1,54 +1,63 @@
 // Package sqlrevocation keeps the revocations of jwthttp in a SQL database, so
-// that they survive restarts and reach every machine.
+// that they survive restarts and reach every machine. Its [Store] is a
+// [revocation.Store].
 //
 //	db, err := sql.Open("sqlite", "file:revocations.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(1000)")
 //	...
 //	store, err := sqlrevocation.Open(ctx, db, sqlrevocation.Options{Dialect: sqlrevocation.SQLite})
 //	...
-//	m, err := jwthttp.New[Claims](jwthttp.Options{Revoked: store.Revoked, ...})
+//	auth, err := jwthttp.New[Claims](jwthttp.Options{Issuers: issuers, Revoked: store.Revoked})
+//
+// A logout handler revokes the token of its request. A browser that leaves the
+// page cancels the context of the request, which must not stop the logout.
+// Therefore it passes [context.WithoutCancel]:
+//
+//	token, ok := jwthttp.TokenFromContext(r.Context())
+//	...
+//	err := store.RevokeToken(context.WithoutCancel(r.Context()), token)
 //
 // SQLite (3.35 or later) serves the programs of one machine, PostgreSQL (12 or
-// later) those of many. Both pass the same tests. The driver is yours; tested
-// are modernc.org/sqlite and github.com/jackc/pgx/v5/stdlib.
+// later) those of many. Both pass the same tests. The caller chooses the driver;
+// modernc.org/sqlite and github.com/jackc/pgx/v5/stdlib are tested.
 //
-// Every instance has a full copy in memory and answers from it alone, so a
-// request costs no query. [Store.Revoke] returns when the database has committed
-// and the revocation is in force on this instance. It is in force on every other
-// one within Options.Poll and the time of a query. An instance that has not
-// heard from the database for Options.MaxStale answers with an error to all but
-// what it knows to be revoked, and the middleware refuses with 503 (or admits,
-// with FailOpen).
+// Every instance has a full copy in memory and answers from it, so a request
+// needs no query. [Store.Revoke] returns when the database has committed and the
+// revocation is in force on this instance. On every other instance it is in force
+// within Options.Poll and the time of a query. An instance that has not heard from
+// the database for Options.MaxStale returns an error for every token that it does
+// not know to be revoked. Then the middleware rejects with 503, or admits if
+// RevocationFailOpen is set.
 //
 // # What is lost when
 //
-// An acknowledged revocation, one for which Revoke has returned nil, survives:
+// An acknowledged revocation is one for which Revoke has returned nil. It survives:
 //
 //	                                           SQLite                     PostgreSQL
 //	crash of the program                       always                     always
-//	crash of the database (kill -9)            is the program's           always, but synchronous_commit=off
+//	crash of the database (kill -9)            (same as the program)      always, unless synchronous_commit=off
 //	power cut, crash of the operating system   synchronous=FULL or EXTRA  fsync, full_page_writes and synchronous_commit on
-//	failover to an asynchronous standby        (none)                     THE LAST ONES ARE LOST
+//	failover to an asynchronous standby        (none)                     no, the last ones are lost
 //	failover to a synchronous standby          (none)                     synchronous_commit=on, and synchronous_standby_names set
-//	restored backup                            what came after it is lost
+//	restored backup                            no, later ones are lost    no, later ones are lost
 //
 // [Open] reads these settings and tells Options.OnError which of them do not
-// keep what Revoke acknowledges. A database that has lost changes (a backup was
-// restored, an asynchronous standby took over) is noticed: OnError is told, and
-// instances that had them keep them in force as long as they run.
-// Instances started later do not know them: revoke again what was lost.
+// keep what Revoke acknowledges. Instances notice when the database has lost
+// changes, because a backup was restored or an asynchronous standby took over. They
+// tell OnError, and keep in force what they had as long as they run. Instances that
+// start later do not know what was lost. Revoke it again.
 //
 // # Clocks
 //
-// The database's clock decides when an expired entry is deleted, at least 15
-// minutes after its Expires; the clock of each machine decides whether one is in
-// force, as in jwthttp.RevocationList. They may differ by up to 10 minutes. How old a copy is
-// is measured on one machine alone, and no clock has a part in the order of the changes.
+// The database's clock decides when an expired entry is deleted, which is at
+// least 15 minutes after its Expires. The clock of each machine decides whether an
+// entry is in force, as in [revocation.List]. The clocks may differ by up to 10
+// minutes. The age of a copy is measured on one machine alone. The order of the
+// changes does not depend on a clock.
 package sqlrevocation
 
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -56,10 +65,12 @@ import (
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/internal/replica"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-// Store is one instance's copy of the revocations in a database. [Open] makes
-// one. It is safe for concurrent use.
+// Store is one instance's copy of the revocations in a database, and the way to
+// change them. It is safe for concurrent use. The zero value is not usable; call
+// [Open].
 type Store struct {
 	db       *sql.DB
 	opts     Options
@@ -69,8 +80,8 @@ type Store struct {
 	ended    context.Context
 	done     chan struct{}
 
-	// turn is held by the one write that is under way. Others of this instance
-	// would wait for it in the database, each with a connection of the pool.
+	// turn is held by the one write that is under way. Other writes of this
+	// instance would wait in the database, each with a connection of the pool.
 	turn chan struct{}
 
 	mu sync.Mutex
@@ -87,20 +98,23 @@ type position struct {
 	mark  int64  // of that change; random, so that two histories are told apart
 }
 
-// Patience with the database.
+// How long to wait for the database.
 const (
-	mostPatience  = 5 * time.Second  // with a question of the follower
-	writePatience = 10 * time.Second // with a write, in the whole
+	mostPatience  = 5 * time.Second  // for an answer to the follower
+	writePatience = 10 * time.Second // for a write, with all its attempts
 )
 
+var _ revocation.Store = (*Store)(nil)
+
 // Open creates the tables in db that are missing, loads all revocations, and
-// follows the changes until ctx ends; then writes fail, and the copy gets stale.
-// An error means that nothing runs. Open tells Options.OnError which settings of
-// the database do not keep what Revoke acknowledges.
+// follows the changes until ctx ends. After that writes fail, and the copy becomes
+// stale. If Open returns an error, nothing is left running. Open tells
+// Options.OnError which settings of the database do not keep what Revoke
+// acknowledges.
 //
-// The follower uses one connection of db at a time, and so do the writes. Give Open
-// a pool of its own: then neither a busy application nor the idle connections of
-// its pool, after they broke silently, keep it from following.
+// The follower uses one connection of db at a time, and so do the writes. Pass a
+// pool that nothing else uses. Then neither a busy application nor idle
+// connections that broke silently keep the follower from its work.
 func Open(ctx context.Context, db *sql.DB, opts Options) (*Store, error) {
 	if err := opts.check(db); err != nil {
 		return nil, err
@@ -111,14 +125,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Store, error) {
 		patience: min(opts.MaxStale/3, mostPatience),
 		copy:     replica.NewCopy(opts.MaxStale), made: map[uint64]int64{},
 	}
-	err := s.create(ctx)
-	if err == nil {
-		err = s.stmts.prepare(ctx, db, opts)
-	}
-	if err == nil {
-		err = s.load(ctx)
-	}
-	if err != nil {
+	if err := s.begin(ctx); err != nil {
 		s.stmts.close()
 		return nil, fmt.Errorf("sqlrevocation: open: %w", err)
 	}
@@ -127,63 +134,82 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// Revoke puts r into the database and in force on this instance, then it returns
-// nil; on the others r is in force within Options.Poll and the time of a query.
-// Revoking the same tokens again keeps the later of each of the times. An error
-// means that it is not known whether r is stored, but never half of it: call
-// Revoke again, which does no harm. It gives up after 10 seconds, or when ctx ends;
-// SQLite looks at ctx only between two waits for a lock, of busy_timeout each.
-func (s *Store) Revoke(ctx context.Context, r jwthttp.Revocation) error {
-	entry, err := replica.NewEntry(r)
-	if err != nil {
-		return fmt.Errorf("sqlrevocation: revoke: %w", err)
+// begin does what Open does in the database.
+func (s *Store) begin(ctx context.Context) error {
+	attempts, cancel := context.WithTimeout(ctx, writePatience)
+	defer cancel()
+	for _, step := range []func(context.Context) error{s.create, s.prepare, s.load} {
+		if err := s.retry(attempts, func() error { return step(ctx) }); err != nil {
+			return err
+		}
 	}
-	return s.write(ctx, "revoke", replica.Change{Entry: entry})
+	return nil
 }
 
-// RevokeToken ends one token, as a logout does: by issuer and "jti", or by
-// fingerprint if it has no "jti". It does so as [Store.Revoke] does.
+// Revoke adds an entry; see [revocation.Store]. When it returns nil, the database
+// has committed the entry, and it is in force on this instance. It is in force on
+// the others within Options.Poll and the time of a query.
+//
+// Revoke gives up when ctx ends, and after 10 seconds. Until then it repeats what
+// SQLite refuses because another connection has the lock. SQLite looks at ctx only
+// between two waits for a lock, which take busy_timeout each.
+func (s *Store) Revoke(ctx context.Context, e revocation.Entry) error {
+	record, err := replica.NewRecord(e)
+	return s.write(ctx, "revoke", replica.Change{Record: record}, err)
+}
+
+// RevokeToken revokes one token, as a logout does; see [revocation.Store]. It
+// returns and fails as [Store.Revoke] does.
 func (s *Store) RevokeToken(ctx context.Context, t *jwthttp.Token) error {
-	r, err := replica.OfToken(t)
+	record, err := replica.OfToken(t)
+	return s.write(ctx, "revoke", replica.Change{Record: record}, err)
+}
+
+// Remove deletes the entry for the tokens that e names; see [revocation.Store].
+// It returns and fails as [Store.Revoke] does.
+func (s *Store) Remove(ctx context.Context, e revocation.Entry) error {
+	record, err := replica.NewRemoval(e)
+	return s.write(ctx, "remove", replica.Change{Record: record, Removed: true}, err)
+}
+
+// Revoked reports whether t is revoked. It is a [jwthttp.RevokedFunc] that looks
+// into memory. A token that the copy knows to be revoked is revoked even if the
+// copy is stale. For any other token a stale copy returns an error.
+func (s *Store) Revoked(_ context.Context, t *jwthttp.Token) (bool, error) {
+	revoked, err := s.copy.Revoked(t)
 	if err != nil {
-		return fmt.Errorf("sqlrevocation: revoke: %w", err)
+		return false, fmt.Errorf("sqlrevocation: %w", err)
 	}
-	return s.Revoke(ctx, r)
+	return revoked, nil
 }
 
-// Remove takes the entry for the tokens that r names away; its times do not
-// matter. Removing what is not there is no error. It returns and fails as
-// [Store.Revoke] does.
-func (s *Store) Remove(ctx context.Context, r jwthttp.Revocation) error {
-	entry, err := replica.NewRemoval(r)
-	if err != nil {
-		return fmt.Errorf("sqlrevocation: remove: %w", err)
+// Ready returns nil, or an error if the copy is older than Options.MaxStale. It
+// does not ask the database.
+func (s *Store) Ready(context.Context) error {
+	if err := s.copy.Ready(); err != nil {
+		return fmt.Errorf("sqlrevocation: %w", err)
 	}
-	return s.write(ctx, "remove", replica.Change{Entry: entry, Removed: true})
+	return nil
 }
 
-// Revoked reports whether t is revoked. It is a jwthttp.RevokedFunc for
-// jwthttp.Options.Revoked, looks into memory only and needs no context. When the
-// copy is stale, the answer for a token that it does not know to be revoked is an error.
-func (s *Store) Revoked(ctx context.Context, t *jwthttp.Token) (bool, error) {
-	return s.copy.Revoked(ctx, t)
-}
-
-// Ready returns nil, or why the copy is stale. It asks nobody; use it for health checks.
-func (s *Store) Ready(context.Context) error { return s.copy.Ready() }
-
-// Staleness is how long ago the copy was known to have all that the database
-// had. It is Options.Poll and the time of a query at the most while all goes well.
+// Staleness returns how long ago the copy was known to have all that the database
+// had. As long as nothing fails, this is at most Options.Poll and the time of a
+// query.
 func (s *Store) Staleness() time.Duration { return s.copy.Staleness() }
 
-// Len is the number of entries in force. It clears out expired ones of the copy.
+// Len returns the number of entries in force on this instance.
 func (s *Store) Len() int { return s.copy.Len() }
 
-// Wait returns when the follower has ended, after the context of Open has.
+// Wait returns when the goroutine of the Store has ended, which is soon after the
+// context of Open ends.
 func (s *Store) Wait() { <-s.done }
 
-// write makes one change in the database, and then here.
-func (s *Store) write(ctx context.Context, verb string, change replica.Change) error {
+// write makes one change in the database, and then here. A non-nil invalid is why
+// there is no change to make.
+func (s *Store) write(ctx context.Context, verb string, change replica.Change, invalid error) error {
+	if invalid != nil {
+		return fmt.Errorf("sqlrevocation: %s: %w", verb, invalid)
+	}
 	ctx, cancel := context.WithTimeout(ctx, writePatience)
 	defer cancel()
 	select {
@@ -199,86 +225,85 @@ func (s *Store) write(ctx context.Context, verb string, change replica.Change) e
 	before := s.at
 	before.seq = max(before.seq, s.newestMade())
 	s.mu.Unlock()
-	after, err := s.transact(ctx, &change)
+	var made committed
+	err := s.retry(ctx, func() (err error) {
+		made, err = s.transact(ctx, change)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("sqlrevocation: %s: %w", verb, err)
 	}
-	return s.putInForce(before, after, change)
+	return s.putInForce(before, made)
 }
 
-// transact carries change out in one transaction. It completes change.
-func (s *Store) transact(ctx context.Context, change *replica.Change) (after position, err error) {
-	tx, after, err := s.begin(ctx)
+// committed is a change that the database has made.
+type committed struct {
+	position
+	replica.Change // with its number, and with the times after the merge
+}
+
+// transact makes change in one transaction.
+func (s *Store) transact(ctx context.Context, change replica.Change) (committed, error) {
+	tx, at, err := s.lock(ctx)
 	if err != nil {
-		return after, err
+		return committed{}, err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	change.Seq = after.seq
-	e, removed := &change.Entry, 0
+	change.Seq = at.seq
+	r, removed := &change.Record, 0
 	if change.Removed {
 		removed = 1
-		_, err = tx.StmtContext(ctx, s.stmts.remove).ExecContext(ctx, e.Key)
+		_, err = tx.StmtContext(ctx, s.stmts.remove).ExecContext(ctx, r.Key)
 	} else {
-		err = tx.StmtContext(ctx, s.stmts.put).QueryRowContext(ctx, e.Key, e.Identity, e.Until, e.Expires).Scan(&e.Until, &e.Expires)
+		err = tx.StmtContext(ctx, s.stmts.put).QueryRowContext(ctx, r.Key, r.Identity, r.Until, r.Expires).Scan(&r.Until, &r.Expires)
 	}
 	if err != nil {
-		return after, err
+		return committed{}, err
 	}
-	_, err = tx.StmtContext(ctx, s.stmts.log).ExecContext(ctx, int64(after.seq), after.mark, e.Key, e.Identity, e.Until, e.Expires, removed)
+	_, err = tx.StmtContext(ctx, s.stmts.log).ExecContext(ctx, int64(at.seq), at.mark, r.Key, r.Identity, r.Until, r.Expires, removed)
 	if err != nil {
-		return after, err
+		return committed{}, err
 	}
-	if after.seq%trimEvery == 0 {
-		if err := s.trim(ctx, tx, after.seq, 4*trimEvery); err != nil {
-			return after, err
+	if at.seq%trimEvery == 0 {
+		if err := s.trim(ctx, tx, at.seq, 4*trimEvery); err != nil {
+			return committed{}, err
 		}
 	}
-	return after, tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return committed{}, &commitError{err}
+	}
+	return committed{at, change}, nil
 }
 
-// begin starts a transaction that has the next number. Its first statement locks
+// lock starts a transaction that has the next number. Its first statement locks
 // the row of the numbers until the end of the transaction. So the next writer
-// gets its number when this one has committed, and who reads a number has all
-// lower ones. The tempting alternative, a serial column and "id > the last I have
-// seen", misses changes: numbers are given out first and appear with the commit,
-// which may be in another order.
+// gets its number when this transaction has committed, and whoever reads a number
+// has all lower ones. The tempting alternative, a serial column and "id > the last
+// I have seen", misses changes: numbers are given out first and appear with the
+// commit, which may be in another order.
 //
-// On SQLite it is what BEGIN IMMEDIATE is: a transaction that starts with a
+// On SQLite this is what BEGIN IMMEDIATE is: a transaction that starts with a
 // write waits for the lock as busy_timeout says. One that started with a read
-// would fail at once when it comes to write. If the statement fails all the same,
-// nothing has happened yet, and it is tried again.
-func (s *Store) begin(ctx context.Context) (*sql.Tx, position, error) {
-	for pause := 2 * time.Millisecond; ; pause *= 2 {
-		tx, at, err := s.tryBegin(ctx)
-		if err == nil || s.opts.Dialect != SQLite || errors.Is(err, sql.ErrNoRows) || pause > 200*time.Millisecond {
-			return tx, at, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, at, err
-		case <-time.After(pause/2 + rand.N(pause)):
-		}
+// would fail at once when it comes to write.
+func (s *Store) lock(ctx context.Context) (*sql.Tx, position, error) {
+	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.writing())
+	if err != nil {
+		return nil, position{}, err
 	}
-}
-
-func (s *Store) tryBegin(ctx context.Context) (tx *sql.Tx, at position, err error) {
-	if tx, err = s.db.BeginTx(ctx, s.opts.Dialect.writing()); err != nil {
-		return nil, at, err
-	}
-	at.mark = rand.Int64()
+	at := position{mark: rand.Int64()}
 	var setting string
 	err = tx.StmtContext(ctx, s.stmts.next).QueryRowContext(ctx, at.mark).Scan(&at.seq, &at.epoch, &setting)
 	if err != nil {
 		_ = tx.Rollback()
-		return nil, at, err
+		return nil, position{}, err
 	}
 	return tx, at, nil
 }
 
-// trimEvery is how many writes share the work of clearing out.
+// trimEvery is how many writes share the work of deleting what has expired.
 const trimEvery = 16
 
-// trim deletes log rows and entries that nobody needs, up to most of each.
+// trim deletes log rows and entries that are needed no longer, up to most of each.
 func (s *Store) trim(ctx context.Context, tx *sql.Tx, seq uint64, most int) error {
 	const hour = int64(time.Hour / time.Second)
 	_, err := tx.StmtContext(ctx, s.stmts.trimLog).ExecContext(ctx, int64(seq)-int64(s.opts.LogLength), int64(seq), hour, most)
@@ -289,18 +314,18 @@ func (s *Store) trim(ctx context.Context, tx *sql.Tx, seq uint64, most int) erro
 }
 
 // putInForce makes a change here that the database has committed.
-func (s *Store) putInForce(before, after position, change replica.Change) error {
+func (s *Store) putInForce(before position, made committed) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case after.epoch != before.epoch || after.seq <= before.seq:
+	case made.epoch != before.epoch || made.seq <= before.seq:
 		// The database has lost changes, and the follower has not noticed yet.
 		// The copy would take a low number for one that has come back already. A
 		// high one stays until the follower has loaded everything again.
 		s.lossy = true
-		change.Seq = 1<<64 - 1
-	case after.seq > s.at.seq:
-		s.made[after.seq] = after.mark
+		made.Change.Seq = 1<<64 - 1
+	case made.seq > s.at.seq:
+		s.made[made.seq] = made.mark
 	}
-	return s.copy.Made(change)
+	return s.copy.Made(made.Change)
 }

@@ -5,7 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"image/color"
-	"os"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +21,8 @@ import (
 	"github.com/seed450a7203/jwthttp/benchmarks"
 )
 
-// In points: 600 are 800 pixels, about the width of a page on GitHub.
+// Lengths in points. 600 points are 800 pixels, about the width of a page on
+// GitHub.
 const (
 	chartWidth  = 600
 	rowHeight   = 14
@@ -30,14 +31,14 @@ const (
 	chartMargin = 10
 )
 
-// bar is one contender's time for the admitted request.
+// bar is the time of one contender for the admitted request.
 type bar struct {
 	contender    string
 	microseconds float64
 	ratio        float64 // to hand
 }
 
-// side is who a bar stands for. Each has a colour.
+// side is a kind of contender.
 type side struct {
 	name  string
 	color color.Color
@@ -62,12 +63,12 @@ func sideOf(contender string) side {
 	return otherSide
 }
 
-// writeChart draws the times of the admitted request, a panel for each of two
-// algorithms.
-func writeChart(name string, r results) error {
+// writeChart draws the times of the admitted request in a panel for each of two
+// algorithms: the fastest signature and the most common one.
+func writeChart(w io.Writer, r results) error {
 	var panels [][]*plot.Plot
 	rows := 0
-	for i, alg := range cachedAlgorithms() {
+	for i, alg := range []string{"HS256", "RS256"} {
 		bars := barsOf(r, alg)
 		p, err := newPanel(alg, bars, i == 0)
 		if err != nil {
@@ -76,10 +77,10 @@ func writeChart(name string, r results) error {
 		panels = append(panels, []*plot.Plot{p})
 		rows += len(bars) + 3 // for the title
 	}
-	return save(panels, chartWidth, vg.Length(rows)*rowHeight, name)
+	return drawPanels(w, panels, vg.Length(rows)*rowHeight)
 }
 
-// barsOf returns the slowest first: it is at the bottom.
+// barsOf returns the bars from bottom to top, the slowest first.
 func barsOf(r results, alg string) []bar {
 	var bars []bar
 	hand := r.unit(benchmarks.Admitted, alg, benchmarks.Hand)
@@ -95,7 +96,7 @@ func barsOf(r results, alg string) []bar {
 func newPanel(alg string, bars []bar, legend bool) (*plot.Plot, error) {
 	p := plot.New()
 	p.BackgroundColor = color.White
-	p.Title.Text = alg + ", a good token: microseconds a request (and the ratio to hand)"
+	p.Title.Text = alg + ", a valid token: microseconds per request (and the ratio to hand)"
 	p.Title.Padding = vg.Points(6)
 	for _, f := range []*font.Font{&p.Title.TextStyle.Font, &p.Legend.TextStyle.Font, &p.Y.Tick.Label.Font} {
 		f.Variant = "Sans"
@@ -105,7 +106,7 @@ func newPanel(alg string, bars []bar, legend bool) (*plot.Plot, error) {
 		names[i] = b.contender
 	}
 	p.NominalY(names...)
-	p.HideX() // each bar has its figures
+	p.HideX() // the bars have figures
 	for _, s := range []side{ourSide, handSide, otherSide, floorSide} {
 		drawn, err := barsOfSide(bars, s)
 		if err != nil {
@@ -122,11 +123,11 @@ func newPanel(alg string, bars []bar, legend bool) (*plot.Plot, error) {
 		return nil, err
 	}
 	p.Add(figures)
-	p.X.Min, p.X.Max = 0, bars[0].microseconds*1.17 // room for the longest bar's figures
+	p.X.Min, p.X.Max = 0, bars[0].microseconds*1.17 // room for the label of the longest bar
 	return p, nil
 }
 
-// barsOfSide leaves the places of the other sides empty.
+// barsOfSide leaves the places of bars of other sides empty.
 func barsOfSide(bars []bar, s side) (*plotter.BarChart, error) {
 	values := make(plotter.Values, len(bars))
 	for i, b := range bars {
@@ -143,7 +144,7 @@ func barsOfSide(bars []bar, s side) (*plotter.BarChart, error) {
 	return chart, nil
 }
 
-// figuresOf are the times and ratios beside the bars.
+// figuresOf returns the labels at the ends of the bars.
 func figuresOf(bars []bar) (*plotter.Labels, error) {
 	labels := plotter.XYLabels{XYs: make(plotter.XYs, len(bars)), Labels: make([]string, len(bars))}
 	for i, b := range bars {
@@ -165,7 +166,7 @@ func figuresOf(bars []bar) (*plotter.Labels, error) {
 	return l, nil
 }
 
-// decimals writes v with n decimals, and a small one with one more.
+// decimals formats v with n decimals, and with one more if it is small.
 func decimals(v float64, n int) string {
 	if v < 0.1 || n == 1 && v < 1 {
 		n++
@@ -173,10 +174,10 @@ func decimals(v float64, n int) string {
 	return strconv.FormatFloat(v, 'f', n, 64)
 }
 
-// save writes the panels below each other on white, which pages in dark mode
-// do not have, and with a margin, which Plot.Save does not leave.
-func save(panels [][]*plot.Plot, width, height vg.Length, name string) error {
-	c := vgsvg.New(width, height)
+// drawPanels draws the panels one below the other on white, because pages in dark
+// mode are not, and with a margin, which Plot.Save does not leave.
+func drawPanels(w io.Writer, panels [][]*plot.Plot, height vg.Length) error {
+	c := vgsvg.New(chartWidth, height)
 	all := draw.New(c)
 	all.SetColor(color.White)
 	all.Fill(all.Rectangle.Path())
@@ -189,9 +190,9 @@ func save(panels [][]*plot.Plot, width, height vg.Length, name string) error {
 	if _, err := c.WriteTo(&out); err != nil {
 		return err
 	}
-	// Without that font a browser would fall back on its serifs. Arial has the
+	// Where the font is missing, browsers would use one with serifs. Arial has the
 	// same metrics.
 	const family = "font-family:Liberation Sans"
-	svg := bytes.ReplaceAll(out.Bytes(), []byte(family), []byte(family+",Arial,Helvetica,sans-serif"))
-	return os.WriteFile(name, svg, 0o644)
+	_, err := w.Write(bytes.ReplaceAll(out.Bytes(), []byte(family), []byte(family+",Arial,Helvetica,sans-serif")))
+	return err
 }

@@ -6,134 +6,87 @@ import (
 	"github.com/seed450a7203/jwthttp/benchmarks"
 )
 
-// results is everything that was measured.
-type results struct {
-	groups      []*group
-	floods      []*flood
-	entryBytes  map[string]float64 // by algorithm
-	attackBytes float64
+// limit is an upper bound for something that was measured.
+type limit struct {
+	what          string
+	measured, max float64
+	unit          string // "": a ratio
+	note          string // printed if the limit is exceeded
 }
 
-// cachedAlgorithms are those that the cache's limits are about: the cheapest
-// signature, and the longest.
-func cachedAlgorithms() []string { return []string{"HS256", "RS256"} }
+func (l limit) ok() bool { return l.measured <= l.max }
 
-// unit returns nil if the contender was not timed on that request.
-func (r results) unit(name, alg, contender string) *unit {
-	for _, g := range r.groups {
-		if g.name != name || g.alg != alg {
-			continue
-		}
-		for _, u := range g.units {
-			if u.contender == contender {
-				return u
-			}
-		}
+func (l limit) format(v float64) string {
+	if l.unit != "" {
+		return fmt.Sprintf("%.0f %s", v, l.unit)
 	}
-	return nil
+	return fmt.Sprintf("%.3f", v)
 }
 
-// verdict is one limit and what was measured.
-type verdict struct {
-	what, measured, atMost string
-	ok                     bool
-	note                   string // what a reader must know if the limit is exceeded
-}
-
-func (r results) judge() []verdict {
-	var all []verdict
-	all = append(all, r.judgeCold()...)
-	all = append(all, r.judgeRefusals()...)
-	return append(all, r.judgeCache()...)
-}
-
-func (r results) judgeCold() []verdict {
-	var all []verdict
+// limits returns what jwthttp promises about its speed, with what was measured.
+func (r results) limits() []limit {
+	var all []limit
 	for _, l := range []struct {
-		contender, alg string
-		limit          float64
+		name, alg, contender string
+		max                  float64
 	}{
-		{benchmarks.Ours, "HS256", 0.55},
-		{benchmarks.Ours, "RS256", 0.90},
-		{benchmarks.Ours, "ES256", 0.94},
-		{benchmarks.Ours, "EdDSA", 0.93},
-		{benchmarks.OursToken, "HS256", 0.25},
-		{benchmarks.OursToken, "RS256", 0.80},
-		{benchmarks.OursToken, "ES256", 0.87},
-		{benchmarks.OursToken, "EdDSA", 0.86},
+		{benchmarks.Admitted, "HS256", benchmarks.Ours, 0.55},
+		{benchmarks.Admitted, "RS256", benchmarks.Ours, 0.90},
+		{benchmarks.Admitted, "ES256", benchmarks.Ours, 0.94},
+		{benchmarks.Admitted, "EdDSA", benchmarks.Ours, 0.93},
+		{benchmarks.Admitted, "HS256", benchmarks.CachedFlat, 0.06},
+		{benchmarks.Admitted, "HS256", benchmarks.Cached, 0.12},
+		{benchmarks.Admitted, "RS256", benchmarks.CachedFlat, 0.02},
+		{benchmarks.Admitted, "RS256", benchmarks.Cached, 0.04},
+		{benchmarks.Expired, "RS256", benchmarks.Ours, 0.08},
 	} {
-		all = append(all, r.toHand(benchmarks.Admitted, l.alg, l.contender, l.limit))
+		all = append(all, r.toHand(l.name, l.alg, l.contender, l.max))
 	}
-	return append(all, r.allocs(benchmarks.Admitted, "HS256", benchmarks.Ours, 30))
-}
-
-// judgeRefusals compares with hand on the same request, algorithm by
-// algorithm; a large token is one that hand admits, having no limit of size.
-func (r results) judgeRefusals() []verdict {
-	var all []verdict
-	for _, alg := range benchmarks.Algorithms() {
-		all = append(all,
-			r.toHand(benchmarks.Missing, alg, benchmarks.Ours, 1),
-			r.toHand(benchmarks.Garbage, alg, benchmarks.Ours, 0.4),
-			r.toHand(benchmarks.Large, alg, benchmarks.Ours, 0.4))
-	}
-	return append(all,
-		r.allocs(benchmarks.Missing, "HS256", benchmarks.Ours, 4),
-		r.toHand(benchmarks.Expired, "RS256", benchmarks.Ours, 0.08),
-		r.toHand(benchmarks.Audience, "RS256", benchmarks.Ours, 0.08),
-		amount("bytes allocated for 1 MiB of attack input", r.attackBytes, 64<<10, "B"))
-}
-
-func (r results) judgeCache() []verdict {
-	all := []verdict{
-		r.toHand(benchmarks.Admitted, "HS256", benchmarks.CachedFlat, 0.03),
-		r.toHand(benchmarks.Admitted, "RS256", benchmarks.CachedFlat, 0.01),
-		r.toHand(benchmarks.Admitted, "HS256", benchmarks.Cached, 0.06),
-		r.toHand(benchmarks.Admitted, "RS256", benchmarks.Cached, 0.02),
-		r.allocs(benchmarks.Admitted, "HS256", benchmarks.CachedFlat, 2),
-		r.allocs(benchmarks.Admitted, "RS256", benchmarks.CachedFlat, 2),
-	}
-	for _, contender := range []string{benchmarks.CachedFlat, benchmarks.Cached} {
-		for _, alg := range cachedAlgorithms() {
-			all = append(all, r.parallelToSerial(alg, contender, 1))
+	for _, name := range append(benchmarks.Cases(), benchmarks.MoreRefusals()...) {
+		switch name {
+		case benchmarks.Admitted:
+		case benchmarks.Missing: // costs hand nothing, so there is no useful ratio
+			all = append(all, worst(func(alg string) limit {
+				ns := median(r.unit(name, alg, benchmarks.Ours).ns)
+				return limit{what: fmt.Sprintf("%s, %s: %s", name, alg, benchmarks.Ours), measured: ns, max: 1000, unit: "ns"}
+			}))
+		default:
+			all = append(all, worst(func(alg string) limit { return r.toHand(name, alg, benchmarks.Ours, 2) }))
 		}
 	}
-	for _, f := range r.floods {
-		what := fmt.Sprintf("flood of distinct %s tokens, cache to no cache", f.alg)
-		all = append(all, ratio(what, medianRatio(f.cached, f.plain), 1.05))
+	for _, contender := range []string{benchmarks.Ours, benchmarks.Cached, benchmarks.CachedFlat} {
+		all = append(all, worst(func(alg string) limit {
+			ratio := medianRatio(r.unit(parallel, alg, contender).ns, r.unit(benchmarks.Admitted, alg, contender).ns)
+			return limit{what: fmt.Sprintf("admitted, %s: %s, parallel to serial", alg, contender), measured: ratio, max: 1}
+		}))
 	}
-	for _, alg := range cachedAlgorithms() {
-		all = append(all, amount("bytes per cache entry, "+alg, r.entryBytes[alg], 2<<10, "B"))
-	}
-	return all
+	return append(all, limit{
+		what:     fmt.Sprintf("admitted: added by a list of %d revocations", listSize),
+		measured: medianDifference(r.unit(revocations, "HS256", withList).ns, r.unit(revocations, "HS256", withoutList).ns),
+		max:      1000, unit: "ns",
+	})
 }
 
-func (r results) toHand(name, alg, contender string, limit float64) verdict {
-	what := fmt.Sprintf("%s, %s: %s to hand", name, alg, contender)
+// toHand limits the ratio to hand for the same request.
+func (r results) toHand(name, alg, contender string, most float64) limit {
 	hand := r.unit(name, alg, benchmarks.Hand)
-	v := ratio(what, medianRatio(r.unit(name, alg, contender).ns, hand.ns), limit)
+	l := limit{
+		what:     fmt.Sprintf("%s, %s: %s to hand", name, alg, contender),
+		measured: medianRatio(r.unit(name, alg, contender).ns, hand.ns), max: most,
+	}
 	if floor := r.unit(name, alg, benchmarks.SignatureAlone); floor != nil {
-		v.note = fmt.Sprintf("in this run the signature alone takes %.3f of hand's time", medianRatio(floor.ns, hand.ns))
+		l.note = fmt.Sprintf("in this run the signature alone takes %.3f of hand's time", medianRatio(floor.ns, hand.ns))
 	}
-	return v
+	return l
 }
 
-func (r results) parallelToSerial(alg, contender string, limit float64) verdict {
-	what := fmt.Sprintf("admitted, %s: %s, parallel to serial", alg, contender)
-	return ratio(what, medianRatio(r.unit(parallel, alg, contender).ns, r.unit(benchmarks.Admitted, alg, contender).ns), limit)
-}
-
-func (r results) allocs(name, alg, contender string, limit float64) verdict {
-	what := fmt.Sprintf("%s, %s: %s", name, alg, contender)
-	return amount(what, r.unit(name, alg, contender).allocs, limit, "allocs")
-}
-
-func ratio(what string, got, limit float64) verdict {
-	return verdict{what: what, measured: fmt.Sprintf("%.3f", got), atMost: fmt.Sprintf("%.2f", limit), ok: got <= limit}
-}
-
-func amount(what string, got, limit float64, unit string) verdict {
-	return verdict{
-		what: what, measured: fmt.Sprintf("%.0f %s", got, unit), atMost: fmt.Sprintf("%.0f %s", limit, unit), ok: got <= limit,
+// worst returns the limit of the algorithm with the largest measured value.
+func worst(of func(alg string) limit) limit {
+	var worst limit
+	for _, alg := range benchmarks.Algorithms() {
+		if l := of(alg); l.measured > worst.measured {
+			worst = l
+		}
 	}
+	return worst
 }

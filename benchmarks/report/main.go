@@ -1,118 +1,72 @@
-// Report times all contenders in one process, in interleaved rounds, prints
-// the medians as tables, and writes them and a chart into the files it is
-// given. With -check it holds them against the limits that jwthttp has set
-// itself. Run it in the folder benchmarks:
+// Report times all contenders in one process, in interleaved rounds. It prints
+// the medians as tables, and writes them and a chart to the given files. With
+// -check it times only the contenders that have limits, and prints each limit
+// with the measured value. Run it in the folder benchmarks:
 //
-//	go run ./report -rounds 10 -benchtime 20ms -check
+//	go run ./report -check
 package main
 
 import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"strings"
 	"time"
-
-	"github.com/seed450a7203/jwthttp/benchmarks"
 )
 
 func main() {
-	rounds := flag.Int("rounds", 10, "`times` that each contender is timed, in turns")
-	benchtime := flag.Duration("benchtime", 20*time.Millisecond, "`time` that each turn takes")
-	check := flag.Bool("check", false, "print the limits that are exceeded, and exit with status 1 if there are any")
+	rounds := flag.Int("rounds", 10, "`number` of turns of each contender")
+	benchtime := flag.Duration("benchtime", 20*time.Millisecond, "`duration` of a turn")
+	check := flag.Bool("check", false, "print the limits only, and exit with status 1 if one is exceeded")
 	table := flag.String("table", "", "`file` for the Markdown tables")
 	chart := flag.String("chart", "", "`file` for the bar chart")
-	samples := flag.String("samples", "", "`file` for every single figure, in the format that benchstat reads")
+	samples := flag.String("samples", "", "`file` for all samples, in the format that benchstat reads")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 || *benchtime <= 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	short, err := run(*rounds, *benchtime, *table, *chart, *samples)
+	res, err := measure(*check, *rounds, *benchtime)
+	if err == nil && *check {
+		if writeLimits(os.Stdout, res.limits()) > 0 {
+			os.Exit(1)
+		}
+		return
+	}
+	if err == nil {
+		err = report(res, *rounds, *benchtime, *table, *chart, *samples)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 		os.Exit(2)
 	}
-	if !*check {
-		return
-	}
-	if len(short) > 0 {
-		fmt.Printf("\n%d limits are exceeded:\n\n%s\n", len(short), strings.Join(short, "\n"))
-		os.Exit(1)
-	}
-	fmt.Println("\nNo limit is exceeded.")
 }
 
-// run measures, writes the files, and returns a line for each exceeded limit.
-func run(rounds int, benchtime time.Duration, table, chart, samples string) ([]string, error) {
-	res, err := measure(rounds, benchtime)
-	if err != nil {
-		return nil, err
-	}
+func report(res results, rounds int, benchtime time.Duration, table, chart, samples string) error {
 	var out bytes.Buffer
-	verdicts := res.judge()
-	writeTables(&out, res, verdicts, rounds, benchtime)
+	writeTables(&out, res, rounds, benchtime)
 	if _, err := os.Stdout.Write(out.Bytes()); err != nil {
-		return nil, err
+		return err
 	}
-	if table != "" {
-		if err := os.WriteFile(table, out.Bytes(), 0o644); err != nil {
-			return nil, err
-		}
-	}
-	if chart != "" {
-		if err := writeChart(chart, res); err != nil {
-			return nil, err
-		}
-	}
-	if samples != "" {
-		if err := writeSamples(samples, res); err != nil {
-			return nil, err
-		}
-	}
-	return exceeded(verdicts), nil
-}
-
-func measure(rounds int, benchtime time.Duration) (results, error) {
-	fixtures := map[string]*benchmarks.Fixture{}
-	for _, alg := range benchmarks.Algorithms() {
-		f, err := benchmarks.NewFixture(alg)
-		if err != nil {
-			return results{}, err
-		}
-		fixtures[alg] = f
-	}
-	groups, err := newGroups(fixtures)
-	if err != nil {
-		return results{}, err
-	}
-	floods, err := newFloods(fixtures)
-	if err != nil {
-		return results{}, err
-	}
-	timeAll(groups, floods, rounds, benchtime)
-	res := results{groups: groups, floods: floods, entryBytes: map[string]float64{}}
-	for _, alg := range cachedAlgorithms() {
-		if res.entryBytes[alg], err = entryBytes(fixtures[alg]); err != nil {
-			return results{}, err
-		}
-	}
-	res.attackBytes, err = attackBytes(fixtures["HS256"])
-	return res, err
-}
-
-func exceeded(verdicts []verdict) []string {
-	var lines []string
-	for _, v := range verdicts {
-		if v.ok {
+	for _, f := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{table, func(w io.Writer) error { _, err := out.WriteTo(w); return err }},
+		{chart, func(w io.Writer) error { return writeChart(w, res) }},
+		{samples, func(w io.Writer) error { return writeSamples(w, res) }},
+	} {
+		if f.name == "" {
 			continue
 		}
-		line := fmt.Sprintf("%s: %s, limit %s", v.what, v.measured, v.atMost)
-		if v.note != "" {
-			line += "; " + v.note
+		var b bytes.Buffer
+		if err := f.write(&b); err != nil {
+			return err
 		}
-		lines = append(lines, line)
+		if err := os.WriteFile(f.name, b.Bytes(), 0o644); err != nil {
+			return err
+		}
 	}
-	return lines
+	return nil
 }

@@ -1,80 +1,169 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"runtime"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/benchmarks"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-// parallel is the admitted request from GOMAXPROCS goroutines at once; a unit's
-// time is that of all requests together, divided by their number.
-const parallel = "parallel"
+// Groups that are not named after their request.
+const (
+	// parallel is the admitted request on GOMAXPROCS goroutines. The time of a
+	// unit is the time of all requests divided by their number.
+	parallel = "parallel"
+	// revocations is the admitted request with and without a list of revocations.
+	revocations = "revocations"
 
-// unit is one contender with one request, and what it took in each round.
+	withList, withoutList = "list", "no-list"
+	listSize              = 1_000_000
+)
+
+// unit is the time that one contender takes for one request.
 type unit struct {
 	contender string
 	handler   http.Handler
-	n         int       // requests a round
+	n         int       // requests in a round
 	ns        []float64 // per request, by round
 	allocs    float64
 	bytes     float64
 }
 
-// group is the units that are compared with each other: same request, same
-// algorithm, and turns that follow each other closely.
+// group holds the units that are compared with each other. They are for the same
+// request and algorithm, and take turns in each round.
 type group struct {
 	name, alg string
 	fixture   *benchmarks.Fixture
 	units     []*unit
 }
 
+// results holds everything that was measured.
+type results struct{ groups []*group }
+
+// unit returns nil if the contender was not timed with that request.
+func (r results) unit(name, alg, contender string) *unit {
+	for _, g := range r.groups {
+		for _, u := range g.units {
+			if g.name == name && g.alg == alg && u.contender == contender {
+				return u
+			}
+		}
+	}
+	return nil
+}
+
 var nothing = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 
-func newGroups(fixtures map[string]*benchmarks.Fixture) ([]*group, error) {
+// limited lists the contenders that have limits.
+var limited = []string{benchmarks.Hand, benchmarks.Ours, benchmarks.Cached, benchmarks.CachedFlat, benchmarks.SignatureAlone}
+
+// measure times all contenders, or only those that have limits.
+func measure(onlyLimited bool, rounds int, d time.Duration) (results, error) {
 	var groups []*group
-	for _, name := range append(benchmarks.Cases(), benchmarks.Large, parallel) {
-		for _, alg := range benchmarks.Algorithms() {
-			g := &group{name: name, alg: alg, fixture: fixtures[alg]}
-			for _, c := range benchmarks.Timed(shown(name)) {
-				// Not all have a limit of size: a table with the others
-				// would show what they verify, not how fast they refuse.
-				onlyHandAndOurs := name == benchmarks.Large
-				if !c.Knows(alg) || onlyHandAndOurs && c.Name != benchmarks.Hand && c.Name != benchmarks.Ours {
-					continue
-				}
-				h, err := c.Guard(g.fixture, nothing)
-				if err != nil {
-					return nil, fmt.Errorf("%s for %s: %w", c.Name, alg, err)
-				}
-				g.units = append(g.units, &unit{contender: c.Name, handler: h})
+	fixtures := map[string]*benchmarks.Fixture{}
+	for _, alg := range benchmarks.Algorithms() {
+		f, err := benchmarks.NewFixture(alg)
+		if err != nil {
+			return results{}, err
+		}
+		fixtures[alg] = f
+		for _, name := range slices.Concat(benchmarks.Cases(), benchmarks.MoreRefusals(), []string{parallel}) {
+			g, err := newGroup(name, f, onlyLimited)
+			if err != nil {
+				return results{}, err
 			}
 			groups = append(groups, g)
 		}
 	}
-	return groups, nil
+	timeAll(groups, rounds, d)
+	// Separately, because every garbage collection would look at the list.
+	g, err := newRevocations(fixtures["HS256"])
+	if err != nil {
+		return results{}, err
+	}
+	timeAll([]*group{g}, rounds, d)
+	return results{append(groups, g)}, nil
 }
 
-// shown returns the request that a group of that name is shown.
+func newGroup(name string, f *benchmarks.Fixture, onlyLimited bool) (*group, error) {
+	g := &group{name: name, alg: f.Alg, fixture: f}
+	for _, c := range benchmarks.Timed(shown(name)) {
+		few := slices.Contains(benchmarks.MoreRefusals(), name) && c.Name != benchmarks.Hand && c.Name != benchmarks.Ours
+		if few || !c.Knows(f.Alg) || onlyLimited && !slices.Contains(limited, c.Name) {
+			continue
+		}
+		h, err := c.Guard(f, nothing)
+		if err != nil {
+			return nil, fmt.Errorf("%s for %s: %w", c.Name, f.Alg, err)
+		}
+		g.units = append(g.units, &unit{contender: c.Name, handler: h})
+	}
+	return g, nil
+}
+
+// newRevocations uses the fastest contender, so that the difference is not lost
+// in the time of a signature.
+func newRevocations(f *benchmarks.Fixture) (*group, error) {
+	list, err := newList()
+	if err != nil {
+		return nil, err
+	}
+	g := &group{name: revocations, alg: f.Alg, fixture: f}
+	for _, c := range []struct {
+		name    string
+		revoked jwthttp.RevokedFunc
+	}{{withoutList, nil}, {withList, list.Revoked}} {
+		o := benchmarks.CachedOptions(f, 16)
+		o.Revoked = c.revoked
+		h, err := benchmarks.GuardOurs[benchmarks.FlatClaims](o, nothing)
+		if err != nil {
+			return nil, err
+		}
+		g.units = append(g.units, &unit{contender: c.name, handler: h})
+	}
+	return g, nil
+}
+
+// newList has as many entries of each kind that a token can match. None of them
+// matches.
+func newList() (*revocation.List, error) {
+	kinds := []revocation.Kind{revocation.ByID, revocation.BySubject, revocation.BySession, revocation.ByClient}
+	until := time.Now().Add(-time.Hour)
+	list := new(revocation.List)
+	for i := range listSize {
+		e := revocation.Entry{Kind: kinds[i%len(kinds)], Issuer: benchmarks.IssuerName, Value: strconv.Itoa(i)}
+		if e.Kind != revocation.ByID {
+			e.IssuedUntil = until
+		}
+		if err := list.Revoke(context.Background(), e); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// shown returns the request of a group.
 func shown(name string) string {
-	if name == parallel {
+	if name == parallel || name == revocations {
 		return benchmarks.Admitted
 	}
 	return name
 }
 
-// request makes a request with strings of its own, as a server does: a cache
-// must not find the very string it keeps.
+// request returns a request with its own strings. A cache must not find the
+// string that it keeps, because requests of a server do not share strings.
 func (g *group) request() *http.Request { return g.fixture.Request(shown(g.name)) }
 
-// serve has u answer n requests, and returns how long that took.
+// serve returns how long u takes for n requests.
 func (g *group) serve(u *unit, n int) time.Duration {
 	if g.name != parallel {
 		return serve(u.handler, g.request(), n)
@@ -103,7 +192,7 @@ func serve(h http.Handler, r *http.Request, n int) time.Duration {
 	return time.Since(start)
 }
 
-// calibrate finds out how many requests take u about d, and what one allocates.
+// calibrate finds how many requests take u about d, and what one allocates.
 func (g *group) calibrate(u *unit, d time.Duration) {
 	for u.n = 1; ; u.n *= 2 {
 		if took := g.serve(u, u.n); took >= d/4 || u.n >= 1<<30 {
@@ -125,9 +214,9 @@ func (g *group) calibrate(u *unit, d time.Duration) {
 	u.bytes = float64(after.TotalAlloc-before.TotalAlloc) / runs
 }
 
-// timeAll runs the rounds. In each, all groups have their turn, and within one
-// the contender that begins is another one each time.
-func timeAll(groups []*group, floods []*flood, rounds int, d time.Duration) {
+// timeAll runs the rounds. In each round every unit has one turn, and another
+// unit of its group begins.
+func timeAll(groups []*group, rounds int, d time.Duration) {
 	for _, g := range groups {
 		for _, u := range g.units {
 			g.calibrate(u, d)
@@ -137,155 +226,11 @@ func timeAll(groups []*group, floods []*flood, rounds int, d time.Duration) {
 		for _, g := range groups {
 			for i := range g.units {
 				u := g.units[(i+round)%len(g.units)]
-				runtime.GC() // so that nobody pays for another's garbage
+				runtime.GC() // so that no unit pays for the garbage of another
 				u.ns = append(u.ns, float64(g.serve(u, u.n).Nanoseconds())/float64(u.n))
 			}
 		}
-		for _, f := range floods {
-			f.time(round)
-		}
 	}
-}
-
-// flood is good tokens that each come once: a cache gains nothing, and has to
-// make room for every one.
-type flood struct {
-	alg           string
-	fixture       *benchmarks.Fixture
-	requests      []*http.Request
-	cached, plain []float64 // ns per request, by round
-}
-
-// The cache is small, so that most tokens push another one out.
-const floodCacheSize = 256
-
-// Enough for tens of milliseconds a round.
-var floodTokens = map[string]int{"HS256": 8192, "RS256": 1024}
-
-func newFloods(fixtures map[string]*benchmarks.Fixture) ([]*flood, error) {
-	var floods []*flood
-	for _, alg := range cachedAlgorithms() {
-		f := &flood{alg: alg, fixture: fixtures[alg]}
-		tokens, err := f.fixture.Distinct(floodTokens[alg])
-		if err != nil {
-			return nil, err
-		}
-		for _, token := range tokens {
-			f.requests = append(f.requests, benchmarks.RequestWith(token))
-		}
-		floods = append(floods, f)
-	}
-	return floods, nil
-}
-
-// time serves all tokens once with a new cache and once without any.
-func (f *flood) time(round int) {
-	turns := []func(){
-		func() { f.cached = append(f.cached, f.serve(benchmarks.CachedOptions(f.fixture, floodCacheSize))) },
-		func() { f.plain = append(f.plain, f.serve(benchmarks.OurOptions(f.fixture))) },
-	}
-	for i := range turns {
-		turns[(i+round)%len(turns)]()
-	}
-}
-
-func (f *flood) serve(o jwthttp.Options) float64 {
-	h, err := benchmarks.GuardOurs(o, func(c benchmarks.Claims) string { return c.Role }, nothing)
-	if err != nil {
-		panic(err) // the same options were accepted before
-	}
-	runtime.GC()
-	var w benchmarks.Discard
-	start := time.Now()
-	for _, r := range f.requests {
-		w.Reset()
-		h.ServeHTTP(&w, r)
-	}
-	return float64(time.Since(start).Nanoseconds()) / float64(len(f.requests))
-}
-
-// entryBytes returns what a cached token keeps alive: the growth of the
-// heap, divided by the tokens that are answered from the cache afterwards. Each
-// request has a copy of its token, so that one kept by reference counts too.
-func entryBytes(f *benchmarks.Fixture) (float64, error) {
-	tokens, err := f.Distinct(1024)
-	if err != nil {
-		return 0, err
-	}
-	o := benchmarks.CachedOptions(f, len(tokens))
-	hits := 0
-	o.Observer = func(_ *http.Request, e jwthttp.Event) {
-		if e.Cached {
-			hits++
-		}
-	}
-	h, err := benchmarks.GuardOurs(o, func(c benchmarks.Claims) string { return c.Role }, nothing)
-	if err != nil {
-		return 0, err
-	}
-	fill := func(tokens []string) {
-		var w benchmarks.Discard
-		for _, token := range tokens {
-			w.Reset()
-			h.ServeHTTP(&w, benchmarks.RequestWith(strings.Clone(token)))
-		}
-	}
-	before := heap()
-	fill(tokens)
-	after := heap()
-	hits = 0
-	fill(tokens)
-	runtime.KeepAlive(h)
-	if hits == 0 {
-		return 0, fmt.Errorf("no token of %d is answered from the cache", len(tokens))
-	}
-	return (after - before) / float64(hits), nil
-}
-
-func heap() float64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
-}
-
-// attackBytes returns the most that jwthttp allocates for one request with
-// 1 MiB of input made to cost.
-func attackBytes(f *benchmarks.Fixture) (float64, error) {
-	h, err := benchmarks.GuardOurs(benchmarks.OurOptions(f), func(c benchmarks.Claims) string { return c.Role }, nothing)
-	if err != nil {
-		return 0, err
-	}
-	const size = 1 << 20
-	var most uint64
-	for _, value := range []string{
-		strings.Repeat("a", size),
-		strings.Repeat(".", size),
-		strings.Repeat("Bearer ", size/7),
-		"Bearer " + strings.Repeat("a", size),
-		"Bearer " + strings.Repeat(".", size),
-		"Bearer " + strings.Repeat("e30.", size/4),
-		"Bearer " + strings.Repeat("eyJhIjp7", size/8) + ".e30.e30",
-		"Bearer e30." + strings.Repeat("W1tb", size/4) + ".e30",
-		"Bearer " + strings.Repeat(" ", size) + "e30.e30.e30",
-		strings.Repeat("Bearer e30.e30.e30,", size/19),
-	} {
-		r := benchmarks.RequestWith("")
-		r.Header.Set("Authorization", value)
-		var w benchmarks.Discard
-		w.Reset()
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		h.ServeHTTP(&w, r)
-		runtime.ReadMemStats(&after)
-		if w.Status < 400 {
-			return 0, fmt.Errorf("1 MiB of %.20q is answered with %d", value, w.Status)
-		}
-		most = max(most, after.TotalAlloc-before.TotalAlloc)
-	}
-	return float64(most), nil
 }
 
 func median(values []float64) float64 {
@@ -294,12 +239,20 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// medianRatio is the median of the ratios of each round: what disturbs a round
-// disturbs both sides of its ratio.
+// medianRatio returns the median of the ratios of each round. What disturbs a
+// round disturbs both sides of its ratio.
 func medianRatio(a, b []float64) float64 {
-	ratios := make([]float64, len(a))
+	return medianOf(a, b, func(x, y float64) float64 { return x / y })
+}
+
+func medianDifference(a, b []float64) float64 {
+	return medianOf(a, b, func(x, y float64) float64 { return x - y })
+}
+
+func medianOf(a, b []float64, of func(x, y float64) float64) float64 {
+	values := make([]float64, len(a))
 	for i := range a {
-		ratios[i] = a[i] / b[i]
+		values[i] = of(a[i], b[i])
 	}
-	return median(ratios)
+	return median(values)
 }

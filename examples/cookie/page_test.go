@@ -20,14 +20,14 @@ import (
 	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 )
 
-// post is a request that a browser sent, and what it got.
+// post is a POST of a browser and the status of its answer.
 type post struct {
 	path, from string // from: Sec-Fetch-Site
 	token      bool
 	status     int
 }
 
-// watched is a site that remembers the posts it got.
+// watched is a site that records posts.
 type watched struct {
 	*site
 	url string
@@ -58,7 +58,7 @@ func (w *statusRecorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// last is the latest post, once the browser shows what it got for it.
+// last returns the latest post. Call it when the browser shows the answer.
 func (s *watched) last() post {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +74,7 @@ func watch(t *testing.T) *watched {
 	return s
 }
 
-// cookies are those that the browser would send to the site.
+// cookies returns the cookies that the browser sends to the site.
 func cookies(t *testing.T, ctx context.Context, site string) (found []*network.Cookie) {
 	t.Helper()
 	exampletest.Do(t, ctx, chromedp.ActionFunc(func(ctx context.Context) (err error) {
@@ -99,9 +99,9 @@ func expect(t *testing.T, ctx context.Context, element, heading, at string) {
 	}
 }
 
-// Chromium keeps the __Host- cookie of a site on plain http if that is on
-// loopback, by name and by address, and sends it back.
-func TestAPersonVisitsTheSite(t *testing.T) {
+// Chromium keeps the __Host- cookie of a site on plain http if the site is on
+// loopback, as 127.0.0.1 and as localhost.
+func TestPages_browser(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		t.Run(host, func(t *testing.T) {
 			ctx := exampletest.Browser(t)
@@ -139,20 +139,20 @@ func TestAPersonVisitsTheSite(t *testing.T) {
 			var width int
 			exampletest.Do(t, ctx, chromedp.Evaluate("document.documentElement.scrollWidth", &width))
 			if width > 360 {
-				t.Errorf("on a telephone the page is %d wide", width)
+				t.Errorf("on a phone the page is %d wide", width)
 			}
-			picture("7-telephone")
+			picture("7-phone")
 			exampletest.Do(t, ctx, emulation.ClearDeviceMetricsOverride())
 			signOutAndGoBack(t, ctx, site)
 			picture("8-back-button")
 			if got := complained(); len(got) > 0 {
-				t.Errorf("the browser complains: %q", got)
+				t.Errorf("the browser reports %q", got)
 			}
 		})
 	}
 }
 
-// renewal gives the browser a token that is older, instead of waiting.
+// renewal gives the browser an older token instead of waiting.
 func renewal(t *testing.T, ctx context.Context, s *watched, site string) {
 	t.Helper()
 	now := time.Now().Unix()
@@ -188,7 +188,7 @@ func signOutAndGoBack(t *testing.T, ctx context.Context, site string) {
 	}
 }
 
-// theirs is a page of another origin that posts to the site by itself.
+// theirs serves a page of another origin that posts to the site when it loads.
 func theirs(t *testing.T, host, action string, form url.Values) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -203,11 +203,9 @@ func theirs(t *testing.T, host, action string, form url.Values) string {
 	return strings.Replace(server.URL, "127.0.0.1", host, 1)
 }
 
-// A page on another port of 127.0.0.1 is of another origin, but of the same
-// site: Lax sends the cookie along, and only the guard is left. One on
-// localhost is of another site: the cookie stays at home, and the guard
-// refuses to sign anyone in.
-func TestABrowserOnAnotherOriginCannotPost(t *testing.T) {
+// A page on another port of 127.0.0.1 has another origin but is same-site, so the
+// browser sends the Lax cookie. A page on localhost is cross-site, so it does not.
+func TestSite_crossOriginBrowser(t *testing.T) {
 	ctx := exampletest.Browser(t)
 	s := watch(t)
 	exampletest.Do(t, ctx, chromedp.Navigate(s.url+"/login?return=/account"))

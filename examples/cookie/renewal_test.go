@@ -12,8 +12,8 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// browser asks a handler without a socket, so that the clock of a synctest
-// bubble holds, and keeps the cookie as a browser does.
+// browser calls a handler without a socket, for synctest bubbles, and keeps the
+// cookie as a browser does.
 type browser struct {
 	handler http.Handler
 	token   string
@@ -43,8 +43,8 @@ func (b *browser) signIn(t *testing.T) {
 	}
 }
 
-// A token lives for ten minutes here, a session for thirty.
-func TestATokenIsRenewedInTheSecondHalfOfItsLife(t *testing.T) {
+// A token is valid for ten minutes, a session for thirty.
+func TestRenewing(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		path    string
@@ -53,9 +53,9 @@ func TestATokenIsRenewedInTheSecondHalfOfItsLife(t *testing.T) {
 		status  int
 	}{
 		{"at once", "/account", 0, false, 200},
-		{"at half of its life", "/account", 5 * time.Minute, false, 200},
-		{"after half of its life", "/account", 5*time.Minute + time.Second, true, 200},
-		{"after half of its life, on the visitors' page", "/", 6 * time.Minute, true, 200},
+		{"at half of its lifetime", "/account", 5 * time.Minute, false, 200},
+		{"after half of its lifetime", "/account", 5*time.Minute + time.Second, true, 200},
+		{"after half of its lifetime, on the visitors' page", "/", 6 * time.Minute, true, 200},
 		{"in its last second", "/account", 10*time.Minute - time.Second, true, 200},
 		{"when it has expired", "/account", 10 * time.Minute, false, 401},
 		{"long after", "/account", 11 * time.Minute, false, 401},
@@ -65,7 +65,7 @@ func TestATokenIsRenewedInTheSecondHalfOfItsLife(t *testing.T) {
 				b := &browser{handler: newTestSite(t).handler}
 				b.signIn(t)
 				first := claimsOf(t, b.token)
-				time.Sleep(test.after) // of the bubble's clock
+				time.Sleep(test.after)
 				a := b.ask(t, "GET", test.path, nil)
 				if renewed := a.cookie != nil && a.cookie.Value != ""; a.status != test.status || renewed != test.renewed {
 					t.Fatalf("%d, renewed: %v", a.status, renewed)
@@ -78,7 +78,7 @@ func TestATokenIsRenewedInTheSecondHalfOfItsLife(t *testing.T) {
 					t.Errorf("%v was renewed as %v", first, next)
 				}
 				if exp := next["exp"].(float64); exp != float64(time.Now().Add(10*time.Minute).Unix()) {
-					t.Errorf("the next token lives until %v", exp)
+					t.Errorf("the next token expires at %v", exp)
 				}
 				if a.cookie.MaxAge != 601 || !a.cookie.HttpOnly || !a.cookie.Secure {
 					t.Errorf("cookie %v", a.cookie)
@@ -91,7 +91,7 @@ func TestATokenIsRenewedInTheSecondHalfOfItsLife(t *testing.T) {
 	}
 }
 
-func TestNoRenewalGoesBeyondTheSession(t *testing.T) {
+func TestRenewing_sessionEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &browser{handler: newTestSite(t).handler}
 		b.signIn(t)
@@ -103,7 +103,7 @@ func TestNoRenewalGoesBeyondTheSession(t *testing.T) {
 				t.Fatalf("%v before the end: %d", time.Until(end), a.status)
 			}
 			if exp := claimsOf(t, b.token)["exp"].(float64); exp > float64(end.Unix()) || b.expires.After(end.Add(time.Second)) {
-				t.Fatalf("%v before the end there is a token until %v, a cookie until %v", time.Until(end), exp, b.expires)
+				t.Fatalf("%v before the end: token until %v, cookie until %v", time.Until(end), exp, b.expires)
 			}
 			if a.cookie != nil {
 				renewals++
@@ -113,14 +113,34 @@ func TestNoRenewalGoesBeyondTheSession(t *testing.T) {
 		if a := b.ask(t, "GET", "/account", nil); a.status != 401 {
 			t.Errorf("at the end: %d", a.status)
 		}
-		// Once in five minutes; the one that lasts to the end is not renewed again and again.
+		// One renewal in five minutes. The token that lasts to the end is not renewed.
 		if renewals != 4 {
 			t.Errorf("%d renewals", renewals)
 		}
 	})
 }
 
-func TestALogoutEndsAllTokensOfTheSession(t *testing.T) {
+func TestLogout_lastMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSite(t)
+		b := &browser{handler: s.handler}
+		b.signIn(t)
+		for range 5 {
+			time.Sleep(5*time.Minute + 58*time.Second)
+			b.ask(t, "GET", "/account", nil)
+		}
+		stolen := b.token
+		if a := b.ask(t, "POST", "/logout", url.Values{}); a.status != 303 || b.token != "" {
+			t.Fatalf("a logout in the last minute: %d", a.status)
+		}
+		thief := &browser{s.handler, stolen, time.Now().Add(time.Hour)}
+		if a := thief.ask(t, "GET", "/account", nil); a.status != 401 || !strings.Contains(a.body, "revoked") {
+			t.Errorf("after the logout: %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestLogout_session(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSite(t)
 		b := &browser{handler: s.handler}
@@ -132,7 +152,7 @@ func TestALogoutEndsAllTokensOfTheSession(t *testing.T) {
 			b.ask(t, "GET", "/account", nil)
 			tokens = append(tokens, b.token)
 		}
-		// With the oldest one, which would have ended ten minutes before the newest.
+		// The oldest one would have expired ten minutes before the newest.
 		b.token = tokens[0]
 		if a := b.ask(t, "POST", "/logout", url.Values{}); a.status != 303 || b.token != "" {
 			t.Fatalf("logout: %d, cookie %v", a.status, a.cookie)
@@ -149,9 +169,9 @@ func TestALogoutEndsAllTokensOfTheSession(t *testing.T) {
 	})
 }
 
-// The logout comes between a request's authentication and its renewal: the
-// renewed token has a later iat than the logout.
-func TestARequestUnderWayDoesNotReviveTheSession(t *testing.T) {
+// The logout comes after a request was admitted and before it renews the token,
+// so the new token has an iat after the logout.
+func TestLogout_requestUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSite(t)
 		b := &browser{handler: s.handler}
@@ -175,12 +195,12 @@ func TestARequestUnderWayDoesNotReviveTheSession(t *testing.T) {
 			s.renewing(s.page("account.html"))(w, r)
 		}))
 		if a := slow.ask(t, "GET", "/account", nil); a.status != 200 || a.cookie == nil {
-			t.Fatalf("the request under way: %d, cookie %v; want it renewed, or this tests nothing", a.status, a.cookie)
+			t.Fatalf("the request under way: %d, cookie %v; want a new token", a.status, a.cookie)
 		}
 		slow.handler = s.handler
 		for range 15 {
 			if a := slow.ask(t, "GET", "/account", nil); a.status != 401 {
-				t.Fatalf("the session is alive again: %d", a.status)
+				t.Fatalf("after the logout: %d", a.status)
 			}
 			time.Sleep(time.Minute)
 		}

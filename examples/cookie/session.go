@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -9,28 +10,32 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 const (
-	issuer   = "https://site.example" // us, since we sign
-	audience = "https://site.example" // us too: the pages are all that a token opens
+	issuer   = "https://site.example" // this site, which signs the tokens
+	audience = "https://site.example" // this site, too: a token is good for its pages only
 
-	// A browser takes a cookie with the prefix __Host- only if it is Secure,
-	// has the path / and no domain: no other host can set or overwrite it.
-	// Secure asks for https, but for loopback: Chromium keeps the cookie of
-	// http://127.0.0.1 and http://localhost and sends it back (see the tests).
+	// A browser accepts a cookie with the prefix __Host- only if it is Secure,
+	// has the path / and no domain. So no other host can set or overwrite it.
+	// Secure requires https, except on loopback in Chromium: it keeps the cookie
+	// of http://127.0.0.1 and http://localhost.
 	cookieName = "__Host-token"
+
+	// requestTime is longer than a request takes.
+	requestTime = time.Minute
 )
 
-// claims are what a token says.
+// claims are the claims of a token.
 type claims struct {
 	jwt.RegisteredClaims
 	SessionID string          `json:"sid"`
 	AuthTime  jwt.NumericDate `json:"auth_time"` // when the password was given (OpenID Connect Core §2)
 }
 
-// Validate is called by jwthttp for each request. Without a sid no logout would
-// end the token; without iat and auth_time nobody knows when to renew it.
+// Validate is called by jwthttp for each request. A logout needs the sid; renewing
+// needs iat and auth_time.
 func (c claims) Validate() error {
 	if c.Subject == "" || c.SessionID == "" || c.AuthTime.IsZero() || c.IssuedAt == nil {
 		return errors.New("sub, sid, auth_time or iat is missing")
@@ -38,10 +43,11 @@ func (c claims) Validate() error {
 	return nil
 }
 
-// sessionEnd is when the password is asked for again, whatever was renewed.
+// sessionEnd returns the time after which the user must enter the password again.
 func (s *site) sessionEnd(c claims) time.Time { return c.AuthTime.Add(s.session) }
 
-// issue signs the next token of the session of c, and returns what it says.
+// issue signs the next token of the session of c, sets the cookie, and returns the
+// claims of the token.
 func (s *site) issue(w http.ResponseWriter, c claims) (claims, error) {
 	now := time.Now()
 	expires := now.Add(s.lifetime)
@@ -52,14 +58,14 @@ func (s *site) issue(w http.ResponseWriter, c claims) (claims, error) {
 	c.IssuedAt, c.ExpiresAt = jwt.NewNumericDate(now), jwt.NewNumericDate(expires)
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(s.secret)
 	if err == nil {
-		setCookie(w, token, int(c.ExpiresAt.Sub(now).Seconds())+1) // rounded up: 0 would be no limit
+		setCookie(w, token, int(c.ExpiresAt.Sub(now).Seconds())+1) // rounded up, because 0 means no limit
 	}
 	return c, err
 }
 
-// renewing replaces a token when more than half of its life has passed, unless
-// it lasts to the end of the session anyway. It stands behind auth.Handler: a
-// token that is expired or revoked does not get here.
+// renewing replaces a token in the second half of its lifetime, unless it is valid
+// to the end of the session. It is called by a jwthttp Handler, which has rejected
+// expired and revoked tokens.
 func (s *site) renewing(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, ok := jwthttp.ClaimsFromContext[claims](r.Context()) // false: a visitor
@@ -75,19 +81,19 @@ func (s *site) renewing(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// end refuses all tokens of the session, those too that a request under way is
-// about to renew: it was let in before, and its token may be issued after this.
-// Such a request takes no minute, and the sid does not come back.
-func (s *site) end(c claims) error {
-	return s.ended.Add(jwthttp.Revocation{
-		Issuer: issuer, SessionID: c.SessionID,
-		IssuedUntil: time.Now().Add(time.Minute),
-		Expires:     s.sessionEnd(c), // no token of the session lives longer
+// end revokes all tokens of the session. A request that was admitted before may
+// still renew its token, so IssuedUntil is in the future. Nothing else is revoked
+// by that, because no later session has the same sid.
+func (s *site) end(ctx context.Context, c claims) error {
+	return s.ended.Revoke(ctx, revocation.Entry{
+		Kind: revocation.BySession, Issuer: issuer, Value: c.SessionID,
+		IssuedUntil: time.Now().Add(requestTime),
+		Expires:     s.sessionEnd(c).Add(requestTime), // after IssuedUntil, as Revoke requires
 	})
 }
 
-// setCookie hands the token to the browser, out of reach of scripts. Lax keeps
-// it out of other sites' forms and frames, and still sends it along with a link.
+// setCookie gives the token to the browser. No script can read it. With Lax, the
+// browser sends it with links from other sites, but not with their forms.
 func setCookie(w http.ResponseWriter, token string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{
 		Name: cookieName, Value: token, Path: "/", MaxAge: maxAge,

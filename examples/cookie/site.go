@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"embed"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 //go:embed web
@@ -25,26 +27,26 @@ var pages = template.Must(template.ParseFS(web, "web/*.html"))
 
 type site struct {
 	users             users
-	secret            []byte // new at each start: a restart signs everyone out
+	secret            []byte // new at each start, so a restart signs everyone out
 	lifetime, session time.Duration
-	ended             jwthttp.RevocationList // forgets at a restart, which ends all tokens anyway
-	notes             sync.Map               // by user
+	ended             revocation.List // in memory: a restart ends all tokens anyway
+	notes             sync.Map        // by user
 	handler           http.Handler
 }
 
 func newSite(known users, lifetime, session time.Duration) (*site, error) {
 	if lifetime < 2*time.Second || session < lifetime {
-		return nil, fmt.Errorf("-lifetime %v, -session %v: want two seconds or more, and a session no shorter than a token", lifetime, session)
+		return nil, fmt.Errorf("-lifetime %v, -session %v: want at least two seconds, and a session at least as long as a token", lifetime, session)
 	}
 	s := &site{users: known, secret: make([]byte, 32), lifetime: lifetime, session: session}
 	rand.Read(s.secret) // never fails
 
-	// jwthttp guards requests with a token by itself. To sign in takes none, and
-	// another site must not sign people in as someone else: so there is a guard
-	// around the whole site too, which answers all cross-origin posts alike. If
-	// it trusts other origins, it belongs into Options.CrossOrigin as well.
-	guard := http.NewCrossOriginProtection()
-	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	// Login CSRF: another site must not sign a visitor in as someone else. The
+	// middleware checks requests that have a token, and a login has none. So this
+	// check is around the whole site, and all cross-origin posts get one answer.
+	// Trusted origins must be set in Options.CrossOrigin, too.
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		jwthttp.WriteError(w, &jwthttp.Error{Status: http.StatusForbidden, Reason: jwthttp.ReasonCrossOrigin})
 	}))
 	auth, err := jwthttp.New[claims](jwthttp.Options{
@@ -55,47 +57,50 @@ func newSite(known users, lifetime, session time.Duration) (*site, error) {
 			Types:      []string{"JWT"},
 			Keys:       jwthttp.StaticKey(s.secret),
 		}},
-		Extractor:    jwthttp.FromCookie(cookieName), // and nowhere else
+		Extractor:    jwthttp.FromCookie(cookieName),
+		Leeway:       -1, // none: the clock that issues tokens also checks them
 		Revoked:      s.ended.Revoked,
 		ErrorHandler: refuse,
 	})
 	if err != nil {
 		return nil, err
 	}
+	// A visitor with a stale cookie is a visitor.
+	visitors := auth.AllowAnonymous()
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", auth.Optional().Handler(s.renewing(s.page("home.html"))))
+	mux.Handle("GET /{$}", visitors.Handler(s.renewing(s.page("home.html"))))
 	mux.Handle("GET /account", auth.Handler(s.renewing(s.page("account.html"))))
 	mux.Handle("POST /note", auth.Handler(s.renewing(s.note)))
 	mux.HandleFunc("GET /login", s.form)
 	mux.HandleFunc("POST /login", s.login)
-	mux.Handle("POST /logout", auth.Optional().Handler(http.HandlerFunc(s.logout))) // renews nothing
+	mux.Handle("POST /logout", visitors.Handler(http.HandlerFunc(s.logout))) // without renewing
 	mux.Handle("GET /web/style.css", http.FileServerFS(web))
-	s.handler = withSecurityHeaders(http.MaxBytesHandler(guard.Handler(mux), 16<<10)) // the forms are small
+	s.handler = withSecurityHeaders(http.MaxBytesHandler(sameOrigin.Handler(mux), 16<<10)) // the forms are small
 	return s, nil
 }
 
-// refuse is the jwthttp.Options.ErrorHandler: a person in front of a browser
-// is sent to the login and comes back from there, a program gets the refusal.
-// What a form has sent is not asked for again after a login: that is no GET.
+// refuse is the jwthttp.Options.ErrorHandler. It redirects a browser to the login,
+// which leads back. Programs, and forms that a redirect would lose, get the error
+// response of jwthttp.
 func refuse(w http.ResponseWriter, r *http.Request, e *jwthttp.Error) {
-	if e.Status == http.StatusUnauthorized && e.Reason != jwthttp.ReasonMissing {
-		setCookie(w, "", -1) // it will not get better
+	// Delete a cookie that will never be accepted. After a 403 or 503 it may be.
+	if e.Code == "invalid_token" || e.Reason == jwthttp.ReasonMultiple {
+		setCookie(w, "", -1)
 	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if e.Status != http.StatusUnauthorized || !reads || !strings.Contains(r.Header.Get("Accept"), "text/html") {
 		jwthttp.WriteError(w, e)
 		return
 	}
-	w.Header().Del("WWW-Authenticate") // belongs to the 401 that this is not
+	w.Header().Del("WWW-Authenticate") // the response is no longer a 401
 	http.Redirect(w, r, "/login?"+url.Values{"return": {localPath(r.URL.RequestURI())}}.Encode(), http.StatusSeeOther)
 }
 
-// localPath returns target if it is a path of this site that makes sense after
-// a login, and / otherwise. It returns what it has judged, written anew: a
-// browser reads \ as / and skips tabs and newlines, so that the text itself may
-// lead elsewhere.
+// localPath returns target if it is a path of this site to go to after a login,
+// and / otherwise. It encodes the parsed URL again, because a browser reads \ as /
+// and ignores tabs and newlines, so the text itself may lead to another site.
 func localPath(target string) string {
-	u, err := url.Parse(target) // refuses control characters
+	u, err := url.Parse(target) // rejects control characters
 	if err != nil || len(target) > 2000 || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, "/") ||
 		strings.Contains(u.Path, "//") || strings.Contains(u.Path, `\`) {
 		return "/"
@@ -106,25 +111,25 @@ func localPath(target string) string {
 	return u.RequestURI()
 }
 
-// loginPage is what the form shows beside its fields.
+// loginPage is the data of the form.
 type loginPage struct{ Return, Name, Problem string }
 
 func (s *site) form(w http.ResponseWriter, r *http.Request) {
 	show(w, http.StatusOK, "login.html", loginPage{Return: localPath(r.URL.Query().Get("return"))})
 }
 
-// login signs a user in. A site on the internet also limits the attempts per
+// login signs a user in. A site on the internet must also limit the attempts per
 // name and address.
 func (s *site) login(w http.ResponseWriter, r *http.Request) {
 	err := r.ParseForm()
-	// Not r.Form: a password in the URL ends up in logs and histories.
+	// r.Form would accept a password in the URL, which ends up in logs.
 	name, password, back := r.PostForm.Get("username"), r.PostForm.Get("password"), localPath(r.PostForm.Get("return"))
 	if err != nil || name == "" || password == "" {
 		show(w, http.StatusBadRequest, "login.html", loginPage{back, name, "Enter a name and a password."})
 		return
 	}
 	if !s.users.check(name, password) {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="restricted"`) // RFC 9110 §15.5.2: every 401 has one
+		w.Header().Set("WWW-Authenticate", `Bearer realm="restricted"`) // required by RFC 9110 §15.5.2
 		show(w, http.StatusUnauthorized, "login.html", loginPage{back, name, "Wrong name or password."})
 		return
 	}
@@ -137,14 +142,17 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, back, http.StatusSeeOther)
 }
 
-// logout ends the session itself, not only the browser's copy of a token, for
-// whoever is still signed in. Who comes without a token or with an expired one,
-// from a page left open for too long, is signed out, but somebody who has stolen
-// a copy and renewed it in time is not, until the session ends: keep sessions on
-// the server if that is too long.
+// logout revokes all tokens of the session. Deleting the cookie alone would leave
+// every copy of a token valid.
+//
+// Without a valid token, for example on a page that was left open for too long,
+// it only deletes the cookie. Then a thief who has renewed a stolen copy stays
+// signed in until the session ends. If that is too long, keep sessions on the
+// server.
 func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 	if c, ok := jwthttp.ClaimsFromContext[claims](r.Context()); ok {
-		if err := s.end(c); err != nil {
+		// A browser that leaves cancels r.Context(), which must not stop a logout.
+		if err := s.end(context.WithoutCancel(r.Context()), c); err != nil {
 			fail(w, err)
 			return
 		}
@@ -153,10 +161,10 @@ func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// page shows who is signed in, if anyone is.
+// page shows the user, or a visitor's page.
 func (s *site) page(file string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c, _ := jwthttp.ClaimsFromContext[claims](r.Context())
+		c, _ := jwthttp.ClaimsFromContext[claims](r.Context()) // the subject of a visitor is empty
 		note, _ := s.notes.Load(c.Subject)
 		show(w, http.StatusOK, file, map[string]any{"Claims": c, "SessionEnd": s.sessionEnd(c), "Note": note})
 	}
@@ -164,10 +172,10 @@ func (s *site) page(file string) http.HandlerFunc {
 
 func (s *site) note(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
-		http.Error(w, "not a form, or too large", http.StatusBadRequest)
+		http.Error(w, "invalid or too large form", http.StatusBadRequest)
 		return
 	}
-	c, _ := jwthttp.ClaimsFromContext[claims](r.Context())
+	c := jwthttp.MustClaims[claims](r.Context())
 	s.notes.Store(c.Subject, r.PostForm.Get("note"))
 	http.Redirect(w, r, "/account", http.StatusSeeOther)
 }
@@ -178,7 +186,7 @@ func withSecurityHeaders(next http.Handler) http.Handler {
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store") // the back button must ask, too
+		h.Set("Cache-Control", "no-store") // after a logout, the back button must not show the page
 		next.ServeHTTP(w, r)
 	})
 }
@@ -186,7 +194,7 @@ func withSecurityHeaders(next http.Handler) http.Handler {
 func show(w http.ResponseWriter, status int, page string, content any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_ = pages.ExecuteTemplate(w, page, content) // the client is gone if this fails
+	_ = pages.ExecuteTemplate(w, page, content) // it fails if the client is gone
 }
 
 func fail(w http.ResponseWriter, err error) {

@@ -22,7 +22,7 @@ const (
 	html     = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
 )
 
-// newTestSite has users whose hashes cost next to nothing.
+// newTestSite returns a site whose users have cheap hashes.
 func newTestSite(t *testing.T) *site {
 	t.Helper()
 	known, err := newUsers(map[string]string{"alice": password, "ada": "analytical-engine"}, bcrypt.MinCost)
@@ -36,7 +36,7 @@ func newTestSite(t *testing.T) *site {
 	return s
 }
 
-// served is a site behind a real socket.
+// served is a site on a real socket.
 type served struct {
 	*site
 	url string
@@ -50,16 +50,16 @@ func start(t *testing.T) served {
 	return served{s, listening.URL}
 }
 
-// answer is a response, read to its end.
+// answer is a response with its body.
 type answer struct {
 	status int
 	header http.Header
-	cookie *http.Cookie // nil: none was set
+	cookie *http.Cookie // nil if none was set
 	body   string
 }
 
-// ask sends a form, or nothing if it is nil, with header fields given as name,
-// value, ... and follows no redirect.
+// ask sends a form, unless it is nil, with the header fields name, value, ... and
+// does not follow redirects.
 func (s served) ask(t *testing.T, method, path string, form url.Values, fields ...string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(form.Encode()))
@@ -107,7 +107,7 @@ func (s served) signIn(t *testing.T) string {
 	return cookieName + "=" + a.cookie.Value
 }
 
-// token signs claims that are good but for what changes says; nil leaves a claim out.
+// token signs good claims with the given changes. A claim that is nil is left out.
 func (s *site) token(t *testing.T, changes jwt.MapClaims) string {
 	t.Helper()
 	now := time.Now().Unix()
@@ -129,7 +129,7 @@ func sign(t *testing.T, method jwt.SigningMethod, key any, c jwt.MapClaims) stri
 	return token
 }
 
-func TestWhoHasNoGoodTokenDoesNotGetIn(t *testing.T) {
+func TestSite_invalidTokens(t *testing.T) {
 	s := start(t)
 	good := s.token(t, nil)
 	ago := time.Now().Add(-time.Hour).Unix()
@@ -139,7 +139,7 @@ func TestWhoHasNoGoodTokenDoesNotGetIn(t *testing.T) {
 	for _, test := range []struct {
 		name, token, reason string
 	}{
-		{"no token", "", "needs a token"},
+		{"no token", "", "authentication required"},
 		{"not a token", "nonsense", "malformed"},
 		{"altered", good[:len(good)-5] + "AAAAA", "signature"},
 		{"signed by someone else", sign(t, jwt.SigningMethodHS256, []byte(strings.Repeat("x", 32)), claimsOf(t, good)), "signature"},
@@ -150,8 +150,8 @@ func TestWhoHasNoGoodTokenDoesNotGetIn(t *testing.T) {
 		{"expired", s.token(t, jwt.MapClaims{"iat": ago - 600, "exp": ago, "auth_time": ago - 600}), "expired"},
 		{"without exp", s.token(t, jwt.MapClaims{"exp": nil}), "malformed"},
 		{"without sub", s.token(t, jwt.MapClaims{"sub": nil}), "claims"},
-		{"without sid, which no logout could end", s.token(t, jwt.MapClaims{"sid": nil}), "claims"},
-		{"without auth_time, whose session would never end", s.token(t, jwt.MapClaims{"auth_time": nil}), "claims"},
+		{"without sid, so no logout could end it", s.token(t, jwt.MapClaims{"sid": nil}), "claims"},
+		{"without auth_time, so its session would never end", s.token(t, jwt.MapClaims{"auth_time": nil}), "claims"},
 		{"without iat", s.token(t, jwt.MapClaims{"iat": nil}), "claims"},
 		{"signed out", strings.TrimPrefix(ended, cookieName+"="), "revoked"},
 	} {
@@ -167,17 +167,24 @@ func TestWhoHasNoGoodTokenDoesNotGetIn(t *testing.T) {
 					t.Errorf("a browser's %s: cookie %v", method, a.cookie)
 				}
 			}
-			for name, a := range map[string]answer{
-				"a program":      s.ask(t, "GET", "/account", nil, append(cookie, "Accept", "application/json")...),
-				"a form":         s.ask(t, "POST", "/note", url.Values{"note": {"mine"}}, append(cookie, "Accept", html)...),
-				"a program post": s.ask(t, "POST", "/note", url.Values{"note": {"mine"}}, cookie...),
+			for _, request := range []struct {
+				name string
+				answer
+			}{
+				{"a program", s.ask(t, "GET", "/account", nil, append(cookie, "Accept", "application/json")...)},
+				{"a form", s.ask(t, "POST", "/note", url.Values{"note": {"mine"}}, append(cookie, "Accept", html)...)},
+				{"a program's post", s.ask(t, "POST", "/note", url.Values{"note": {"mine"}}, cookie...)},
 			} {
+				a := request.answer
 				if a.status != 401 || !strings.Contains(a.body, test.reason) || a.header.Get("WWW-Authenticate") == "" || deleted(a) != (test.token != "") {
-					t.Errorf("%s: %d %s, cookie %v; want 401 with %q", name, a.status, a.body, a.cookie, test.reason)
+					t.Errorf("%s: %d %s, cookie %v; want 401 with %q", request.name, a.status, a.body, a.cookie, test.reason)
 				}
 			}
-			if a := s.ask(t, "GET", "/", nil, append(cookie, "Accept", html)...); (a.status == 200) != (test.token == "") {
-				t.Errorf("the visitors' page: %d", a.status)
+			if a := s.ask(t, "GET", "/", nil, append(cookie, "Accept", html)...); a.status != 200 || !strings.Contains(a.body, "You are a visitor") {
+				t.Errorf("the visitors' page: %d %s", a.status, a.body)
+			}
+			if a := s.ask(t, "POST", "/logout", url.Values{}, cookie...); a.status != 303 || !deleted(a) {
+				t.Errorf("a logout: %d, cookie %v", a.status, a.cookie)
 			}
 		})
 	}
@@ -186,7 +193,7 @@ func TestWhoHasNoGoodTokenDoesNotGetIn(t *testing.T) {
 	}
 }
 
-// claimsOf reads a token that this test has made.
+// claimsOf returns the claims of a token of this test.
 func claimsOf(t *testing.T, token string) jwt.MapClaims {
 	t.Helper()
 	c := jwt.MapClaims{}
@@ -196,29 +203,33 @@ func claimsOf(t *testing.T, token string) jwt.MapClaims {
 	return c
 }
 
-func TestATokenElsewhereIsNone(t *testing.T) {
+func TestSite_tokenPlaces(t *testing.T) {
 	s := start(t)
 	token := s.token(t, nil)
 	for _, test := range []struct {
 		name, path string
 		fields     []string
 		want       int
+		deleted    bool
 	}{
-		{"in its cookie", "/account", []string{"Cookie", cookieName + "=" + token}, 200},
-		{"in a header", "/account", []string{"Authorization", "Bearer " + token}, 401},
-		{"in the query", "/account?token=" + token, nil, 401},
-		{"in a cookie of another name", "/account", []string{"Cookie", "token=" + token}, 401},
-		{"twice", "/account", []string{"Cookie", cookieName + "=" + token + "; " + cookieName + "=" + token}, 400},
-		{"twice, in a browser: a login would not help", "/account", []string{"Cookie", cookieName + "=" + token + "; " + cookieName + "=" + token, "Accept", html}, 400},
+		{"in its cookie", "/account", []string{"Cookie", cookieName + "=" + token}, 200, false},
+		{"in a header", "/account", []string{"Authorization", "Bearer " + token}, 401, false},
+		{"in the query", "/account?token=" + token, nil, 401, false},
+		{"in a cookie of another name", "/account", []string{"Cookie", "token=" + token}, 401, false},
+		{"twice", "/account", []string{"Cookie", cookieName + "=" + token + "; " + cookieName + "=" + token}, 400, true},
+		{"twice in a browser, where a login would not help", "/account", []string{"Cookie", cookieName + "=" + token + "; " + cookieName + "=" + token, "Accept", html}, 400, true},
 	} {
-		if a := s.ask(t, "GET", test.path, nil, test.fields...); a.status != test.want {
-			t.Errorf("%s: %d, want %d", test.name, a.status, test.want)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			a := s.ask(t, "GET", test.path, nil, test.fields...)
+			if deleted := a.cookie != nil && a.cookie.MaxAge < 0; a.status != test.want || deleted != test.deleted {
+				t.Errorf("%d, cookie %v; want %d", a.status, a.cookie, test.want)
+			}
+		})
 	}
 }
 
-// Another part of a site may sign something else with the same key.
-func TestATokenOfAnotherTypeIsNone(t *testing.T) {
+// Another part of a site may sign other tokens with the same key.
+func TestSite_tokenTypes(t *testing.T) {
 	s := start(t)
 	for _, typ := range []any{"reset+jwt", "at+jwt", nil} {
 		token := jwt.NewWithClaims(jwt.SigningMethodHS256, claimsOf(t, s.token(t, nil)))
@@ -236,7 +247,7 @@ func TestATokenOfAnotherTypeIsNone(t *testing.T) {
 	}
 }
 
-func TestSigningIn(t *testing.T) {
+func TestLogin(t *testing.T) {
 	s := start(t)
 	for _, test := range []struct {
 		name       string
@@ -248,7 +259,7 @@ func TestSigningIn(t *testing.T) {
 	}{
 		{"name and password are right", url.Values{"username": {"alice"}, "password": {password}}, "", 303, "", false},
 		{"a wrong password", url.Values{"username": {"alice"}, "password": {"wrong"}, "return": {"/account?a=1"}}, "", 401, "Wrong name or password.", true},
-		{"a name that nobody has", url.Values{"username": {"mallory"}, "password": {password}}, "", 401, "Wrong name or password.", false},
+		{"an unknown name", url.Values{"username": {"mallory"}, "password": {password}}, "", 401, "Wrong name or password.", false},
 		{"another user's password", url.Values{"username": {"ada"}, "password": {password}}, "", 401, "Wrong name or password.", false},
 		{"no password", url.Values{"username": {"alice"}}, "", 400, "Enter a name and a password.", false},
 		{"no name", url.Values{"password": {password}}, "", 400, "Enter a name and a password.", false},
@@ -262,17 +273,17 @@ func TestSigningIn(t *testing.T) {
 				t.Errorf("%d, cookie %v, %s", a.status, a.cookie, a.body)
 			}
 			if test.says != "" && !strings.Contains(a.body, `role="alert">`+test.says) {
-				t.Errorf("screen readers are not told: %s", a.body)
+				t.Errorf("the problem has no role: %s", a.body)
 			}
 			if test.keepsTyped && (!strings.Contains(a.body, `value="alice"`) || !strings.Contains(a.body, `value="/account?a=1"`)) {
-				t.Errorf("what was typed, or where to go, is lost: %s", a.body)
+				t.Errorf("the form lost its values: %s", a.body)
 			}
 			if strings.Contains(a.body, password) || strings.Contains(a.body, "wrong\"") {
 				t.Errorf("the page has the password: %s", a.body)
 			}
 		})
 	}
-	t.Run("markup in a name stays text", func(t *testing.T) {
+	t.Run("markup in a name", func(t *testing.T) {
 		a := s.ask(t, "POST", "/login", url.Values{"username": {`"><script>`}, "password": {"x"}, "return": {`/"><script>`}})
 		if strings.Contains(a.body, "<script") {
 			t.Error(a.body)
@@ -280,7 +291,7 @@ func TestSigningIn(t *testing.T) {
 	})
 }
 
-func TestTheCookieIsOutOfReach(t *testing.T) {
+func TestLogin_cookie(t *testing.T) {
 	s := start(t)
 	a := s.ask(t, "POST", "/login", url.Values{"username": {"alice"}, "password": {password}})
 	c := a.cookie
@@ -291,9 +302,9 @@ func TestTheCookieIsOutOfReach(t *testing.T) {
 	}
 }
 
-// A name that nobody has must take as long as a wrong password. Without the
-// decoy it takes microseconds.
-func TestAnUnknownNameTakesItsTime(t *testing.T) {
+// An unknown name must take as long as a wrong password. Without the decoy it
+// takes microseconds.
+func TestUsers_time(t *testing.T) {
 	u, err := newUsers(map[string]string{"alice": password}, 9)
 	if err != nil {
 		t.Fatal(err)
@@ -313,24 +324,24 @@ func TestAnUnknownNameTakesItsTime(t *testing.T) {
 }
 
 // bcrypt reads 72 bytes of a password.
-func TestAPasswordIsCheckedToItsEnd(t *testing.T) {
+func TestUsers_longPassword(t *testing.T) {
 	long := strings.Repeat("x", 72)
 	u, err := newUsers(map[string]string{"alice": long}, bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !u.check("alice", long) || u.check("alice", long+"y") || u.check("alice", long[1:]) {
-		t.Error("not the password, the whole password and nothing but the password")
+		t.Error("another password is accepted")
 	}
 }
 
-func TestOnlyLocalPathsFollowALogin(t *testing.T) {
+func TestLocalPath(t *testing.T) {
 	s := start(t)
 	for _, test := range []struct{ to, want string }{
 		{"/account", "/account"},
 		{"/account?a=1&b=%2F%2Fevil.example", "/account?a=1&b=%2F%2Fevil.example"},
 		{"/a/../account", "/account"},
-		{"/account#part", "/account"}, // no server is sent that; so it is not kept either
+		{"/account#part", "/account"}, // a browser does not send the fragment
 		{"//@/account", "/account"},
 		{"", "/"},
 		{"account", "/"},
@@ -377,20 +388,20 @@ func TestOnlyLocalPathsFollowALogin(t *testing.T) {
 			t.Errorf("%q leads to %q (%d), want %q", test.to, got, a.status, test.want)
 		}
 		page := s.ask(t, "GET", "/login?"+url.Values{"return": {test.to}}.Encode(), nil)
-		if test.want == "/" && strings.Contains(page.body, "go on to") {
-			t.Errorf("the form for %q says it would go there: %s", test.to, page.body)
+		if test.want == "/" && strings.Contains(page.body, "you go to") {
+			t.Errorf("the form for %q shows it: %s", test.to, page.body)
 		}
 	}
 }
 
-func TestOtherSitesCannotPost(t *testing.T) {
+func TestSite_crossOrigin(t *testing.T) {
 	s := start(t)
 	mine := s.signIn(t)
 	s.ask(t, "POST", "/note", url.Values{"note": {"mine"}}, "Cookie", mine)
 	for _, test := range []struct {
 		name   string
 		fields []string
-		want   bool // let through
+		want   bool // admitted
 	}{
 		{"another site", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, false},
 		{"another port of the host", []string{"Sec-Fetch-Site", "same-site", "Origin", "http://127.0.0.1:1"}, false},
@@ -416,7 +427,7 @@ func TestOtherSitesCannotPost(t *testing.T) {
 			refused("/note", url.Values{"note": {"theirs"}}, "Cookie", cookie)
 			refused("/login", url.Values{"username": {"ada"}, "password": {"analytical-engine"}}, "Cookie", cookie)
 			refused("/login", url.Values{"username": {"ada"}, "password": {"analytical-engine"}})
-			refused("/logout", url.Values{}) // Lax: the cookie stays behind
+			refused("/logout", url.Values{}) // Lax: the browser does not send the cookie
 			note := "mine"
 			if test.want {
 				note = "theirs"
@@ -433,7 +444,7 @@ func TestOtherSitesCannotPost(t *testing.T) {
 	}
 }
 
-func TestMethods(t *testing.T) {
+func TestSite_methods(t *testing.T) {
 	s := start(t)
 	cookie := s.signIn(t)
 	for _, test := range []struct {
@@ -460,7 +471,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-func TestLogoutEndsTheSessionAndNoOther(t *testing.T) {
+func TestLogout(t *testing.T) {
 	s := start(t)
 	one, other := s.signIn(t), s.signIn(t)
 	a := s.ask(t, "POST", "/logout", url.Values{}, "Cookie", one)
@@ -481,7 +492,7 @@ func TestLogoutEndsTheSessionAndNoOther(t *testing.T) {
 	}
 }
 
-func TestPagesArePrivateAndHaveNoScripts(t *testing.T) {
+func TestPages(t *testing.T) {
 	s := start(t)
 	cookie := s.signIn(t)
 	for _, path := range []string{"/", "/account", "/login", "/nowhere"} {
@@ -503,7 +514,7 @@ func TestPagesArePrivateAndHaveNoScripts(t *testing.T) {
 	}
 }
 
-func TestBadTimesAreRefused(t *testing.T) {
+func TestNewSite_invalidTimes(t *testing.T) {
 	for _, test := range []struct{ lifetime, session time.Duration }{
 		{0, time.Hour}, {-time.Minute, time.Hour}, {time.Second, time.Hour}, {time.Hour, time.Minute},
 	} {
@@ -513,7 +524,7 @@ func TestBadTimesAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+func TestProgram(t *testing.T) {
 	p := exampletest.Start(t)
 	if got := p.Status(t, "GET", "/"); got != 200 {
 		t.Errorf("a visitor: %d", got)

@@ -18,19 +18,19 @@ import (
 	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 )
 
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+func TestProgram(t *testing.T) {
 	p := exampletest.Start(t)
 	if got := p.Status(t, "POST", "/sign-in"); got != http.StatusOK {
 		t.Errorf("sign-in: %d", got)
 	}
-	if got := p.Status(t, "GET", "/me", "Cookie", cookieName+"=junk"); got != http.StatusBadRequest {
-		t.Errorf("junk: %d", got)
+	if got := p.Status(t, "GET", "/me", "Cookie", cookieName+"=nonsense"); got != http.StatusBadRequest {
+		t.Errorf("nonsense: %d", got)
 	}
 	p.PasteLines(t)
 	p.End(t)
 }
 
-// site is the app on a socket.
+// site is the app on a real socket.
 type site struct {
 	*testing.T
 	*app
@@ -51,7 +51,7 @@ func start(t *testing.T) *site {
 	return s
 }
 
-// sign returns a token that is good but for what change does to its claims.
+// sign returns a good token with changed claims.
 func (s *site) sign(change func(*claims)) string {
 	s.Helper()
 	c := claims{CreditRating: "BB+", RegisteredClaims: jwt.RegisteredClaims{
@@ -76,7 +76,7 @@ func (s *site) seal(token string) string {
 	return sealed
 }
 
-// sealAs encrypts as somebody does who has the key, but other habits.
+// sealAs encrypts with other algorithms and options.
 func (s *site) sealAs(alg jose.KeyAlgorithm, enc jose.ContentEncryption, key jose.JSONWebKey, opts *jose.EncrypterOptions, content string) string {
 	s.Helper()
 	encrypter, err := jose.NewEncrypter(enc, jose.Recipient{Algorithm: alg, Key: key}, opts)
@@ -118,8 +118,8 @@ func (s *site) do(method, path, cookie string, header ...string) (status int, bo
 	return resp.StatusCode, string(text)
 }
 
-// flip changes one bit of a segment of a compact JWE. Changing its last
-// character might only change bits that base64url leaves unused.
+// flip changes one bit of a segment of a compact JWE. Changing the last character
+// instead might change only bits that base64url does not use.
 func flip(t *testing.T, jwe string, segment int) string {
 	t.Helper()
 	parts := strings.Split(jwe, ".")
@@ -134,47 +134,47 @@ func flip(t *testing.T, jwe string, segment int) string {
 
 func nestedJWT() *jose.EncrypterOptions { return (&jose.EncrypterOptions{}).WithContentType("JWT") }
 
-const malformed = `{"error":"invalid_request","error_description":"the credential is malformed"}` + "\n"
+const malformed = `{"error":"invalid_request","error_description":"malformed credential","reason":"malformed"}` + "\n"
 
-// TestWhatIsNotSealedByUsIsRefused has one answer for everything that does not
-// decrypt, so that nobody can learn from it how far he got.
-func TestWhatIsNotSealedByUsIsRefused(t *testing.T) {
+// Everything that does not decrypt gets one answer, so that an attacker learns
+// nothing from it.
+func TestSealer_open(t *testing.T) {
 	s := start(t)
 	good := s.seal(s.sign(nil))
 	ours := s.sealer.current().Keys[0]
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	header, rest, _ := strings.Cut(good, ".")
-	for name, sealed := range map[string]string{
-		"a signed token that was not encrypted":  s.sign(nil),
-		"an unsigned token":                      "eyJhbGciOiJub25lIn0.e30.",
-		"a changed header":                       flip(t, good, 0),
-		"a changed nonce":                        flip(t, good, 2),
-		"a changed ciphertext":                   flip(t, good, 3),
-		"a changed tag":                          flip(t, good, 4),
-		"a tag cut short":                        good[:len(good)-6],
-		"an encrypted key beside the direct one": header + ".AAAA" + rest,
-		"a sixth segment":                        good + ".AAAA",
-		"another key of our key's name":          s.sealAs(jose.DIRECT, jose.A256GCM, jose.JSONWebKey{KeyID: ours.KeyID, Key: secret}, nestedJWT(), s.sign(nil)),
-		"a key of another name":                  s.sealAs(jose.DIRECT, jose.A256GCM, jose.JSONWebKey{KeyID: "another", Key: secret}, nestedJWT(), s.sign(nil)),
-		"our key by another name":                s.sealAs(jose.DIRECT, jose.A256GCM, jose.JSONWebKey{KeyID: "another", Key: ours.Key}, nestedJWT(), s.sign(nil)),
-		"our key without a name":                 s.sealAs(jose.DIRECT, jose.A256GCM, jose.JSONWebKey{Key: ours.Key}, nestedJWT(), s.sign(nil)),
-		"our key with another alg":               s.sealAs(jose.A256GCMKW, jose.A256GCM, ours, nestedJWT(), s.sign(nil)),
-		"our key with another enc":               s.sealAs(jose.DIRECT, jose.A128CBC_HS256, ours, nestedJWT(), s.sign(nil)),
-		"a password for a key":                   s.sealAs(jose.PBES2_HS256_A128KW, jose.A256GCM, ours, nestedJWT(), s.sign(nil)),
-		"compressed content":                     s.sealAs(jose.DIRECT, jose.A256GCM, ours, &jose.EncrypterOptions{Compression: jose.DEFLATE, ExtraHeaders: nestedJWT().ExtraHeaders}, s.sign(nil)),
-		"a decompression bomb":                   s.sealAs(jose.DIRECT, jose.A256GCM, ours, &jose.EncrypterOptions{Compression: jose.DEFLATE, ExtraHeaders: nestedJWT().ExtraHeaders}, strings.Repeat("a", 240_000)),
-		"a critical header":                      s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT().WithHeader("crit", []string{"exp"}), s.sign(nil)),
-		"content that is called something else":  s.sealAs(jose.DIRECT, jose.A256GCM, ours, (&jose.EncrypterOptions{}).WithContentType("text"), s.sign(nil)),
-		"content that is called nothing":         s.sealAs(jose.DIRECT, jose.A256GCM, ours, nil, s.sign(nil)),
-		"no content":                             s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT(), ""),
-		"a cookie that browsers need not keep":   s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT(), s.sign(func(c *claims) { c.CreditRating = strings.Repeat("B", 3000) })),
-		"junk":                                   "junk",
-		"dots":                                   "....",
-		"quotes":                                 `"x"y"`,
+	for _, test := range []struct{ name, sealed string }{
+		{"a signed token that was not encrypted", s.sign(nil)},
+		{"an unsigned token", "eyJhbGciOiJub25lIn0.e30."},
+		{"a changed header", flip(t, good, 0)},
+		{"a changed nonce", flip(t, good, 2)},
+		{"a changed ciphertext", flip(t, good, 3)},
+		{"a changed tag", flip(t, good, 4)},
+		{"a tag cut short", good[:len(good)-6]},
+		{"an encrypted key in addition to the direct one", header + ".AAAA" + rest},
+		{"a sixth segment", good + ".AAAA"},
+		{"another key with our kid", s.sealAs(jose.DIRECT, jose.A256GCM, jose.JSONWebKey{KeyID: ours.KeyID, Key: secret}, nestedJWT(), s.sign(nil))},
+		{"an unknown key", s.sealAs(jose.DIRECT, jose.A256GCM, jose.JSONWebKey{KeyID: "another", Key: secret}, nestedJWT(), s.sign(nil))},
+		{"our key with another kid", s.sealAs(jose.DIRECT, jose.A256GCM, jose.JSONWebKey{KeyID: "another", Key: ours.Key}, nestedJWT(), s.sign(nil))},
+		{"our key without kid", s.sealAs(jose.DIRECT, jose.A256GCM, jose.JSONWebKey{Key: ours.Key}, nestedJWT(), s.sign(nil))},
+		{"our key with another alg", s.sealAs(jose.A256GCMKW, jose.A256GCM, ours, nestedJWT(), s.sign(nil))},
+		{"our key with another enc", s.sealAs(jose.DIRECT, jose.A128CBC_HS256, ours, nestedJWT(), s.sign(nil))},
+		{"a password for a key", s.sealAs(jose.PBES2_HS256_A128KW, jose.A256GCM, ours, nestedJWT(), s.sign(nil))},
+		{"compressed content", s.sealAs(jose.DIRECT, jose.A256GCM, ours, &jose.EncrypterOptions{Compression: jose.DEFLATE, ExtraHeaders: nestedJWT().ExtraHeaders}, s.sign(nil))},
+		{"a decompression bomb", s.sealAs(jose.DIRECT, jose.A256GCM, ours, &jose.EncrypterOptions{Compression: jose.DEFLATE, ExtraHeaders: nestedJWT().ExtraHeaders}, strings.Repeat("a", 240_000))},
+		{"a critical header", s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT().WithHeader("crit", []string{"exp"}), s.sign(nil))},
+		{"content of another type", s.sealAs(jose.DIRECT, jose.A256GCM, ours, (&jose.EncrypterOptions{}).WithContentType("text"), s.sign(nil))},
+		{"content without a type", s.sealAs(jose.DIRECT, jose.A256GCM, ours, nil, s.sign(nil))},
+		{"no content", s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT(), "")},
+		{"a cookie too long for browsers", s.sealAs(jose.DIRECT, jose.A256GCM, ours, nestedJWT(), s.sign(func(c *claims) { c.CreditRating = strings.Repeat("B", 3000) }))},
+		{"nonsense", "nonsense"},
+		{"dots", "...."},
+		{"quotes", `"x"y"`},
 	} {
-		t.Run(name, func(t *testing.T) {
-			if status, body := s.do("GET", "/me", cookieName+"="+sealed); status != http.StatusBadRequest || body != malformed {
+		t.Run(test.name, func(t *testing.T) {
+			if status, body := s.do("GET", "/me", cookieName+"="+test.sealed); status != http.StatusBadRequest || body != malformed {
 				t.Errorf("%d %s", status, body)
 			}
 		})
@@ -184,15 +184,15 @@ func TestWhatIsNotSealedByUsIsRefused(t *testing.T) {
 	}
 }
 
-func TestATokenTooLargeForACookieIsNotSealed(t *testing.T) {
+func TestSealer_longToken(t *testing.T) {
 	s := start(t)
 	if sealed, err := s.sealer.seal(strings.Repeat("B", 3500)); err == nil {
 		t.Errorf("%d bytes", len(sealed))
 	}
 }
 
-// A cookie that cannot get better must not be sent for ever; others must stay.
-func TestAStaleCookieIsCleared(t *testing.T) {
+// A cookie that will never be accepted is deleted.
+func TestRefuse_deletesCookie(t *testing.T) {
 	s := start(t)
 	good := s.seal(s.sign(nil))
 	expired := s.seal(s.sign(func(c *claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Hour)) }))
@@ -202,9 +202,10 @@ func TestAStaleCookieIsCleared(t *testing.T) {
 	}{
 		{"a good one", "GET", good, false, false},
 		{"an expired token", "GET", expired, false, true},
-		{"junk", "GET", "junk", false, true},
+		{"nonsense", "GET", "nonsense", false, true},
+		{"two cookies", "GET", good + "; " + cookieName + "=" + good, false, true},
 		{"a good one, sent by another site", "POST", good, true, false},
-		{"none", "GET", "", false, false},
+		{"no cookie", "GET", "", false, false},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), test.method, s.server.URL+map[string]string{"GET": "/me", "POST": "/sign-out"}[test.method], nil)
 		if err != nil {
@@ -231,9 +232,8 @@ func TestAStaleCookieIsCleared(t *testing.T) {
 	}
 }
 
-// TestTheTokenWithinIsJudgedInFull: that it was encrypted with our key is no
-// reason to believe it.
-func TestTheTokenWithinIsJudgedInFull(t *testing.T) {
+// A token is verified even though it was encrypted with our key.
+func TestHandler_decryptedToken(t *testing.T) {
 	s := start(t)
 	foreign, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"iss": s.name, "aud": s.name, "exp": time.Now().Add(time.Hour).Unix(),
@@ -246,15 +246,15 @@ func TestTheTokenWithinIsJudgedInFull(t *testing.T) {
 		status            int
 	}{
 		{"a good one", s.sign(nil), `"sub":"alice"`, 200},
-		{"an expired one", s.sign(func(c *claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Hour)) }), "the token has expired", 401},
-		{"one without expiry", s.sign(func(c *claims) { c.ExpiresAt = nil }), "the token is malformed", 401},
+		{"an expired one", s.sign(func(c *claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Hour)) }), "token expired", 401},
+		{"one without expiry", s.sign(func(c *claims) { c.ExpiresAt = nil }), "malformed token", 401},
 		{"one for another audience", s.sign(func(c *claims) { c.Audience = jwt.ClaimStrings{"another"} }), "another audience", 401},
 		{"one of another issuer", s.sign(func(c *claims) { c.Issuer = "another" }), "issuer", 401},
 		{"one signed by another", foreign, "signature", 401},
 		{"one that is not signed", "eyJhbGciOiJub25lIn0.e30.", "algorithm", 401},
-		{"no JWT", "hello", "the token is malformed", 401},
-		{"claims without a signature around them", `{"sub":"alice"}`, "the token is malformed", 401},
-		{"another layer of encryption", s.seal(s.sign(nil)), "the token is malformed", 401},
+		{"no JWT", "hello", "malformed token", 401},
+		{"claims without a signature", `{"sub":"alice"}`, "malformed token", 401},
+		{"another layer of encryption", s.seal(s.sign(nil)), "malformed token", 401},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if status, body := s.do("GET", "/me", cookieName+"="+s.seal(test.token)); status != test.status || !strings.Contains(body, test.want) {
@@ -264,7 +264,7 @@ func TestTheTokenWithinIsJudgedInFull(t *testing.T) {
 	}
 }
 
-func TestTheCookieIsTheOnlyPlace(t *testing.T) {
+func TestHandler_tokenPlaces(t *testing.T) {
 	s := start(t)
 	good := s.seal(s.sign(nil))
 	for _, test := range []struct {
@@ -287,7 +287,7 @@ func TestTheCookieIsTheOnlyPlace(t *testing.T) {
 	}
 }
 
-func TestAnotherSiteCannotUseTheCookie(t *testing.T) {
+func TestHandler_crossOrigin(t *testing.T) {
 	s := start(t)
 	cookie := cookieName + "=" + s.seal(s.sign(nil))
 	for _, test := range []struct {
@@ -309,7 +309,7 @@ func TestAnotherSiteCannotUseTheCookie(t *testing.T) {
 	}
 }
 
-func TestTheCredentialSaysCookieAndHoldsTheSignedToken(t *testing.T) {
+func TestSealer_extractor(t *testing.T) {
 	s := newSealer()
 	sealed, err := s.seal("a.b.c")
 	if err != nil {
@@ -323,7 +323,7 @@ func TestTheCredentialSaysCookieAndHoldsTheSignedToken(t *testing.T) {
 	}
 }
 
-func TestSignInSetsACookieThatTellsNothing(t *testing.T) {
+func TestSignIn(t *testing.T) {
 	s := start(t)
 	resp, err := s.server.Client().Post(s.server.URL+"/sign-in", "", nil)
 	if err != nil {
@@ -339,7 +339,7 @@ func TestSignInSetsACookieThatTellsNothing(t *testing.T) {
 		t.Errorf("%v", c)
 	}
 	if resp.Header.Get("Cache-Control") != "no-store" {
-		t.Error("the answer may be stored")
+		t.Error("the answer may be cached")
 	}
 	for segment := range strings.SplitSeq(c.Value, ".") {
 		if text, _ := base64.RawURLEncoding.DecodeString(segment); strings.Contains(string(text), "alice") || strings.Contains(string(text), "BB+") {
@@ -351,7 +351,7 @@ func TestSignInSetsACookieThatTellsNothing(t *testing.T) {
 	}
 }
 
-func TestTwoKeysDecryptAndOneEncrypts(t *testing.T) {
+func TestSealer_rotate(t *testing.T) {
 	s := start(t)
 	status := func(sealed string) int {
 		got, _ := s.do("GET", "/me", cookieName+"="+sealed)
@@ -372,7 +372,7 @@ func TestTwoKeysDecryptAndOneEncrypts(t *testing.T) {
 	}
 }
 
-func TestKeysRotateUnderRequests(t *testing.T) {
+func TestSealer_concurrentRotate(t *testing.T) {
 	s := start(t)
 	var all sync.WaitGroup
 	for range 4 {

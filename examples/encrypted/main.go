@@ -1,15 +1,14 @@
-// Encrypted keeps a signed token in a cookie that nobody but the server can
-// read: a nested JWT (RFC 7519 §A.2), which a jwthttp.Extractor decrypts with
+// Encrypted keeps a signed token in a cookie that only the server can read. The
+// cookie is a nested JWT (RFC 7519 §A.2), which a jwthttp.Extractor decrypts with
 // go-jose.
 //
 //	go run -C examples ./encrypted
 //
-// It is worth it if the claims say something that the browser's owner, its
-// extensions or a proxy's log must not read, and the server is to keep nothing.
-// A token without such claims needs no encryption: a signature is what makes it
-// safe. And where the server has a store anyway, a random session id in the
-// cookie with the claims in the store is simpler, shorter, and ends when the
-// store says so.
+// Encrypt a token only if its claims must not be read by the user, by browser
+// extensions or in the log of a proxy, and if the server has no store. Other
+// tokens need no encryption, because the signature protects them. If the server
+// has a store, keep the claims there and put a random session ID into the cookie:
+// that is simpler and shorter, and the server can end the session.
 package main
 
 import (
@@ -32,7 +31,7 @@ const (
 	lifetime   = 15 * time.Minute
 )
 
-// claims hold what the owner of the browser is not to read.
+// claims are the claims of a token. The user must not read the credit rating.
 type claims struct {
 	jwt.RegisteredClaims
 	CreditRating string `json:"credit_rating"`
@@ -46,9 +45,10 @@ func main() {
 	})
 }
 
-// app has two keys for two purposes: whoever can decrypt cannot thereby sign.
+// app has separate keys for signing and for encryption, so the key that decrypts
+// cannot sign.
 type app struct {
-	name    string // issuer and audience alike
+	name    string // both issuer and audience
 	signing []byte
 	sealer  *sealer
 }
@@ -70,18 +70,18 @@ func (a *app) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Login CSRF: the guard of the middleware is for requests with a token.
-	guard := http.NewCrossOriginProtection()
+	// Login CSRF: the middleware checks only requests that have a token.
+	sameOrigin := http.NewCrossOriginProtection()
 	mux := http.NewServeMux()
-	mux.Handle("POST /sign-in", guard.Handler(http.HandlerFunc(a.signIn)))
+	mux.Handle("POST /sign-in", sameOrigin.Handler(http.HandlerFunc(a.signIn)))
 	mux.Handle("GET /me", auth.Handler(http.HandlerFunc(me)))
 	mux.Handle("POST /sign-out", auth.Handler(http.HandlerFunc(signOut)))
-	// For the demonstration: a program does this by the clock.
-	mux.Handle("POST /rotate", guard.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { a.sealer.rotate() })))
+	// This route is for the demonstration. A real program rotates keys periodically.
+	mux.Handle("POST /rotate", sameOrigin.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { a.sealer.rotate() })))
 	return mux, nil
 }
 
-// signIn asks for no password: examples/login does.
+// signIn checks no password. See examples/login for that.
 func (a *app) signIn(w http.ResponseWriter, _ *http.Request) {
 	now := time.Now()
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{CreditRating: "BB+", RegisteredClaims: jwt.RegisteredClaims{
@@ -98,27 +98,27 @@ func (a *app) signIn(w http.ResponseWriter, _ *http.Request) {
 	setCookie(w, signed, int(lifetime.Seconds()))
 }
 
-// refuse clears a cookie that will not get better: sealed with a key that is
-// gone, or holding a token that has expired. The cause is for the log.
+// refuse is the jwthttp.Options.ErrorHandler. It deletes a cookie that will never be
+// accepted: one that does not decrypt, that has an invalid token, or that came
+// twice. After a 403 or 503 the same cookie may be accepted.
 func refuse(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) {
-	if e.Reason == jwthttp.ReasonMalformed || e.Status == http.StatusUnauthorized && e.Reason != jwthttp.ReasonMissing {
+	if e.Code == "invalid_token" || e.Code == "invalid_request" {
 		setCookie(w, "", -1)
 	}
 	log.Print(e)
 	jwthttp.WriteError(w, e)
 }
 
-// me answers with the claims, so that there is something to see. A real one
-// would decide by them and keep them to itself.
+// me returns the claims for the demonstration. A real program would use them and
+// not show them.
 func me(w http.ResponseWriter, r *http.Request) {
-	c, _ := jwthttp.ClaimsFromContext[claims](r.Context())
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(c)
+	_ = json.NewEncoder(w).Encode(jwthttp.MustClaims[claims](r.Context()))
 }
 
-// signOut clears the cookie. A copy of it lives on until it expires, unless
-// Options.Revoked says otherwise: see examples/login.
+// signOut deletes the cookie. A copy of it stays valid until it expires. See
+// examples/login for a logout that revokes the token.
 func signOut(w http.ResponseWriter, _ *http.Request) { setCookie(w, "", -1) }
 
 func setCookie(w http.ResponseWriter, value string, maxAge int) {
@@ -129,23 +129,23 @@ func setCookie(w http.ResponseWriter, value string, maxAge int) {
 	})
 }
 
-// greeting has lines to paste into a shell. The cookie is sent by hand: it is
-// for https, which an example does not speak.
-const greeting = `Claims in an encrypted cookie at URL; paste this into a shell:
+// greeting has lines to paste into a shell. They send the cookie explicitly, because
+// curl does not send a Secure cookie over http.
+const greeting = `Claims in an encrypted cookie at URL. Paste this into a shell:
 
 sign_in() { curl -s -i -X POST URL/sign-in | sed -n 's/^Set-Cookie: \([^;]*\).*/\1/p'; }
 COOKIE=$(sign_in)
-echo "$(echo "$COOKIE" | tr -cd . | wc -c | tr -d ' '), expected 4: dots in a JWE, of which only the header can be read: $(echo "$COOKIE" | sed 's/[^=]*=\([^.]*\).*/\1==/' | base64 -d 2>/dev/null)"
+echo "$(echo "$COOKIE" | tr -cd . | wc -c | tr -d ' '), expected 4: dots in a JWE; only its header is readable: $(echo "$COOKIE" | sed 's/[^=]*=\([^.]*\).*/\1==/' | base64 -d 2>/dev/null)"
 curl -s -w '%{http_code}, expected 401: no cookie\n' URL/me
-curl -s -w '%{http_code}, expected 200: the server reads it\n' -H "Cookie: $COOKIE" URL/me
+curl -s -w '%{http_code}, expected 200: the server decrypts it\n' -H "Cookie: $COOKIE" URL/me
 curl -s -w '%{http_code}, expected 400: a byte was changed\n' -H "Cookie: ${COOKIE%????}AAAA" URL/me
-curl -s -w '%{http_code}, expected 403: another site makes the browser send it\n' -X POST -H 'Sec-Fetch-Site: cross-site' -H "Cookie: $COOKIE" URL/sign-out
+curl -s -w '%{http_code}, expected 403: a request from another site\n' -X POST -H 'Sec-Fetch-Site: cross-site' -H "Cookie: $COOKIE" URL/sign-out
 curl -s -w '%{http_code}, expected 200: a new key encrypts\n' -X POST URL/rotate
 curl -s -w '%{http_code}, expected 200: the old one still decrypts\n' -H "Cookie: $COOKIE" URL/me
 NEW=$(sign_in)
-curl -s -w '%{http_code}, expected 200: the next one\n' -X POST URL/rotate
+curl -s -w '%{http_code}, expected 200: the next new key\n' -X POST URL/rotate
 curl -s -w '%{http_code}, expected 400: the first key is gone\n' -H "Cookie: $COOKIE" URL/me
-curl -s -w '%{http_code}, expected 200: the second is not\n' -H "Cookie: $NEW" URL/me
+curl -s -w '%{http_code}, expected 200: the second key still decrypts\n' -H "Cookie: $NEW" URL/me
 curl -s -w '%{http_code}, expected 200: signed out\n' -X POST -H "Cookie: $NEW" URL/sign-out
 
 `

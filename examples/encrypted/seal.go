@@ -12,22 +12,23 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// The only algorithms, of whatever a cookie's header names: the shared key
-// itself encrypts, with AES-GCM. Its nonces are random, so a key must be
-// replaced long before it has encrypted 2^32 cookies (NIST SP 800-38D §8.3).
+// Only these algorithms are accepted; the header of a cookie cannot choose others.
+// The shared key encrypts the content directly, with AES-GCM. Because its nonces
+// are random, a key must be replaced long before it has encrypted 2^32 cookies
+// (NIST SP 800-38D §8.3).
 const (
 	keyAlgorithm     = jose.DIRECT
 	contentAlgorithm = jose.A256GCM
 )
 
-// maxSealed is the size of cookie that browsers keep at least (RFC 6265 §6.1);
-// jwthttp's MaxTokenSize judges what comes out of it.
+// maxSealed is the size of cookie that every browser keeps (RFC 6265 §6.1).
+// jwthttp.Options.MaxTokenSize limits the decrypted token.
 const maxSealed = 4096
 
-// sealer encrypts signed tokens, and is the jwthttp.Extractor of such cookies.
+// sealer encrypts and decrypts signed tokens.
 type sealer struct {
 	mu   sync.RWMutex
-	keys jose.JSONWebKeySet // the first encrypts, all decrypt; its slice never changes
+	keys jose.JSONWebKeySet // the first key encrypts, all decrypt; the slice is never modified
 }
 
 func newSealer() *sealer {
@@ -36,8 +37,8 @@ func newSealer() *sealer {
 	return s
 }
 
-// rotate makes a new key encrypt. The one before it still decrypts, so rotate
-// no more often than once in the lifetime of a token.
+// rotate adds a key, which encrypts from now on. Only the previous key still
+// decrypts, so rotate at most once in the lifetime of a token.
 func (s *sealer) rotate() {
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails
@@ -53,10 +54,10 @@ func (s *sealer) current() jose.JSONWebKeySet {
 	return s.keys
 }
 
-// seal encrypts a signed token: a nested JWT (RFC 7519 §11.2: signed first).
+// seal encrypts a signed token. RFC 7519 §11.2: sign first, then encrypt.
 func (s *sealer) seal(token string) (string, error) {
 	encrypter, err := jose.NewEncrypter(contentAlgorithm,
-		jose.Recipient{Algorithm: keyAlgorithm, Key: s.current().Keys[0]}, // and its kid
+		jose.Recipient{Algorithm: keyAlgorithm, Key: s.current().Keys[0]}, // sets the kid, too
 		(&jose.EncrypterOptions{}).WithContentType("JWT"))                 // RFC 7519 §5.2
 	if err != nil {
 		return "", err
@@ -67,46 +68,47 @@ func (s *sealer) seal(token string) (string, error) {
 	}
 	sealed, err := object.CompactSerialize()
 	if len(sealed) > maxSealed {
-		return "", errTooLong // here, and not when it comes back
+		return "", errTooLong
 	}
 	return sealed, err
 }
 
-// Causes for the log. The client is told the same about all of them.
+// Causes for the log. The client gets the same answer for all of them.
 var (
-	errTooLong   = errors.New("cookie is too long")
-	errNoJWE     = errors.New("cookie is no compact JWE of the algorithms accepted")
-	errNoJWT     = errors.New("cookie is compressed, or its content is no JWT")
+	errTooLong   = errors.New("cookie too long")
+	errNoJWE     = errors.New("cookie is not a compact JWE of the accepted algorithms")
+	errNoJWT     = errors.New("cookie is compressed, or its content is not a JWT")
 	errNotOpened = errors.New("cookie does not decrypt")
 )
 
-// open decrypts what seal has made. A signed token that was not encrypted is
-// refused like any other junk: it must never be passed on as it is.
+// open decrypts a cookie of seal. A signed token that was not encrypted is an
+// error, too.
 func (s *sealer) open(sealed string) (string, error) {
 	if len(sealed) > maxSealed {
 		return "", errTooLong
 	}
 	object, err := jose.ParseEncryptedCompact(sealed, []jose.KeyAlgorithm{keyAlgorithm}, []jose.ContentEncryption{contentAlgorithm})
-	// RFC 7516 §5.2 step 10: a direct key has no encrypted one beside it; go-jose passes over it.
+	// RFC 7516 §5.2 step 10: with a direct key the encrypted key must be empty,
+	// which go-jose does not check.
 	if _, rest, _ := strings.Cut(sealed, "."); err != nil || !strings.HasPrefix(rest, ".") {
 		return "", errNoJWE
 	}
-	// Before decrypting: go-jose would decompress up to 250 kB, and the length
-	// of what is compressed tells about it.
+	// Reject compressed content before decrypting it: go-jose would decompress up
+	// to 250 kB, and the length of compressed content depends on what it says.
 	_, compressed := object.Header.ExtraHeaders["zip"]
 	if compressed || object.Header.ExtraHeaders[jose.HeaderContentType] != "JWT" {
 		return "", errNoJWT
 	}
 	token, err := object.Decrypt(s.current()) // by kid
-	if err != nil || len(token) == 0 {        // an empty token would pass for no cookie
+	if err != nil || len(token) == 0 {        // an empty token would count as no cookie
 		return "", errNotOpened
 	}
 	return string(token), nil
 }
 
-// extractor finds the cookie of that name and decrypts it. The Credential keeps
-// its Source, a cookie, and with it the guard against cross-site requests. The
-// signed token within is judged by jwthttp as any other is.
+// extractor returns an Extractor that decrypts a cookie. The Credential keeps its
+// Source, so cross-origin requests are rejected. jwthttp verifies the decrypted
+// token like any other.
 func (s *sealer) extractor(name string) jwthttp.Extractor {
 	cookie := jwthttp.FromCookie(name)
 	return func(r *http.Request) (jwthttp.Credential, error) {

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// balancer sends each request to the next instance that takes connections.
+// balancer sends each request to the next instance that accepts a connection.
 type balancer struct {
 	mu    sync.Mutex
 	addrs []string // empty: not running
@@ -34,14 +34,15 @@ func (b *balancer) pick() string {
 	return ""
 }
 
-// direct makes a connection for each request: one kept open from before may be
-// to an instance that has died, which shows only after the request was sent.
+// direct opens a connection for each request. One that was kept open may lead to
+// an instance that has died, which becomes known only after the request was sent.
 var direct = &http.Transport{DisableKeepAlives: true}
 
-// RoundTrip asks another instance when one takes no connection: then it has seen
-// nothing of the request. Any other error may come after it was carried out.
+// RoundTrip tries another instance if one does not accept a connection, because
+// that one has seen nothing of the request. After any other error the request
+// may have been carried out.
 func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context()) // a RoundTripper leaves the request as it is
+	r = r.Clone(r.Context()) // a RoundTripper must not modify the request
 	err := errors.New("no instance is running")
 	if r.Body != nil {
 		r.Body = io.NopCloser(r.Body) // a failed dial would close it for the next one

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A request that a dead instance did not take goes to a living one, with its body.
-func TestADeadInstanceLosesNoRequest(t *testing.T) {
+// A request whose instance is down goes to another one, with its body.
+func TestBalancer(t *testing.T) {
 	live := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
 	defer live.Close()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -22,11 +22,11 @@ import (
 	"time"
 )
 
-// program is a fleet that runs.
+// program is a running fleet.
 type program struct {
 	cmd    *exec.Cmd
 	url    string
-	script string // what it prints to paste
+	script string // the printed lines
 	log    bytes.Buffer
 }
 
@@ -51,11 +51,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// start starts a fleet; the test's end kills it if it still runs.
+// start starts a fleet. If it still runs when the test ends, it is killed.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("no SIGTERM here")
+		t.Skip("Windows has no SIGTERM")
 	}
 	binary, err := build()
 	if err != nil {
@@ -95,21 +95,21 @@ func start(t *testing.T, args ...string) *program {
 	return p
 }
 
-// end ends it in order.
+// end interrupts the program and checks its log.
 func (p *program) end(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("the program did not end in order: %v", err)
+		t.Errorf("the interrupted program: %v", err)
 	}
 	if log := p.log.String(); !strings.Contains(log, "shutting down") || strings.Contains(log, "eyJ") {
 		t.Errorf("log:\n%s", log)
 	}
 }
 
-// ask sends a request, and returns status, body and the number of the instance.
+// ask sends a request and returns status, body and the number of the instance.
 func (p *program) ask(t *testing.T, method, path, token string, body any) (status int, text, instance string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -145,8 +145,7 @@ func (p *program) login(t *testing.T) string {
 	return answer.Token
 }
 
-// everywhere waits until each instance has answered with status. During that,
-// requests fail only with 502, when an instance was killed under them.
+// everywhere waits until each instance has answered with status.
 func (p *program) everywhere(t *testing.T, token string, status int) {
 	t.Helper()
 	seen := map[string]bool{}
@@ -161,7 +160,7 @@ func (p *program) everywhere(t *testing.T, token string, status int) {
 	}
 }
 
-func TestWhoSignsOutAtOneInstanceIsSignedOutAtAll(t *testing.T) {
+func TestFleet_logout(t *testing.T) {
 	for _, backend := range []string{"SQLite", "Redis"} {
 		t.Run(backend, func(t *testing.T) {
 			args := []string{"-data", t.TempDir()}
@@ -177,7 +176,7 @@ func TestWhoSignsOutAtOneInstanceIsSignedOutAtAll(t *testing.T) {
 			p.everywhere(t, one, 401)
 			p.everywhere(t, kept, 200)
 
-			// An instance that is killed knows it when it comes back.
+			// A restarted instance knows the revocations, also new ones.
 			_, text, killed := p.ask(t, "GET", "/ready", "", nil)
 			pid, err := strconv.Atoi(regexp.MustCompile(`pid (\d+)`).FindStringSubmatch(text)[1])
 			if err != nil {
@@ -195,7 +194,7 @@ func TestWhoSignsOutAtOneInstanceIsSignedOutAtAll(t *testing.T) {
 			p.everywhere(t, one, 401)
 			p.end(t)
 
-			// And so does the whole fleet.
+			// So does a restarted fleet.
 			p = start(t, args...)
 			for _, token := range []string{one, kept, all} {
 				p.everywhere(t, token, 401)
@@ -241,7 +240,7 @@ func startRedis(t *testing.T) string {
 	}
 }
 
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+func TestProgram(t *testing.T) {
 	for _, tool := range []string{"bash", "curl", "sed"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("no %s found: the printed lines are not run", tool)
@@ -268,7 +267,7 @@ func TestTheProgramDoesWhatItPrints(t *testing.T) {
 	p.end(t)
 }
 
-func TestWrongPasswordsAndBadTokensAreRefused(t *testing.T) {
+func TestFleet_invalidCredentials(t *testing.T) {
 	p := start(t, "-data", t.TempDir())
 	for _, form := range []any{nil, "x", map[string]string{"username": alice}, map[string]string{"username": "bob", "password": "down-the-rabbit-hole"}} {
 		if status, text, _ := p.ask(t, "POST", "/login", "", form); status != 400 && status != 401 {
@@ -285,7 +284,7 @@ func TestWrongPasswordsAndBadTokensAreRefused(t *testing.T) {
 	p.end(t)
 }
 
-func TestBadFlagsAreRefused(t *testing.T) {
+func TestRun_invalidFlags(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

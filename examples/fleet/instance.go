@@ -21,36 +21,35 @@ import (
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/redisrevocation"
+	"github.com/seed450a7203/jwthttp/revocation"
 	"github.com/seed450a7203/jwthttp/sqlrevocation"
 )
 
 const (
 	issuerName = "https://fleet.example"
 	lifetime   = time.Hour
+	leeway     = 30 * time.Second // between the clocks of the instances
 
-	// maxStale is how long an instance goes on without word from the store. It
-	// answers 503 then: it would not know who has signed out.
+	// maxStale is how long an instance serves without news from the store. After
+	// that it answers 503, because it does not know who has signed out.
 	maxStale = 10 * time.Second
 )
 
-// alice is the only user, and this the bcrypt hash of down-the-rabbit-hole.
+// alice is the only user. The hash is that of down-the-rabbit-hole, by bcrypt.
 const (
 	alice     = "alice"
 	aliceHash = "$2a$12$tgd2LzgXLZXjBbr4FJm6IOodex9E/EFrANJQP0xbJ3j/nFYyUGLVi"
 )
 
-// store is what both kinds of store have in common.
+// store is implemented by the stores of redisrevocation and sqlrevocation.
 type store interface {
-	Revoke(context.Context, jwthttp.Revocation) error
-	RevokeToken(context.Context, *jwthttp.Token) error
-	Revoked(context.Context, *jwthttp.Token) (bool, error)
-	Ready(context.Context) error
+	revocation.Store
 	Staleness() time.Duration
 	Wait()
 }
 
-// openStore opens the SQLite file or, with an address, Redis. The store ends
-// with ctx; close is for what it was built on, after its Wait.
+// openStore opens the SQLite file or, if there is an address, Redis. The store
+// ends with ctx. Call closeStore after its Wait.
 func openStore(ctx context.Context, data, redisAddr string, log *slog.Logger) (s store, closeStore func() error, err error) {
 	warn := func(err error) { log.Warn("revocations", "err", err) }
 	if redisAddr != "" {
@@ -58,9 +57,10 @@ func openStore(ctx context.Context, data, redisAddr string, log *slog.Logger) (s
 		s, err = redisrevocation.Open(ctx, client, redisrevocation.Options{Prefix: "jwthttp-fleet", MaxStale: maxStale, OnError: warn})
 		return s, client.Close, err
 	}
-	// A commit is on the disk when it returns, and writers wait for each other.
+	// With these settings a commit is on the disk when it returns, and writers
+	// wait for each other.
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(data, "revocations.db")+
-		"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_txlock=immediate")
+		"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(1000)&_txlock=immediate")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -70,9 +70,9 @@ func openStore(ctx context.Context, data, redisAddr string, log *slog.Logger) (s
 	return s, db.Close, err
 }
 
-// runInstance serves until ctx ends. Its address is the first line of stdout.
+// runInstance serves until ctx ends. The first line of stdout is its address.
 func runInstance(ctx context.Context, number int, secret []byte, data, redisAddr string, stdout io.Writer, log *slog.Logger) error {
-	// Whoever signs out while we end must still be heard.
+	// Requests under way when ctx ends may still sign out.
 	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStore()
 	s, closeStore, err := openStore(storeCtx, data, redisAddr, log)
@@ -105,13 +105,14 @@ func runInstance(ctx context.Context, number int, secret []byte, data, redisAddr
 	return serveUntil(ctx, server, listener)
 }
 
-// newAPI is what an application would have, on one machine or on many: that
-// there are others shows in nothing but the store.
+// newAPI is the API of one instance. Apart from the store, it does not know that
+// there are others.
 func newAPI(secret []byte, s store, log *slog.Logger) (http.Handler, error) {
 	auth, err := jwthttp.New[jwt.RegisteredClaims](jwthttp.Options{
 		Issuers: []jwthttp.Issuer{{
 			Name: issuerName, Audience: []string{issuerName}, Algorithms: []string{"HS256"}, Keys: jwthttp.StaticKey(secret),
 		}},
+		Leeway:    leeway,
 		Revoked:   s.Revoked,
 		CacheSize: 10_000,
 	})
@@ -122,34 +123,37 @@ func newAPI(secret []byte, s store, log *slog.Logger) (http.Handler, error) {
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) { login(w, r, secret) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) { ready(w, r, s) })
 	mux.Handle("GET /me", auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		claims, _ := jwthttp.ClaimsFromContext[jwt.RegisteredClaims](r.Context())
-		fmt.Fprintln(w, claims.Subject)
+		fmt.Fprintln(w, jwthttp.MustClaims[jwt.RegisteredClaims](r.Context()).Subject)
 	})))
-	// done answers 204 only after the store has it: a sign-out that may be
-	// lost must not look like one.
+	// done answers 204 only if the store has acknowledged the revocation, because
+	// otherwise it may get lost.
 	done := func(w http.ResponseWriter, err error) {
 		if err != nil {
 			log.Error("revoke", "err", err)
-			http.Error(w, "signing out is not possible at the moment, try again", http.StatusServiceUnavailable)
+			http.Error(w, "cannot sign out at the moment, try again", http.StatusServiceUnavailable)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}
 	mux.Handle("POST /logout", auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := jwthttp.TokenFromContext(r.Context())
-		done(w, s.RevokeToken(r.Context(), token))
+		// A client that hangs up cancels r.Context(), which must not stop a logout.
+		done(w, s.RevokeToken(context.WithoutCancel(r.Context()), token))
 	})))
 	mux.Handle("POST /logout/everywhere", auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := jwthttp.TokenFromContext(r.Context())
-		now := time.Now()
-		done(w, s.Revoke(r.Context(), jwthttp.Revocation{
-			Issuer: token.Issuer, Subject: token.Subject, IssuedUntil: now, Expires: now.Add(lifetime),
+		// An instance whose clock is ahead may already have issued tokens with a
+		// later iat. So a new sign-in works only after the leeway.
+		until := time.Now().Add(leeway)
+		done(w, s.Revoke(context.WithoutCancel(r.Context()), revocation.Entry{
+			Kind: revocation.BySubject, Issuer: token.Issuer, Value: token.Subject,
+			IssuedUntil: until, Expires: until.Add(lifetime),
 		}))
 	})))
 	return mux, nil
 }
 
-// ready is for whoever decides where requests go.
+// ready is for a load balancer.
 func ready(w http.ResponseWriter, r *http.Request, s store) {
 	if err := s.Ready(r.Context()); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -1,7 +1,7 @@
-// Fleet is a protected API that runs three times behind one address. Who signs
-// out at one instance is signed out at all of them, and stays so when one of
-// them is killed and comes back: the revocations are in a SQLite file that the
-// instances share, or in Redis.
+// Fleet is a protected API that runs three times behind one address. A user who
+// signs out at one instance is signed out at all of them, also after one was
+// killed and restarted. The instances share the revocations in a SQLite file or
+// in Redis.
 //
 //	go run -C examples ./fleet
 //	go run -C examples ./fleet -redis 127.0.0.1:6379
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free one")
 	data := flags.String("data", "", "`folder` for the secret and the revocations (default: jwthttp-fleet in the user's cache folder)")
 	redisAddr := flags.String("redis", "", "`address` of a Redis server to keep the revocations in (default: a SQLite file)")
-	number := flags.Int("instance", 0, "used by the program itself: be the `n`th instance, until standard input ends")
+	number := flags.Int("instance", 0, "used by the program itself: run as the `n`th instance until standard input ends")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if *number > 0 {
 		ctx, stop := context.WithCancel(ctx)
 		defer stop()
-		go func() { // whoever started us has ended, in order or not
+		go func() { // stdin ends with the process that started this one
 			_, _ = io.Copy(io.Discard, stdin)
 			stop()
 		}()
@@ -83,8 +83,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return supervise(ctx, listener, []string{"-data", *data, "-redis", *redisAddr}, stdout, stderr, log)
 }
 
-// openSecret returns what is in the file for it, which only this user can read.
-// It makes one if there is none: a secret in the source would be everybody's.
+// openSecret returns the secret in a file that only this user can read, and
+// creates it if it does not exist. A secret in the source would be known to everyone.
 func openSecret(folder string) ([]byte, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func openSecret(folder string) ([]byte, error) {
 	if errors.Is(err, os.ErrExist) {
 		secret, err := os.ReadFile(name)
 		if err == nil && len(secret) != 32 {
-			err = fmt.Errorf("%s is broken: want 32 bytes; remove it", name)
+			err = fmt.Errorf("%s is not 32 bytes long; remove it", name)
 		}
 		return secret, err
 	}
@@ -107,7 +107,7 @@ func openSecret(folder string) ([]byte, error) {
 	return secret, errors.Join(err, file.Close())
 }
 
-// supervise keeps the instances running, and passes requests on to them.
+// supervise keeps the instances running and forwards requests to them.
 func supervise(ctx context.Context, listener net.Listener, args []string, stdout, stderr io.Writer, log *slog.Logger) error {
 	ctx, stop := context.WithCancel(ctx)
 	b := &balancer{addrs: make([]string, instances)}
@@ -117,7 +117,7 @@ func supervise(ctx context.Context, listener net.Listener, args []string, stdout
 		starting.Add(1)
 		first := sync.OnceFunc(starting.Done)
 		running.Go(func() {
-			defer first() // if it never started
+			defer first() // in case it never starts
 			for ctx.Err() == nil {
 				err := startInstance(ctx, i+1, args, stderr, func(addr string) {
 					b.set(i, addr)
@@ -137,7 +137,7 @@ func supervise(ctx context.Context, listener net.Listener, args []string, stdout
 	return serve(ctx, listener, b, stdout, log)
 }
 
-// serve passes requests on to the instances until ctx ends.
+// serve forwards requests to the instances until ctx ends.
 func serve(ctx context.Context, listener net.Listener, b *balancer, stdout io.Writer, log *slog.Logger) error {
 	fmt.Fprint(stdout, greeting("http://"+listener.Addr().String()))
 	server := &http.Server{
@@ -154,7 +154,7 @@ func serve(ctx context.Context, listener net.Listener, b *balancer, stdout io.Wr
 	return err
 }
 
-// serveUntil answers requests until ctx ends, and then those under way.
+// serveUntil answers requests until ctx ends, and then finishes those under way.
 func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
 	answered := make(chan struct{})
 	context.AfterFunc(ctx, func() {
@@ -170,7 +170,7 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 	return nil
 }
 
-// startInstance runs one instance until it ends, or ctx.
+// startInstance runs one instance until it or ctx ends.
 func startInstance(ctx context.Context, number int, args []string, stderr io.Writer, started func(addr string)) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -180,7 +180,7 @@ func startInstance(ctx context.Context, number int, args []string, stderr io.Wri
 	cmd.Stderr = stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
-	if _, err := cmd.StdinPipe(); err != nil { // its end tells the instance that we have ended
+	if _, err := cmd.StdinPipe(); err != nil { // it is closed when this process ends
 		return err
 	}
 	stdout, err := cmd.StdoutPipe()
@@ -197,24 +197,24 @@ func startInstance(ctx context.Context, number int, args []string, stderr io.Wri
 	return cmd.Wait()
 }
 
-// greeting has the address and lines to paste into a shell. Each prints which
-// instance answered, the status, and the status that it should have.
+// greeting returns the address and lines to paste into a shell. Each line prints
+// the answer, its status, and the expected status.
 func greeting(url string) string {
 	return strings.ReplaceAll(`Three instances behind URL; paste this into a shell:
 
 TOKEN=$(curl -s -H 'Content-Type: application/json' -d '{"username": "alice", "password": "down-the-rabbit-hole"}' URL/login | sed 's/.*"token":"\([^"]*\)".*/\1/')
-curl -s -w '%{http_code}, expected 200: signed in at one instance, known at another\n' -H "Authorization: Bearer $TOKEN" URL/me
-curl -s -w '%{http_code}, expected 200: and at the third\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 200: signed in at one instance, accepted by another\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 200: and by the third\n' -H "Authorization: Bearer $TOKEN" URL/me
 curl -s -w '%{http_code}, expected 204: signed out\n' -X POST -H "Authorization: Bearer $TOKEN" URL/logout
 sleep 1
-curl -s -w '%{http_code}, expected 401: refused by the next instance\n' -H "Authorization: Bearer $TOKEN" URL/me
-curl -s -w '%{http_code}, expected 401: and by the next\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 401: revoked at the next instance\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 401: and at the next\n' -H "Authorization: Bearer $TOKEN" URL/me
 kill -9 $(curl -s URL/ready | sed 's/.*pid \([0-9]*\).*/\1/')
-curl -s -w '%{http_code}, expected 401: one instance less\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 401: with one instance less\n' -H "Authorization: Bearer $TOKEN" URL/me
 sleep 2
-curl -s -w '%{http_code}, expected 401: it came back, and knows\n' -H "Authorization: Bearer $TOKEN" URL/me
-curl -s -w '%{http_code}, expected 401: as all of them do\n' -H "Authorization: Bearer $TOKEN" URL/me
-curl -s -w '%{http_code}, expected 401: every one\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 401: after its restart\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 401: at the next\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 401: at all of them\n' -H "Authorization: Bearer $TOKEN" URL/me
 
 `, "URL", url)
 }

@@ -12,23 +12,24 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// newGateway translates requests to calls of the service behind conn. Which
-// scope a call needs is the service's to say; RequireScopes here would say it
-// too, with a challenge.
+// newGateway returns a REST front for the service behind conn. The service
+// checks the scopes. RequireScopes could check them here as well, with a
+// challenge.
 func newGateway(auth *jwthttp.Middleware, conn grpc.ClientConnInterface) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD {
 			token, ok := jwthttp.TokenFromContext(ctx)
-			if !ok {
+			if !ok { // the service refuses a call without an identity
 				return nil
 			}
 			return identity{token.Issuer, token.Subject, token.Scopes}.metadata()
 		}),
-		// Without this, a client's Grpc-Metadata-Identity-Bin field would be
-		// metadata too, and come before ours. Name here what may pass.
+		// Without this matcher, a client's Grpc-Metadata-Identity-Bin field
+		// would become metadata and come before ours. Name the fields that may
+		// pass here.
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
-		// The method that was judged is the one that is called, in spite of
-		// an X-HTTP-Method-Override: this ends that too.
+		// This also disables X-HTTP-Method-Override, so that the method that
+		// was checked is the one that is called.
 		runtime.WithDisablePathLengthFallback(),
 	)
 	client := grpc_health_v1.NewHealthClient(conn)
@@ -52,9 +53,9 @@ func newGateway(auth *jwthttp.Middleware, conn grpc.ClientConnInterface) (http.H
 	return auth.Handler(withoutToken(mux)), err
 }
 
-// withoutToken keeps the token in front of the gateway: that passes Authorization
-// on whatever the header matcher says. A service that is to verify the token
-// itself goes without this.
+// withoutToken removes the token, which the gateway would pass on as
+// authorization metadata regardless of the header matcher. Leave withoutToken
+// out if the service verifies the token itself.
 func withoutToken(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inner := r.WithContext(r.Context())

@@ -50,7 +50,7 @@ func token(t *testing.T, change func(*Claims)) string {
 	return "Bearer " + signed
 }
 
-// spy is a service that says what it was called with.
+// spy is a service that records the metadata of its calls.
 type spy struct {
 	grpc_health_v1.UnimplementedHealthServer
 	calls chan metadata.MD
@@ -62,7 +62,7 @@ func (s spy) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest) (*
 	return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVING}, nil
 }
 
-// called returns the metadata of the one call since the last time, if there was one.
+// called returns the metadata of the call since the last time, if there was one.
 func (s spy) called(t *testing.T) (metadata.MD, bool) {
 	t.Helper()
 	if len(s.calls) > 1 {
@@ -76,7 +76,7 @@ func (s spy) called(t *testing.T) (metadata.MD, bool) {
 	}
 }
 
-// start serves a spy, and returns a connection to it that bypasses the gateway too.
+// start serves a spy. It also returns a connection that bypasses the gateway.
 func start(t *testing.T) (url string, conn *grpc.ClientConn, service spy) {
 	t.Helper()
 	auth, err := newAuth(secret)
@@ -127,7 +127,7 @@ func ask(t *testing.T, method, url string, fields ...string) (status int, header
 	return resp.StatusCode, resp.Header, string(text)
 }
 
-func TestTheServiceIsCalledWithAVerifiedTokenOnly(t *testing.T) {
+func TestGateway_tokens(t *testing.T) {
 	url, _, service := start(t)
 	for _, test := range []struct {
 		name, authorization string
@@ -137,9 +137,9 @@ func TestTheServiceIsCalledWithAVerifiedTokenOnly(t *testing.T) {
 	}{
 		{"a good token", token(t, nil), 200, `"SERVING"`, "", true},
 		{"no token", "", 401, `"missing"`, `Bearer realm="restricted"`, false},
-		{"an expired token", token(t, func(c *Claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Minute)) }), 401, "expired", `error="invalid_token"`, false},
-		{"a token for another audience", token(t, func(c *Claims) { c.Audience = jwt.ClaimStrings{"https://other.example"} }), 401, "audience", `error="invalid_token"`, false},
-		{"without the scope", token(t, func(c *Claims) { c.Scope = "openid" }), 403, "the scope health:read is missing", "", false},
+		{"an expired token", token(t, func(c *Claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Minute)) }), 401, `"reason":"expired"`, `error="invalid_token"`, false},
+		{"a token for another audience", token(t, func(c *Claims) { c.Audience = jwt.ClaimStrings{"https://other.example"} }), 401, `"reason":"audience"`, `error="invalid_token"`, false},
+		{"without the scope", token(t, func(c *Claims) { c.Scope = "openid" }), 403, "scope health:read is required", "", false},
 		{"a token without a subject", token(t, func(c *Claims) { c.Subject = "" }), 401, "no verified identity", "", false},
 	} {
 		status, header, body := ask(t, "GET", url+"/v1/health/x", "Authorization", test.authorization)
@@ -150,7 +150,7 @@ func TestTheServiceIsCalledWithAVerifiedTokenOnly(t *testing.T) {
 	}
 }
 
-func TestTheIdentityIsTheTokens(t *testing.T) {
+func TestGateway_identity(t *testing.T) {
 	url, _, service := start(t)
 	for _, subject := range []string{"alice", "zoë", "a\nb", `"},{"sub":"root"`} {
 		if status, _, body := ask(t, "GET", url+"/v1/health/x", "Authorization", token(t, func(c *Claims) { c.Subject = subject })); status != 200 {
@@ -165,7 +165,7 @@ func TestTheIdentityIsTheTokens(t *testing.T) {
 	}
 }
 
-func TestAClientPutsNothingIntoTheMetadata(t *testing.T) {
+func TestGateway_clientMetadata(t *testing.T) {
 	url, _, service := start(t)
 	claimed := identity{issuer, "root", []string{scope}}.String()
 	encoded := base64.StdEncoding.EncodeToString([]byte(claimed))
@@ -199,7 +199,7 @@ func TestAClientPutsNothingIntoTheMetadata(t *testing.T) {
 	}
 }
 
-func TestTheMethodThatIsJudgedIsTheOneThatIsCalled(t *testing.T) {
+func TestGateway_methodOverride(t *testing.T) {
 	url, _, service := start(t)
 	for _, override := range []string{"", "GET"} {
 		status, _, body := ask(t, "POST", url+"/v1/health/x", "Authorization", token(t, nil),
@@ -210,25 +210,29 @@ func TestTheMethodThatIsJudgedIsTheOneThatIsCalled(t *testing.T) {
 	}
 }
 
-func TestTheServiceRefusesCallsWithoutAnIdentity(t *testing.T) {
+func TestService_identity(t *testing.T) {
 	_, conn, service := start(t)
 	client := grpc_health_v1.NewHealthClient(conn)
-	methods := map[string]func(context.Context) error{
-		"Check": func(ctx context.Context) error {
+	methods := []struct {
+		name string
+		call func(context.Context) error
+		spy  codes.Code // what the spy answers, which has Check only
+	}{
+		{"Check", func(ctx context.Context) error {
 			_, err := client.Check(ctx, new(grpc_health_v1.HealthCheckRequest))
 			return err
-		},
-		"List": func(ctx context.Context) error {
+		}, codes.OK},
+		{"List", func(ctx context.Context) error {
 			_, err := client.List(ctx, new(grpc_health_v1.HealthListRequest))
 			return err
-		},
-		"Watch": func(ctx context.Context) error {
+		}, codes.Unimplemented},
+		{"Watch", func(ctx context.Context) error {
 			stream, err := client.Watch(ctx, new(grpc_health_v1.HealthCheckRequest))
 			if err == nil {
 				_, err = stream.Recv()
 			}
 			return err
-		},
+		}, codes.Unimplemented},
 	}
 	alice := identity{issuer, "alice", []string{scope}}
 	for _, test := range []struct {
@@ -239,14 +243,14 @@ func TestTheServiceRefusesCallsWithoutAnIdentity(t *testing.T) {
 		{"nothing", nil, codes.Unauthenticated},
 		{"a bare token", metadata.Pairs("authorization", token(t, nil)), codes.Unauthenticated},
 		{"no JSON", metadata.Pairs(identityKey, "alice"), codes.Unauthenticated},
-		{"nobody", identity{issuer, "", []string{scope}}.metadata(), codes.Unauthenticated},
+		{"no subject", identity{issuer, "", []string{scope}}.metadata(), codes.Unauthenticated},
 		{"two of them", metadata.Join(alice.metadata(), alice.metadata()), codes.Unauthenticated},
 		{"no scope", identity{issuer, "alice", nil}.metadata(), codes.PermissionDenied},
 	} {
-		for name, call := range methods {
+		for _, method := range methods {
 			ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), test.md), 5*time.Second)
-			if got := status.Code(call(ctx)); got != test.want {
-				t.Errorf("%s with %s: %v", name, test.name, got)
+			if got := status.Code(method.call(ctx)); got != test.want {
+				t.Errorf("%s with %s: %v", method.name, test.name, got)
 			}
 			cancel()
 		}
@@ -254,16 +258,15 @@ func TestTheServiceRefusesCallsWithoutAnIdentity(t *testing.T) {
 	if _, called := service.called(t); called {
 		t.Error("called")
 	}
-	// An admitted call gets through to the spy, which knows Check only.
 	ctx := metadata.NewOutgoingContext(t.Context(), alice.metadata())
-	for name, want := range map[string]codes.Code{"Check": codes.OK, "List": codes.Unimplemented, "Watch": codes.Unimplemented} {
-		if got := status.Code(methods[name](ctx)); got != want {
-			t.Errorf("%s: %v", name, got)
+	for _, method := range methods {
+		if got := status.Code(method.call(ctx)); got != method.spy {
+			t.Errorf("%s with an identity: %v", method.name, got)
 		}
 	}
 }
 
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+func TestProgram(t *testing.T) {
 	program := exampletest.Start(t)
 	if got := program.Status(t, "GET", "/v1/health/"); got != 401 {
 		t.Errorf("no token: %d", got)

@@ -1,10 +1,11 @@
 // Gateway is a gRPC service with a REST front (grpc-gateway). The front verifies
-// the token; the service gets the verified identity, and refuses calls without.
+// the token. The service gets the verified identity as metadata and refuses
+// calls without it.
 //
 //	go run -C examples ./gateway
 //
-// The service is gRPC's own health service, so that there is nothing to
-// generate. gateway.go is the front, service.go what stands behind it.
+// The service is gRPC's own health service, so no code has to be generated.
+// gateway.go is the front, and service.go is the service.
 package main
 
 import (
@@ -33,7 +34,7 @@ const (
 	audience = "https://api.example"
 )
 
-// Claims are what a token says beside who its user is.
+// Claims are the claims of a token.
 type Claims struct {
 	jwt.RegisteredClaims
 	Scope string `json:"scope,omitempty"`
@@ -58,9 +59,9 @@ func sign(secret []byte, scopes string) (string, error) {
 	}).SignedString(secret)
 }
 
-// dial connects to a service in the same program: nobody else reaches a bufconn.
-// A service on a port believes an identity from whoever reaches that port. It
-// needs mutual TLS there, and must admit no client but the gateway.
+// dial connects to a service in the same program. No other program can reach a
+// bufconn. A service on a port accepts an identity from everyone who can reach
+// that port. It needs mutual TLS, and must admit only the gateway.
 func dial(listener *bufconn.Listener) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:service",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -69,14 +70,14 @@ func dial(listener *bufconn.Listener) (*grpc.ClientConn, error) {
 
 func main() {
 	server.Main(func(_ context.Context, url string) (http.Handler, string, error) {
-		secret := make([]byte, sha256.Size) // HS256 needs no fewer bytes than its hash has
-		_, _ = rand.Read(secret)            // it never fails
+		secret := make([]byte, sha256.Size) // HS256 needs at least as many bytes as its hash has
+		_, _ = rand.Read(secret)            // never fails
 		auth, err := newAuth(secret)
 		if err != nil {
 			return nil, "", err
 		}
 		listener := bufconn.Listen(64 << 10)
-		go newService(health.NewServer()).Serve(listener) // until the program ends: requests under way still call
+		go newService(health.NewServer()).Serve(listener) // until the program ends, because requests in progress still call it
 		conn, err := dial(listener)
 		if err != nil {
 			return nil, "", err
@@ -103,7 +104,7 @@ curl -s -w '%{http_code}, expected 401: no token\n' URL/v1/health/
 curl -s -w '%{http_code}, expected 200: the service knows alice, and her scope\n' -H "Authorization: Bearer $READER" URL/v1/health/
 curl -s -w '%{http_code}, expected 404: a status of gRPC\n' -H "Authorization: Bearer $READER" URL/v1/health/nothing
 curl -s -w '%{http_code}, expected 403: the service wants the scope\n' -H "Authorization: Bearer $OTHER" URL/v1/health/
-curl -s -w '%{http_code}, expected 403: an identity that the client claims stays outside\n' -H "$CLAIM" -H "Authorization: Bearer $OTHER" URL/v1/health/
-curl -s -w '%{http_code}, expected 401: and replaces no token\n' -H "$CLAIM" URL/v1/health/
+curl -s -w '%{http_code}, expected 403: an identity sent by the client is ignored\n' -H "$CLAIM" -H "Authorization: Bearer $OTHER" URL/v1/health/
+curl -s -w '%{http_code}, expected 401: and does not replace a token\n' -H "$CLAIM" URL/v1/health/
 `)
 }

@@ -13,14 +13,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// scope is what every call of the service needs.
+// scope is required for every call of the service.
 const scope = "health:read"
 
-// identityKey is one key for all, so that no part of an identity can come from
-// elsewhere. Only a key that ends in -bin takes values beyond printable ASCII.
+// identityKey holds the whole identity, so that no part of it can come from
+// another source. Only keys that end in -bin allow values beyond printable
+// ASCII.
 const identityKey = "identity-bin"
 
-// identity is who calls, as the gateway has verified it.
+// identity is the caller as verified by the gateway.
 type identity struct {
 	Issuer  string   `json:"iss"`
 	Subject string   `json:"sub"`
@@ -34,8 +35,9 @@ func (id identity) String() string {
 
 func (id identity) metadata() metadata.MD { return metadata.Pairs(identityKey, id.String()) }
 
-// identityOf refuses calls without an identity, or with more than one: then
-// somebody else has a say in the metadata.
+// identityOf returns the identity of a call. A call without an identity is
+// refused. So is one with several, because then metadata has come from a source
+// other than the gateway.
 func identityOf(ctx context.Context) (id identity, err error) {
 	values := metadata.ValueFromIncomingContext(ctx, identityKey)
 	if len(values) != 1 || json.Unmarshal([]byte(values[0]), &id) != nil || id.Subject == "" {
@@ -50,14 +52,14 @@ func admit(ctx context.Context, method string) error {
 		return err
 	}
 	if !slices.Contains(id.Scopes, scope) {
-		return status.Error(codes.PermissionDenied, "the scope "+scope+" is missing")
+		return status.Error(codes.PermissionDenied, "scope "+scope+" is required")
 	}
 	log.Printf("%s for %q", method, id.Subject)
 	return nil
 }
 
-// newService guards all methods. Streams have an interceptor of their own:
-// without it they would be open.
+// newService protects all methods. Streams need the second interceptor; without
+// it they would be open to everyone.
 func newService(service grpc_health_v1.HealthServer) *grpc.Server {
 	server := grpc.NewServer(
 		grpc.UnaryInterceptor(func(ctx context.Context, request any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {

@@ -21,16 +21,16 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// key is an HMAC secret. That is enough here, where one program both signs and
-// verifies; other programs that verify should get a public key instead, since
-// whoever has this one can sign.
+// key is an HMAC secret, which suffices for a program that signs and verifies.
+// If other programs verify, use a key pair and give them the public key: whoever
+// has the secret can sign.
 type key struct {
 	ID      string    `json:"kid"`
 	Secret  []byte    `json:"secret"` // in base64
 	Retired time.Time `json:"retired,omitzero"`
 }
 
-const secretSize = 32 // RFC 7518 §3.2: for HS256, as long as the hash
+const secretSize = 32 // RFC 7518 §3.2: at least as long as the hash of HS256
 
 func newKey() key {
 	secret := make([]byte, secretSize)
@@ -38,17 +38,16 @@ func newKey() key {
 	return key{ID: rand.Text(), Secret: secret}
 }
 
-// keyring holds the keys: the first one signs, all of them verify. It may
-// change at any time, under the requests that use it.
+// keyring holds the keys. The first one signs; all of them verify. Requests may
+// use it while it changes.
 type keyring struct {
-	file    string // where the keys are kept; "" for nowhere
+	file    string // where the keys are saved; if empty, they are not
 	changes sync.Mutex
 	now     atomic.Pointer[generation]
 }
 
-// generation is one state of a keyring and never changes. Signers and
-// verifiers load it as a whole, so that no token is signed with a key that is
-// not yet accepted.
+// generation is one immutable state of a keyring. Signing and verifying load it
+// as a whole, so no token is signed with a key that is not yet accepted.
 type generation struct {
 	keys []key
 	set  jwthttp.KeySet
@@ -73,15 +72,14 @@ func openKeyring(file string) (*keyring, error) {
 // signing returns the key for new tokens.
 func (r *keyring) signing() key { return r.now.Load().keys[0] }
 
-// verifying finds the key of a token. It is a jwthttp.Keyfunc: a KeySet is
-// copied by jwthttp.New and stays what it was, while this asks for the current
-// one on each request.
+// verifying is a jwthttp.Keyfunc, which is called for each request. A KeySet would
+// not do: jwthttp.New copies it and does not see later changes.
 func (r *keyring) verifying(t *jwt.Token) (any, error) {
 	return r.now.Load().set.KeyfuncCtx(context.Background())(t)
 }
 
-// rotate makes new tokens use a new key. The old keys go on verifying until
-// the last token that they signed has expired.
+// rotate adds a key, which signs from now on. An old key still verifies until
+// the last token that it signed has expired.
 func (r *keyring) rotate(lifetime time.Duration) (kid string, err error) {
 	r.changes.Lock()
 	defer r.changes.Unlock()
@@ -94,17 +92,17 @@ func (r *keyring) rotate(lifetime time.Duration) (kid string, err error) {
 	return keys[0].ID, r.replace(keys)
 }
 
-// changeSecret drops all keys for a new one: every token ends at once. It is
-// for a secret that got out, when no list of revoked tokens helps: whoever has
-// the secret makes new ones.
+// changeSecret replaces all keys by a new one, so every token becomes invalid. It
+// is for a secret that was stolen. Revoking tokens would not help then, because
+// the thief can sign new ones.
 func (r *keyring) changeSecret() error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	return r.replace([]key{newKey()})
 }
 
-// replace keeps the keys in the file first: a token must not outlive its key
-// by a restart, and above all a dropped key must not come back by one.
+// replace saves the keys before they are used. Otherwise a restart could bring
+// back a key that changeSecret has removed.
 func (r *keyring) replace(keys []key) error {
 	if r.file != "" {
 		if err := writeKeys(r.file, keys); err != nil {
@@ -134,7 +132,7 @@ func readKeys(file string) ([]key, error) {
 		return nil, err
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("%s: mode %v lets others read the secrets: chmod 600 it, or better make new ones", file, mode)
+		return nil, fmt.Errorf("%s: mode %v lets other users read the secrets: chmod 600 it, or better make new ones", file, mode)
 	}
 	text, err := io.ReadAll(f)
 	if err != nil {
@@ -145,20 +143,20 @@ func readKeys(file string) ([]key, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("%s: no key in it", file)
+		return nil, fmt.Errorf("%s: no keys", file)
 	}
 	known := map[string]bool{}
 	for i, k := range keys {
 		if k.ID == "" || known[k.ID] || len(k.Secret) < secretSize {
-			return nil, fmt.Errorf("%s: key %d, kid %q: needs a kid of its own and a secret of %d bytes or more", file, i, k.ID, secretSize)
+			return nil, fmt.Errorf("%s: key %d, kid %q: want a unique kid and a secret of at least %d bytes", file, i, k.ID, secretSize)
 		}
 		known[k.ID] = true
 	}
 	return keys, nil
 }
 
-// writeKeys replaces the file as a whole: a program that ends in the middle of
-// it leaves the old keys.
+// writeKeys replaces the file atomically. If the program ends meanwhile, the old
+// keys remain.
 func writeKeys(file string, keys []key) error {
 	text, err := json.MarshalIndent(keys, "", "\t")
 	if err != nil {
@@ -168,7 +166,7 @@ func writeKeys(file string, keys []key) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // no longer there if all went well
+	defer os.Remove(f.Name()) // after an error; otherwise it has been renamed
 	_, err = f.Write(append(text, '\n'))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err

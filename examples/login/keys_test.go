@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func TestKeysSurviveARestart(t *testing.T) {
+func TestOpenKeyring_restart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.json")
 	r, err := openKeyring(file)
 	if err != nil {
@@ -33,7 +33,7 @@ func TestKeysSurviveARestart(t *testing.T) {
 		t.Error("another key signs")
 	}
 	if _, ok := again.now.Load().set[first]; !ok {
-		t.Error("the retired key is gone")
+		t.Error("the retired key is missing")
 	}
 
 	if err := again.changeSecret(); err != nil {
@@ -51,7 +51,7 @@ func TestKeysSurviveARestart(t *testing.T) {
 	}
 }
 
-func TestARetiredKeyLeavesWhenItsLastTokenHasExpired(t *testing.T) {
+func TestKeyring_rotate(t *testing.T) {
 	r, err := openKeyring("")
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestARetiredKeyLeavesWhenItsLastTokenHasExpired(t *testing.T) {
 	}
 }
 
-func TestAKeysFileThatIsNotFitForUseIsRefused(t *testing.T) {
+func TestOpenKeyring_invalidFile(t *testing.T) {
 	const secret = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	for _, test := range []struct {
 		name, text string
@@ -86,16 +86,16 @@ func TestAKeysFileThatIsNotFitForUseIsRefused(t *testing.T) {
 		want       string
 	}{
 		{"others can read it", `[{"kid":"a","secret":"` + secret + `"}]`, 0o644, "chmod 600"},
-		{"the group can", `[{"kid":"a","secret":"` + secret + `"}]`, 0o640, "chmod 600"},
+		{"the group can read it", `[{"kid":"a","secret":"` + secret + `"}]`, 0o640, "chmod 600"},
 		{"no JSON", `kid: a`, 0o600, "invalid character"},
-		{"no key", `[]`, 0o600, "no key"},
+		{"no key", `[]`, 0o600, "no keys"},
 		{"a short secret", `[{"kid":"a","secret":"AAAA"}]`, 0o600, "32 bytes"},
 		{"no kid", `[{"secret":"` + secret + `"}]`, 0o600, "kid"},
 		{"one kid twice", `[{"kid":"a","secret":"` + secret + `"},{"kid":"a","secret":"` + secret + `"}]`, 0o600, "key 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if runtime.GOOS == "windows" && test.mode != 0o600 {
-				t.Skip("no such modes here")
+				t.Skip("Windows has no such modes")
 			}
 			file := filepath.Join(t.TempDir(), "keys.json")
 			if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {

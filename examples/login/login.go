@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"embed"
 	"encoding/json"
@@ -18,14 +19,15 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 const (
-	issuer   = "https://login.example" // us, since we sign
-	audience = "https://lists.example" // us too: the service that the tokens are for
+	issuer   = "https://login.example" // this program, which signs the tokens
+	audience = "https://lists.example" // this program too: the tokens are for its lists
 
-	// A browser takes a cookie with the prefix __Host- only if it is Secure,
-	// has the path / and no domain: no other host can set or overwrite it.
+	// A browser accepts a cookie with the prefix __Host- only if it is Secure,
+	// has the path / and no domain. So no other host can set or overwrite it.
 	cookieName = "__Host-token"
 )
 
@@ -34,10 +36,13 @@ var web embed.FS
 
 var pages = template.Must(template.ParseFS(web, "web/*.html"))
 
-// place is where the token may be: in a header for programs, in a cookie for browsers.
-var place = jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie(cookieName))
+// Programs send the token in a header, browsers in a cookie.
+var (
+	fromHeader = jwthttp.FromHeader("Authorization", "Bearer")
+	fromCookie = jwthttp.FromCookie(cookieName)
+)
 
-// claims are what a token says.
+// claims are the claims of a token.
 type claims struct {
 	jwt.RegisteredClaims
 	Role   string `json:"role"`
@@ -59,7 +64,7 @@ type app struct {
 	allowOrigin string
 	log         *slog.Logger
 
-	revoked jwthttp.RevocationList
+	revoked revocation.List // in memory: a restart forgets it
 }
 
 func (a *app) handler() (http.Handler, error) {
@@ -71,7 +76,7 @@ func (a *app) handler() (http.Handler, error) {
 			Types:      []string{"at+jwt"},
 			Keys:       jwthttp.Keyfunc(a.keys.verifying),
 		}},
-		Extractor:    place,
+		Extractor:    jwthttp.FirstOf(fromHeader, fromCookie),
 		Revoked:      a.revoked.Revoked,
 		ErrorHandler: a.refuse,
 		Observer:     a.observe,
@@ -80,37 +85,41 @@ func (a *app) handler() (http.Handler, error) {
 		return nil, err
 	}
 
-	// Login CSRF: another site must not sign a visitor in as someone else. No
-	// token is needed to sign in, so the guard of the middleware does not help.
+	// Login CSRF: another site must not sign a visitor in as someone else. The
+	// middleware does not protect the login, because a login needs no token.
 	sameSite := http.NewCrossOriginProtection()
 	sameSite.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		jwthttp.WriteError(w, &jwthttp.Error{Status: http.StatusForbidden, Reason: jwthttp.ReasonCrossOrigin})
 	}))
 
 	mux := a.routes(auth, sameSite)
-	var handler http.Handler = mux
-	if a.allowOrigin != "" {
-		if strings.Contains(a.allowOrigin, "*") { // a pattern, for rs/cors
-			return nil, fmt.Errorf("-allow-origin: %q: not one origin", a.allowOrigin)
-		}
-		if err := sameSite.AddTrustedOrigin(a.allowOrigin); err != nil {
-			return nil, fmt.Errorf("-allow-origin: %w", err)
-		}
-		// Outside of the middleware: a preflight request has no token, and a
-		// page can read a refusal only if it has the headers too. Credentials
-		// are not allowed: that page sends its token in a header, no cookie.
-		handler = cors.New(cors.Options{
-			AllowedOrigins: []string{a.allowOrigin},
-			AllowedMethods: []string{http.MethodGet, http.MethodPost},
-			AllowedHeaders: []string{"Authorization", "Content-Type"},
-			ExposedHeaders: []string{"WWW-Authenticate"},
-		}).Handler(mux)
+	if a.allowOrigin == "" {
+		return withSecurityHeaders(mux), nil
 	}
-	return withSecurityHeaders(handler), nil
+	if strings.Contains(a.allowOrigin, "*") { // a pattern, for rs/cors
+		return nil, fmt.Errorf("-allow-origin: %q is not an origin", a.allowOrigin)
+	}
+	if err := sameSite.AddTrustedOrigin(a.allowOrigin); err != nil {
+		return nil, fmt.Errorf("-allow-origin: %w", err)
+	}
+	return withSecurityHeaders(withCORS(a.allowOrigin, mux)), nil
+}
+
+// withCORS allows pages of one other origin to send requests and to read the
+// answers. It goes around the middleware: a preflight request has no token, and a
+// page can read an error response only if that has the CORS headers, too. Cookies
+// are not allowed, because the page sends its token in a header.
+func withCORS(origin string, next http.Handler) http.Handler {
+	return cors.New(cors.Options{
+		AllowedOrigins: []string{origin},
+		AllowedMethods: []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders: []string{"Authorization", "Content-Type"},
+		ExposedHeaders: []string{"WWW-Authenticate"},
+	}).Handler(next)
 }
 
 func (a *app) routes(auth *jwthttp.Middleware, sameSite *http.CrossOriginProtection) *http.ServeMux {
-	admin := auth.Require(isAdmin)
+	admin := auth.Require(jwthttp.Rule(isAdmin))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.home)
 	for _, file := range []string{"app.js", "style.css"} {
@@ -135,7 +144,7 @@ func withSecurityHeaders(next http.Handler) http.Handler {
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store") // RFC 6749 §5.1 for tokens, and what they open is as private
+		h.Set("Cache-Control", "no-store") // RFC 6749 §5.1 for tokens; the pages are private, too
 		next.ServeHTTP(w, r)
 	})
 }
@@ -150,29 +159,29 @@ func (a *app) issue(name string, u user, lifetime time.Duration) (string, error)
 			Audience:  jwt.ClaimStrings{audience},
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
-			ID:        rand.Text(), // what a revocation names
+			ID:        rand.Text(), // a logout revokes it by this ID
 		},
 		Role:   u.role,
 		Tenant: u.tenant,
 	})
 	k := a.keys.signing()
 	t.Header["kid"] = k.ID
-	t.Header["typ"] = "at+jwt" // RFC 9068: no other kind of JWT passes for an access token
+	t.Header["typ"] = "at+jwt" // RFC 9068: so no other kind of JWT is accepted as an access token
 	return t.SignedString(k.Secret)
 }
 
-// login signs a user in. A program gets the token, a browser's form a cookie
-// with it, which no script can read.
+// login signs a user in. A program gets the token in the response. The form of a
+// browser gets it in a cookie that no script can read.
 func (a *app) login(w http.ResponseWriter, r *http.Request) {
 	name, password, p := readCredentials(w, r)
 	if p != nil {
 		p.write(w, r)
 		return
 	}
-	// A service on the internet also limits the attempts per name and address.
+	// A service on the internet must also limit the attempts per name and address.
 	u, ok := a.users.check(name, password)
 	if !ok {
-		// Without the name: people do type their password there.
+		// The name is not logged, because people sometimes type their password there.
 		a.log.Info("login refused")
 		p := &problem{http.StatusUnauthorized, "invalid_credentials", "wrong name or password"}
 		p.write(w, r)
@@ -209,7 +218,7 @@ func readCredentials(w http.ResponseWriter, r *http.Request) (name, password str
 		}
 	case "application/x-www-form-urlencoded":
 		err = r.ParseForm()
-		// Not r.Form: a password in the URL ends up in logs and histories.
+		// r.Form would accept a password in the URL, which ends up in logs.
 		body.Username, body.Password = r.PostForm.Get("username"), r.PostForm.Get("password")
 	default:
 		return "", "", &problem{http.StatusUnsupportedMediaType, "invalid_request", "send JSON or a form"}
@@ -217,20 +226,22 @@ func readCredentials(w http.ResponseWriter, r *http.Request) (name, password str
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return "", "", &problem{http.StatusRequestEntityTooLarge, "invalid_request", "the request is too large"}
+		return "", "", &problem{http.StatusRequestEntityTooLarge, "invalid_request", "request too large"}
 	case err != nil || body.Username == "" || body.Password == "":
-		return "", "", &problem{http.StatusBadRequest, "invalid_request", "username and password are needed"}
+		return "", "", &problem{http.StatusBadRequest, "invalid_request", "username and password required"}
 	case len(body.Password) > 72:
-		// bcrypt reads no further: anything with the same beginning would do.
+		// bcrypt ignores what follows.
 		return "", "", &problem{http.StatusBadRequest, "invalid_request", "a password has at most 72 bytes"}
 	}
 	return body.Username, body.Password, nil
 }
 
-// logout ends the token itself, not only the browser's copy of it.
+// logout revokes the token. Deleting the cookie alone would leave every copy of
+// it valid.
 func (a *app) logout(w http.ResponseWriter, r *http.Request) {
 	token, _ := jwthttp.TokenFromContext(r.Context())
-	if err := a.revoked.RevokeToken(token); err != nil {
+	// A client that hangs up cancels r.Context(), which must not stop a logout.
+	if err := a.revoked.RevokeToken(context.WithoutCancel(r.Context()), token); err != nil {
 		a.fail(w, err)
 		return
 	}
@@ -244,10 +255,10 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// list answers with the lists of the user's tenant: whose they are, the token
-// says, never the request.
+// list returns the list of the user's tenant. The tenant comes from the token,
+// never from the request.
 func list(w http.ResponseWriter, r *http.Request) {
-	c, _ := jwthttp.ClaimsFromContext[claims](r.Context())
+	c := jwthttp.MustClaims[claims](r.Context())
 	writeJSON(w, http.StatusOK, map[string]any{
 		"tenant": c.Tenant,
 		"list": map[string][]string{
@@ -258,18 +269,17 @@ func list(w http.ResponseWriter, r *http.Request) {
 }
 
 func validate(w http.ResponseWriter, r *http.Request) {
-	c, _ := jwthttp.ClaimsFromContext[claims](r.Context())
-	writeJSON(w, http.StatusOK, c)
+	writeJSON(w, http.StatusOK, jwthttp.MustClaims[claims](r.Context()))
 }
 
 func account(w http.ResponseWriter, r *http.Request) {
-	c, _ := jwthttp.ClaimsFromContext[claims](r.Context())
-	show(w, http.StatusOK, "account.html", c)
+	show(w, http.StatusOK, "account.html", jwthttp.MustClaims[claims](r.Context()))
 }
 
-// isAdmin is a rule for jwthttp: its error is a 403, and its text is for the log.
-func isAdmin(r *http.Request) error {
-	if c, _ := jwthttp.ClaimsFromContext[claims](r.Context()); c.Role != "admin" {
+// isAdmin is a rule for jwthttp. Its error is answered with 403; the text goes
+// to the log only.
+func isAdmin(_ *http.Request, c claims) error {
+	if c.Role != "admin" {
 		return fmt.Errorf("role %q is not admin", c.Role)
 	}
 	return nil
@@ -296,7 +306,7 @@ func (a *app) changeSecret(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// home serves the page, with a word on why someone was sent here.
+// home serves the page. Browsers that were redirected here get a notice.
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	notice := ""
 	if r.URL.Query().Has("sign-in-first") {
@@ -305,27 +315,29 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	show(w, http.StatusOK, "page.html", notice)
 }
 
-// refuse is the jwthttp.Options.ErrorHandler: a person in front of a browser
-// is sent to the page with the login, a program gets the plain refusal.
+// refuse is the jwthttp.Options.ErrorHandler. It redirects a browser to the page
+// with the login. A program gets the error response of jwthttp.
 func (a *app) refuse(w http.ResponseWriter, r *http.Request, e *jwthttp.Error) {
-	if found, _ := place(r); e.Status == http.StatusUnauthorized && found.Source != jwthttp.SourceHeader {
-		if found.Source == jwthttp.SourceCookie {
-			setCookie(w, "", -1) // it will not get better
-		}
-		if wantsPage(r) {
-			w.Header().Del("WWW-Authenticate") // belongs to the 401 that this is not
-			http.Redirect(w, r, "/?sign-in-first", http.StatusSeeOther)
-			return
-		}
+	if _, err := fromHeader(r); !errors.Is(err, jwthttp.ErrNoToken) {
+		jwthttp.WriteError(w, e) // only programs send the header
+		return
+	}
+	// Delete a cookie that will never be accepted. After a 403 or 503 it may be.
+	if e.Code == "invalid_token" || e.Reason == jwthttp.ReasonMultiple {
+		setCookie(w, "", -1)
+	}
+	if e.Status == http.StatusUnauthorized && wantsPage(r) {
+		w.Header().Del("WWW-Authenticate") // the response is no longer a 401
+		http.Redirect(w, r, "/?sign-in-first", http.StatusSeeOther)
+		return
 	}
 	jwthttp.WriteError(w, e)
 }
 
-// observe is the jwthttp.Options.Observer. None of what it logs can hold a
-// token: of the URL the path only, of the token what it says, of the error
-// what jwthttp keeps free of it.
-func (a *app) observe(r *http.Request, e jwthttp.Event) {
-	level, fields := slog.LevelInfo, []any{"method", r.Method, "path", r.URL.Path, "took", e.Took, "cached", e.Cached}
+// observe is the jwthttp.Options.Observer. It logs nothing that can contain a
+// token: the path but not the query, single claims, and the cause of a refusal.
+func (a *app) observe(ctx context.Context, e jwthttp.Event) {
+	level, fields := slog.LevelInfo, []any{"method", e.Request.Method, "path", e.Request.URL.Path, "took", e.Took, "cached", e.Cached}
 	if e.Token != nil {
 		fields = append(fields, "subject", e.Token.Subject, "kid", e.Token.KeyID)
 	}
@@ -336,10 +348,10 @@ func (a *app) observe(r *http.Request, e jwthttp.Event) {
 	if e.Err.Status >= 500 {
 		level = slog.LevelError
 	}
-	a.log.Log(r.Context(), level, "refused", append(fields, "reason", e.Err.Reason, "status", e.Err.Status, "cause", e.Err.Err)...)
+	a.log.Log(ctx, level, "refused", append(fields, "reason", e.Err.Reason, "status", e.Err.Status, "cause", e.Err.Err)...)
 }
 
-// wantsPage reports whether r comes from someone who looks at pages.
+// wantsPage reports whether a browser has sent r to show the answer as a page.
 func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
 
 func setCookie(w http.ResponseWriter, token string, maxAge int) {
@@ -349,7 +361,7 @@ func setCookie(w http.ResponseWriter, token string, maxAge int) {
 	})
 }
 
-// problem is a refused login.
+// problem is the answer to a failed login.
 type problem struct {
 	status     int
 	code, text string
@@ -357,7 +369,7 @@ type problem struct {
 
 func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	if p.status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="restricted"`) // RFC 9110 §15.5.2: every 401 has one
+		w.Header().Set("WWW-Authenticate", `Bearer realm="restricted"`) // required by RFC 9110 §15.5.2
 	}
 	if wantsPage(r) {
 		show(w, p.status, "page.html", "Not signed in: "+p.text+".")
@@ -374,7 +386,7 @@ func (a *app) fail(w http.ResponseWriter, err error) {
 func show(w http.ResponseWriter, status int, page string, content any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_ = pages.ExecuteTemplate(w, page, content) // the client is gone if this fails
+	_ = pages.ExecuteTemplate(w, page, content) // it fails if the client is gone
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

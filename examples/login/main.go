@@ -1,11 +1,10 @@
-// Login is a small service with a sign-in: a user gives a password, gets a
-// token, and shows it for everything else.
+// Login is a small service with a sign-in. A user sends a password, gets a token,
+// and sends the token with every other request.
 //
 //	go run -C examples ./login
 //
-// It prints its address and curl lines to try; the address serves a page that
-// walks through the same. Everything in it is ready to be copied but for the
-// users, who are made up.
+// It prints its address and curl lines to try. The address serves a page with
+// the same requests. You can copy everything but the users, who are made up.
 package main
 
 import (
@@ -25,7 +24,7 @@ import (
 )
 
 func main() {
-	// Both signals end the program in order: requests under way are answered.
+	// After either signal, requests under way are answered before the program ends.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -35,19 +34,19 @@ func main() {
 	}
 }
 
-// run serves until ctx ends. The greeting goes to stdout, the log to stderr.
+// run serves until ctx ends. It prints the greeting to stdout and logs to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("login", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free one")
-	keysFile := flags.String("keys", "", "`file` for the signing keys, made if it is not there (default: keys that end with the program)")
-	origin := flags.String("allow-origin", "", "one other `origin` whose pages may call, such as http://localhost:5173 (default: none)")
+	keysFile := flags.String("keys", "", "`file` for the signing keys, created if it does not exist (default: new keys at each start)")
+	origin := flags.String("allow-origin", "", "`origin` of another site whose pages may send requests, such as http://localhost:5173 (default: none)")
 	lifetime := flags.Duration("lifetime", 15*time.Minute, "how long a token is valid")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *lifetime < time.Second {
-		return fmt.Errorf("-lifetime: %v: less than a second", *lifetime)
+		return fmt.Errorf("-lifetime: %v is less than a second", *lifetime)
 	}
 	keys, err := openKeyring(*keysFile)
 	if err != nil {
@@ -72,11 +71,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return serve(ctx, listener, handler, app.log)
 }
 
-// serve answers requests until ctx ends, and then those under way.
+// serve answers requests until ctx ends, and then finishes those under way.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second, // without timeouts, slow clients keep connections for good
+		ReadHeaderTimeout: 5 * time.Second, // without timeouts, slow clients hold connections forever
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
 		IdleTimeout:       time.Minute,
@@ -104,8 +103,8 @@ func reachable(addr *net.TCPAddr) string {
 	return addr.String()
 }
 
-// greeting has the address and lines to paste into a shell. Each line prints
-// the answer, its status, and the status that it should have.
+// greeting returns the address and lines to paste into a shell. Each line prints
+// the answer, its status, and the expected status.
 func greeting(url string) string {
 	return strings.ReplaceAll(`Open URL in a browser, or paste this into a shell:
 
@@ -113,16 +112,16 @@ curl -s -w '%{http_code}, expected 401: no token\n' URL/list
 TOKEN=$(curl -s -H 'Content-Type: application/json' -d '{"username": "alice", "password": "down-the-rabbit-hole"}' URL/login | sed 's/.*"token":"\([^"]*\)".*/\1/')
 curl -s -w '%{http_code}, expected 200: the list\n' -H "Authorization: Bearer $TOKEN" URL/list
 curl -s -w '%{http_code}, expected 200: who I am\n' -H "Authorization: Bearer $TOKEN" URL/validate
-curl -s -w '%{http_code}, expected 401: not as it was signed\n' -H "Authorization: Bearer ${TOKEN}A" URL/list
-curl -s -w '%{http_code}, expected 403: alice is no admin\n' -H "Authorization: Bearer $TOKEN" URL/admin
+curl -s -w '%{http_code}, expected 401: the signature was changed\n' -H "Authorization: Bearer ${TOKEN}A" URL/list
+curl -s -w '%{http_code}, expected 403: alice is not an admin\n' -H "Authorization: Bearer $TOKEN" URL/admin
 ADMIN=$(curl -s -H 'Content-Type: application/json' -d '{"username": "ada", "password": "analytical-engine"}' URL/login | sed 's/.*"token":"\([^"]*\)".*/\1/')
-curl -s -w '%{http_code}, expected 200: ada is one\n' -H "Authorization: Bearer $ADMIN" URL/admin
-curl -s -w '%{http_code}, expected 200: new tokens get a new key\n' -X POST -H "Authorization: Bearer $ADMIN" URL/rotate
-curl -s -w '%{http_code}, expected 200: the old tokens stay valid\n' -H "Authorization: Bearer $TOKEN" URL/list
+curl -s -w '%{http_code}, expected 200: ada is an admin\n' -H "Authorization: Bearer $ADMIN" URL/admin
+curl -s -w '%{http_code}, expected 200: a new key signs\n' -X POST -H "Authorization: Bearer $ADMIN" URL/rotate
+curl -s -w '%{http_code}, expected 200: tokens of the old key stay valid\n' -H "Authorization: Bearer $TOKEN" URL/list
 curl -s -w '%{http_code}, expected 204: signed out\n' -X POST -H "Authorization: Bearer $TOKEN" URL/logout
 curl -s -w '%{http_code}, expected 401: revoked\n' -H "Authorization: Bearer $TOKEN" URL/list
-curl -s -w '%{http_code}, expected 204: every token ends\n' -X POST -H "Authorization: Bearer $ADMIN" URL/change-secret
-curl -s -w '%{http_code}, expected 401: this one too\n' -H "Authorization: Bearer $ADMIN" URL/admin
+curl -s -w '%{http_code}, expected 204: every token becomes invalid\n' -X POST -H "Authorization: Bearer $ADMIN" URL/change-secret
+curl -s -w '%{http_code}, expected 401: this one, too\n' -H "Authorization: Bearer $ADMIN" URL/admin
 
 `, "URL", url)
 }

@@ -2,7 +2,7 @@ package main
 
 import "golang.org/x/crypto/bcrypt"
 
-// user is what is stored about a user: of the password, only a hash.
+// user is a stored user. Of the password it has only the hash.
 type user struct {
 	hash   string
 	role   string
@@ -12,12 +12,12 @@ type user struct {
 // userStore stands for the database.
 type userStore struct {
 	users map[string]user
-	decoy string // a hash of no one's password, as costly as the users' hashes
+	decoy string // the hash of a random password, of the same cost as the others
 }
 
-// demoUsers returns two users. Their passwords are down-the-rabbit-hole and
-// analytical-engine; the hashes come from bcrypt.GenerateFromPassword with a
-// cost of 12, a fifth of a second on a machine of today.
+// demoUsers returns two users with the passwords down-the-rabbit-hole and
+// analytical-engine. The hashes are from bcrypt.GenerateFromPassword with cost 12,
+// which takes about 0.2 s.
 func demoUsers() userStore {
 	return userStore{
 		users: map[string]user{
@@ -28,9 +28,9 @@ func demoUsers() userStore {
 	}
 }
 
-// check returns the user of that name if the password is right. A name that
-// nobody has takes as long as a wrong password: otherwise the clock would tell
-// which names exist.
+// check returns the user of that name if the password is right. An unknown name
+// takes as long as a wrong password, so that the time does not tell which names
+// exist.
 func (s userStore) check(name, password string) (user, bool) {
 	u, known := s.users[name]
 	if !known {

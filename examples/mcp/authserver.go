@@ -29,13 +29,13 @@ const (
 	codeLifetime    = time.Minute
 	tokenLifetime   = 15 * time.Minute
 	refreshLifetime = 8 * time.Hour
-	maxClients      = 1000 // anybody can register,
-	maxGrants       = 1000 // and is granted something
+	maxClients      = 1000 // because everyone can register
+	maxGrants       = 1000 // and gets grants
 )
 
-// authServer is an authorization server in small: codes with PKCE (RFC 7636),
-// access tokens for one resource (RFC 9068, RFC 8707), refresh tokens, and
-// registration of clients (RFC 7591). It has one user, who is never asked.
+// authServer is a small authorization server: codes with PKCE (RFC 7636), access
+// tokens for one resource (RFC 9068, RFC 8707), refresh tokens, and registration
+// of clients (RFC 7591). It has one user, who is never asked.
 type authServer struct {
 	url, resource string
 	lifetime      time.Duration
@@ -43,18 +43,18 @@ type authServer struct {
 
 	mu      sync.Mutex
 	clients map[string][]string // client_id -> redirect URIs
-	grants  map[string]grant    // by code or refresh token, each good for one use
+	grants  map[string]grant    // by code or refresh token; each can be used once
 }
 
-// grant is what a code or a refresh token stands for.
+// grant is the meaning of a code or refresh token.
 type grant struct {
 	kind, client, user, scope string
-	redirect, challenge       string // of a code only
+	redirect, challenge       string // for a code only
 	expires                   time.Time
 }
 
-// startAuthServer serves until ctx ends, at an address and so an origin of its
-// own, and returns its issuer identifier.
+// startAuthServer serves at another address until ctx ends, and returns its issuer
+// identifier.
 func startAuthServer(ctx context.Context, resource string) (issuer string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -89,8 +89,8 @@ func (s *authServer) handler() http.Handler {
 	open.HandleFunc("POST /register", s.register)
 	open.HandleFunc("POST /token", s.token)
 	mux := http.NewServeMux()
-	mux.Handle("/", cors.New(cors.Options{AllowedHeaders: []string{"*"}}).Handler(open)) // for clients that are pages of any origin
-	mux.HandleFunc("GET /authorize", s.authorize)                                        // for people
+	mux.Handle("/", cors.New(cors.Options{AllowedHeaders: []string{"*"}}).Handler(open)) // for clients in pages of any origin
+	mux.HandleFunc("GET /authorize", s.authorize)                                        // for browsers
 	return mux
 }
 
@@ -126,7 +126,7 @@ func (s *authServer) keys(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{jwk.Marshal()}})
 }
 
-// register takes public clients on the user's own machine (RFC 8252): others
+// register accepts only public clients on the user's machine (RFC 8252). Others
 // would get the codes of a user who is never asked.
 func (s *authServer) register(w http.ResponseWriter, r *http.Request) {
 	var client struct {
@@ -168,15 +168,15 @@ func notLoopback(redirect string) bool {
 }
 
 // authorize sends the browser back with a code. A real server signs the user in
-// here, and asks which of the scopes to grant, naming the client and where the
-// code goes: anybody can register, under any name.
+// here and asks which scopes to grant. It shows the client and the destination of
+// the code, because everyone can register under any name.
 func (s *authServer) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	client, redirect := q.Get("client_id"), q.Get("redirect_uri")
 	s.mu.Lock()
 	registered := s.clients[client]
 	s.mu.Unlock()
-	if !slices.Contains(registered, redirect) { // RFC 6749 §4.1.2.1: then nobody is sent there
+	if !slices.Contains(registered, redirect) { // RFC 6749 §4.1.2.1: no redirect then
 		http.Error(w, "unknown client_id or redirect_uri", http.StatusBadRequest)
 		return
 	}
@@ -201,16 +201,15 @@ func (s *authServer) authorize(w http.ResponseWriter, r *http.Request) {
 			answer.Set("error", "temporarily_unavailable") // RFC 6749 §4.1.2.1
 		}
 	}
-	u, _ := url.Parse(redirect) // register has read it
+	u, _ := url.Parse(redirect) // register has parsed it
 	query := u.Query()
 	maps.Copy(query, answer)
 	u.RawQuery = query.Encode()
 	http.Redirect(w, r, u.String(), http.StatusFound)
 }
 
-// grantable reports whether each of the scopes is one of ours. None may come
-// twice, and just one space is between two (RFC 6749 §3.3): so a scope that is
-// kept is short.
+// grantable reports whether all scopes are supported. It refuses repeated scopes
+// and extra spaces (RFC 6749 §3.3), so a stored scope is short.
 func (s *authServer) grantable(scope string) bool {
 	wanted := strings.Split(scope, " ")
 	for i, one := range wanted {
@@ -221,7 +220,7 @@ func (s *authServer) grantable(scope string) bool {
 	return true
 }
 
-// grant returns a secret that stands for g, unless there are too many.
+// grant stores g and returns its secret. It returns false if there are too many.
 func (s *authServer) grant(g grant) (secret string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,7 +235,7 @@ func (s *authServer) grant(g grant) (secret string, ok bool) {
 	return secret, true
 }
 
-// take returns what secret stands for, once, if it is of that kind.
+// take removes and returns the grant of secret if it has that kind.
 func (s *authServer) take(kind, secret string) (grant, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,7 +244,7 @@ func (s *authServer) take(kind, secret string) (grant, bool) {
 	return g, ok && g.kind == kind && time.Now().Before(g.expires)
 }
 
-// redeem returns what a request for a token stands for, or an error code.
+// redeem returns the grant of a token request, or an error code.
 func (s *authServer) redeem(r *http.Request) (g grant, code string) {
 	var ok bool
 	switch kind := r.PostFormValue("grant_type"); kind {
@@ -262,8 +261,8 @@ func (s *authServer) redeem(r *http.Request) (g grant, code string) {
 	if !ok || g.client != r.PostFormValue("client_id") {
 		return grant{}, "invalid_grant"
 	}
-	// What was granted for one resource is good for no other (RFC 8707 §2.2).
-	// Clients leave it out when they refresh.
+	// A grant is for one resource (RFC 8707 §2.2). Clients leave the parameter
+	// out when they refresh.
 	if resource := r.PostForm["resource"]; g.kind == "authorization_code" || resource != nil {
 		if !slices.Equal(resource, []string{s.resource}) {
 			return grant{}, "invalid_target"
@@ -291,13 +290,13 @@ func (s *authServer) token(w http.ResponseWriter, r *http.Request) {
 	answer := map[string]any{
 		"access_token": access, "token_type": "Bearer", "expires_in": int(s.lifetime.Seconds()), "scope": g.scope,
 	}
-	if refresh, ok := s.grant(g); ok { // it is optional (RFC 6749 §5.1)
+	if refresh, ok := s.grant(g); ok { // optional (RFC 6749 §5.1)
 		answer["refresh_token"] = refresh
 	}
 	writeJSON(w, http.StatusOK, answer)
 }
 
-// claims are those of RFC 9068 §2.2.
+// claims returns the claims of RFC 9068 §2.2.
 func (s *authServer) claims(g grant) jwt.MapClaims {
 	now := time.Now()
 	return jwt.MapClaims{

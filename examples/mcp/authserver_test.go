@@ -16,7 +16,7 @@ import (
 
 const callback = "http://127.0.0.1/callback"
 
-// login is an authorization server on a socket, with one client.
+// login is a running authorization server with one client.
 type login struct {
 	*testing.T
 	as     *authServer
@@ -50,7 +50,7 @@ func (l *login) send(r *http.Request, err error) (*http.Response, map[string]any
 	}
 	defer resp.Body.Close()
 	answer := map[string]any{}
-	_ = json.NewDecoder(resp.Body).Decode(&answer) // some answers are none
+	_ = json.NewDecoder(resp.Body).Decode(&answer) // some answers have no JSON
 	return resp, answer
 }
 
@@ -60,7 +60,7 @@ func (l *login) register(body string) (status int, answer map[string]any) {
 	return resp.StatusCode, answer
 }
 
-// changed returns the parameters with others in their place; "" leaves one out.
+// changed returns a copy of the parameters with changes; "" removes one.
 func changed(q url.Values, changes map[string]string) url.Values {
 	q = maps.Clone(q)
 	for name, value := range changes {
@@ -72,7 +72,7 @@ func changed(q url.Values, changes map[string]string) url.Values {
 	return q
 }
 
-// authorize returns the status, and what the redirect says.
+// authorize returns the status and the parameters of the redirect.
 func (l *login) authorize(verifier string, changes map[string]string) (int, url.Values) {
 	l.Helper()
 	q := changed(url.Values{
@@ -108,31 +108,31 @@ func (l *login) exchange(verifier, code string) url.Values {
 	}
 }
 
-// expires returns the end of what a code or a refresh token stands for.
+// expires returns the end of the grant of a code or refresh token.
 func (l *login) expires(secret string) time.Time {
 	l.as.mu.Lock()
 	defer l.as.mu.Unlock()
 	return l.as.grants[secret].expires
 }
 
-func TestRegistration(t *testing.T) {
+func TestAuthServer_register(t *testing.T) {
 	l := startLogin(t)
 	for _, test := range []struct {
 		name, body string
 		status     int
 	}{
-		{"a client on this machine is registered", `{"redirect_uris": ["http://localhost:6274/oauth/callback"], "token_endpoint_auth_method": "none"}`, 201},
-		{"one elsewhere is not", `{"redirect_uris": ["https://evil.example/callback"], "token_endpoint_auth_method": "none"}`, 400},
-		{"nor one that only looks like here", `{"redirect_uris": ["http://127.0.0.1.evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
-		{"nor one with a host behind a user", `{"redirect_uris": ["http://127.0.0.1@evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
-		{"nor one of two", `{"redirect_uris": ["http://localhost/", "https://evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
-		{"nor one with a user", `{"redirect_uris": ["http://user@127.0.0.1/"], "token_endpoint_auth_method": "none"}`, 400},
-		{"nor one with a fragment, be it empty", `{"redirect_uris": ["http://127.0.0.1/#"], "token_endpoint_auth_method": "none"}`, 400},
-		{"nor one that is too long", `{"redirect_uris": ["http://127.0.0.1/` + strings.Repeat("x", 64<<10) + `"], "token_endpoint_auth_method": "none"}`, 400},
-		{"nor a script", `{"redirect_uris": ["javascript:alert(1)"], "token_endpoint_auth_method": "none"}`, 400},
-		{"nor one without a way back", `{"token_endpoint_auth_method": "none"}`, 400},
-		{"nor one that wants a secret", `{"redirect_uris": ["http://localhost/"]}`, 400},
-		{"nor what is no JSON", `hello`, 400},
+		{"a client on this machine", `{"redirect_uris": ["http://localhost:6274/oauth/callback"], "token_endpoint_auth_method": "none"}`, 201},
+		{"another host", `{"redirect_uris": ["https://evil.example/callback"], "token_endpoint_auth_method": "none"}`, 400},
+		{"a host that begins with 127.0.0.1", `{"redirect_uris": ["http://127.0.0.1.evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
+		{"a host after a user", `{"redirect_uris": ["http://127.0.0.1@evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
+		{"one good URI of two", `{"redirect_uris": ["http://localhost/", "https://evil.example/"], "token_endpoint_auth_method": "none"}`, 400},
+		{"a user", `{"redirect_uris": ["http://user@127.0.0.1/"], "token_endpoint_auth_method": "none"}`, 400},
+		{"an empty fragment", `{"redirect_uris": ["http://127.0.0.1/#"], "token_endpoint_auth_method": "none"}`, 400},
+		{"a URI that is too long", `{"redirect_uris": ["http://127.0.0.1/` + strings.Repeat("x", 64<<10) + `"], "token_endpoint_auth_method": "none"}`, 400},
+		{"a script", `{"redirect_uris": ["javascript:alert(1)"], "token_endpoint_auth_method": "none"}`, 400},
+		{"no redirect URI", `{"token_endpoint_auth_method": "none"}`, 400},
+		{"a client with a secret", `{"redirect_uris": ["http://localhost/"]}`, 400},
+		{"not JSON", `hello`, 400},
 	} {
 		if status, answer := l.register(test.body); status != test.status {
 			t.Errorf("%s: %d, %v", test.name, status, answer)
@@ -148,7 +148,7 @@ func TestRegistration(t *testing.T) {
 	}
 }
 
-func TestAuthorization(t *testing.T) {
+func TestAuthServer_authorize(t *testing.T) {
 	l := startLogin(t)
 	for _, test := range []struct {
 		name    string
@@ -156,20 +156,20 @@ func TestAuthorization(t *testing.T) {
 		status  int
 		code    string
 	}{
-		{"a good request gets a code", nil, 302, ""},
-		{"an unknown client is sent nowhere", map[string]string{"client_id": "unknown"}, 400, ""},
-		{"an unknown redirect URI is not gone to", map[string]string{"redirect_uri": callback + "2"}, 400, ""},
-		{"PKCE is not left out", map[string]string{"code_challenge": "", "code_challenge_method": ""}, 302, "invalid_request"},
-		{"PKCE has a challenge", map[string]string{"code_challenge": ""}, 302, "invalid_request"},
-		{"PKCE is not plain", map[string]string{"code_challenge_method": "plain"}, 302, "invalid_request"},
-		{"the resource is named", map[string]string{"resource": ""}, 302, "invalid_target"},
-		{"no other resource is served", map[string]string{"resource": "https://other.example/mcp"}, 302, "invalid_target"},
-		{"no other scope is granted", map[string]string{"scope": "tools:use admin"}, 302, "invalid_scope"},
-		{"a scope is named", map[string]string{"scope": ""}, 302, "invalid_scope"},
-		{"all scopes are granted together", map[string]string{"scope": bothTools}, 302, ""},
-		{"no scope is named twice", map[string]string{"scope": scopeUse + " " + scopeUse}, 302, "invalid_scope"},
-		{"no scope is made long by spaces", map[string]string{"scope": scopeUse + strings.Repeat(" ", 200)}, 302, "invalid_scope"},
-		{"no other flow is there", map[string]string{"response_type": "token"}, 302, "unsupported_response_type"},
+		{"a good request", nil, 302, ""},
+		{"an unknown client", map[string]string{"client_id": "unknown"}, 400, ""},
+		{"an unknown redirect URI", map[string]string{"redirect_uri": callback + "2"}, 400, ""},
+		{"no PKCE", map[string]string{"code_challenge": "", "code_challenge_method": ""}, 302, "invalid_request"},
+		{"no challenge", map[string]string{"code_challenge": ""}, 302, "invalid_request"},
+		{"plain PKCE", map[string]string{"code_challenge_method": "plain"}, 302, "invalid_request"},
+		{"no resource", map[string]string{"resource": ""}, 302, "invalid_target"},
+		{"another resource", map[string]string{"resource": "https://other.example/mcp"}, 302, "invalid_target"},
+		{"an unknown scope", map[string]string{"scope": "tools:use admin"}, 302, "invalid_scope"},
+		{"no scope", map[string]string{"scope": ""}, 302, "invalid_scope"},
+		{"all scopes", map[string]string{"scope": bothTools}, 302, ""},
+		{"a repeated scope", map[string]string{"scope": scopeUse + " " + scopeUse}, 302, "invalid_scope"},
+		{"a scope with many spaces", map[string]string{"scope": scopeUse + strings.Repeat(" ", 200)}, 302, "invalid_scope"},
+		{"another flow", map[string]string{"response_type": "token"}, 302, "unsupported_response_type"},
 	} {
 		status, back := l.authorize(oauth2.GenerateVerifier(), test.changes)
 		if status != test.status || back.Get("error") != test.code || (back.Get("code") != "") != (test.status == 302 && test.code == "") {
@@ -181,7 +181,7 @@ func TestAuthorization(t *testing.T) {
 	}
 }
 
-func TestGrantsAreLimited(t *testing.T) {
+func TestAuthServer_grantLimit(t *testing.T) {
 	l := startLogin(t)
 	verifier := oauth2.GenerateVerifier()
 	_, back := l.authorize(verifier, nil)
@@ -209,21 +209,21 @@ func TestGrantsAreLimited(t *testing.T) {
 	}
 }
 
-func TestTheAuthorizationServerTakesNoLongHeader(t *testing.T) {
+func TestAuthServer_longHeader(t *testing.T) {
 	issuer, err := startAuthServer(t.Context(), "https://api.example/mcp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for length, want := range map[int]int{16 << 10: 200, 64 << 10: 431} {
+	for _, tt := range []struct{ length, want int }{{16 << 10, 200}, {64 << 10, 431}} {
 		l := &login{T: t}
-		r, err := http.NewRequestWithContext(t.Context(), "GET", issuer+"/keys?"+strings.Repeat("x", length), nil)
-		if resp, _ := l.send(r, err); resp.StatusCode != want {
-			t.Errorf("%d bytes: %d, want %d", length, resp.StatusCode, want)
+		r, err := http.NewRequestWithContext(t.Context(), "GET", issuer+"/keys?"+strings.Repeat("x", tt.length), nil)
+		if resp, _ := l.send(r, err); resp.StatusCode != tt.want {
+			t.Errorf("%d bytes: %d, want %d", tt.length, resp.StatusCode, tt.want)
 		}
 	}
 }
 
-func TestCodes(t *testing.T) {
+func TestAuthServer_codes(t *testing.T) {
 	l := startLogin(t)
 	for _, test := range []struct {
 		name    string
@@ -231,14 +231,14 @@ func TestCodes(t *testing.T) {
 		status  int
 		code    any
 	}{
-		{"a code is good for a token", nil, 200, nil},
-		{"not with another verifier", map[string]string{"code_verifier": oauth2.GenerateVerifier()}, 400, "invalid_grant"},
-		{"not for another client", map[string]string{"client_id": "another"}, 400, "invalid_grant"},
-		{"not for another redirect URI", map[string]string{"redirect_uri": callback + "2"}, 400, "invalid_grant"},
-		{"not for another resource", map[string]string{"resource": "https://other.example/mcp"}, 400, "invalid_target"},
-		{"not without a resource", map[string]string{"resource": ""}, 400, "invalid_target"},
-		{"not in a form that is too long to read", map[string]string{"padding": strings.Repeat("x", 64<<10)}, 400, "unsupported_grant_type"},
-		{"not as a password", map[string]string{"grant_type": "password"}, 400, "unsupported_grant_type"},
+		{"a good request", nil, 200, nil},
+		{"another verifier", map[string]string{"code_verifier": oauth2.GenerateVerifier()}, 400, "invalid_grant"},
+		{"another client", map[string]string{"client_id": "another"}, 400, "invalid_grant"},
+		{"another redirect URI", map[string]string{"redirect_uri": callback + "2"}, 400, "invalid_grant"},
+		{"another resource", map[string]string{"resource": "https://other.example/mcp"}, 400, "invalid_target"},
+		{"no resource", map[string]string{"resource": ""}, 400, "invalid_target"},
+		{"a form that is too long", map[string]string{"padding": strings.Repeat("x", 64<<10)}, 400, "unsupported_grant_type"},
+		{"another grant type", map[string]string{"grant_type": "password"}, 400, "unsupported_grant_type"},
 	} {
 		verifier := oauth2.GenerateVerifier()
 		_, back := l.authorize(verifier, nil)
@@ -248,7 +248,7 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%s: %d, %v", test.name, status, answer)
 		}
 		if test.code == "unsupported_grant_type" {
-			continue // nobody looked at the code
+			continue // the code was not used
 		}
 		if status, answer := l.token(form); status != 400 || answer["error"] != "invalid_grant" {
 			t.Errorf("%s: the code again: %d, %v", test.name, status, answer)
@@ -256,7 +256,7 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-func TestAGrantEnds(t *testing.T) {
+func TestAuthServer_expiredCode(t *testing.T) {
 	l := startLogin(t)
 	verifier := oauth2.GenerateVerifier()
 	_, back := l.authorize(verifier, nil)
@@ -270,7 +270,7 @@ func TestAGrantEnds(t *testing.T) {
 	}
 }
 
-func TestRefreshTokens(t *testing.T) {
+func TestAuthServer_refreshTokens(t *testing.T) {
 	l := startLogin(t)
 	verifier := oauth2.GenerateVerifier()
 	_, back := l.authorize(verifier, nil)

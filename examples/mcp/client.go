@@ -13,8 +13,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
 
-// runClient calls the tools of the MCP server at endpoint, and needs to know
-// nothing else of it.
+// runClient calls the tools of the MCP server at endpoint, knowing only this URL.
 func runClient(ctx context.Context, endpoint string, out io.Writer) error {
 	session, err := connect(ctx, endpoint, out)
 	if err != nil {
@@ -30,7 +29,7 @@ func runClient(ctx context.Context, endpoint string, out io.Writer) error {
 	}
 	for _, call := range []*mcp.CallToolParams{
 		{Name: "whoami", Arguments: nothing{}},
-		{Name: "create_order", Arguments: order{Item: "tea"}}, // needs another scope, which the client goes and gets
+		{Name: "create_order", Arguments: order{Item: "tea"}}, // needs another scope, which the client asks for
 		{Name: "whoami", Arguments: nothing{}},
 	} {
 		result, err := session.CallTool(ctx, call)
@@ -38,7 +37,7 @@ func runClient(ctx context.Context, endpoint string, out io.Writer) error {
 			return err
 		}
 		if result.IsError {
-			text, _ := json.Marshal(result.Content) // which came as JSON
+			text, _ := json.Marshal(result.Content) // it was decoded from JSON
 			return fmt.Errorf("%s: %s", call.Name, text)
 		}
 		text, err := json.Marshal(result.StructuredContent)
@@ -50,16 +49,16 @@ func runClient(ctx context.Context, endpoint string, out io.Writer) error {
 	return nil
 }
 
-// connect opens a session. All of the authorization is the SDK's.
+// connect opens a session. The SDK does all of the authorization.
 func connect(ctx context.Context, endpoint string, out io.Writer) (*mcp.ClientSession, error) {
-	const redirect = "http://127.0.0.1/callback" // nobody goes there, see visit
+	const redirect = "http://127.0.0.1/callback" // visit does not follow it
 	handler, err := mcpauth.NewAuthorizationCodeHandler(&mcpauth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &mcpauth.DynamicClientRegistrationConfig{
 			Metadata: &oauthex.ClientRegistrationMetadata{
 				ClientName:              "example",
 				RedirectURIs:            []string{redirect},
 				GrantTypes:              []string{"authorization_code", "refresh_token"},
-				TokenEndpointAuthMethod: "none", // it could keep no secret
+				TokenEndpointAuthMethod: "none", // it cannot keep a secret
 			},
 		},
 		AuthorizationCodeFetcher: func(ctx context.Context, args *mcpauth.AuthorizationArgs) (*mcpauth.AuthorizationResult, error) {
@@ -74,14 +73,14 @@ func connect(ctx context.Context, endpoint string, out io.Writer) (*mcp.ClientSe
 	return client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint, OAuthHandler: handler}, nil)
 }
 
-// visit is the user with a browser. A real client opens the URL in the user's,
-// and listens at the redirect URI for what this reads from the redirect.
+// visit stands for the user's browser. A real client opens the URL in a browser
+// and listens at the redirect URI.
 func visit(ctx context.Context, url string) (*mcpauth.AuthorizationResult, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultTransport.RoundTrip(r) // which follows no redirects
+	resp, err := http.DefaultTransport.RoundTrip(r) // follows no redirects
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,11 @@
 package main
 
-// greeting has lines that do by hand what a client does.
-const greeting = `An MCP server at URL/mcp. A client that finds its way: go run -C examples ./mcp -client URL/mcp; or paste this into a shell, step by step:
+// greeting has lines that do the steps of a client.
+const greeting = `An MCP server at URL/mcp. Run a client with: go run -C examples ./mcp -client URL/mcp. Or paste its steps into a shell:
 
 curl -si -w '%{http_code}, expected 401: no token, and resource_metadata in the challenge\n' URL/mcp
-curl -s -w '%{http_code}, expected 200: the resource, and who issues tokens for it\n' URL/.well-known/oauth-protected-resource/mcp
-curl -s -w '%{http_code}, expected 200: how that one goes about it\n' ISSUER/.well-known/oauth-authorization-server
+curl -s -w '%{http_code}, expected 200: the resource, and its authorization server\n' URL/.well-known/oauth-protected-resource/mcp
+curl -s -w '%{http_code}, expected 200: the metadata of the authorization server\n' ISSUER/.well-known/oauth-authorization-server
 CLIENT=$(curl -s -H 'Content-Type: application/json' -d '{"redirect_uris": ["http://127.0.0.1/callback"], "token_endpoint_auth_method": "none"}' ISSUER/register | sed 's/.*"client_id":"\([^"]*\)".*/\1/')
 VERIFIER=$(openssl rand -hex 32)
 CHALLENGE=$(printf %s "$VERIFIER" | openssl dgst -binary -sha256 | openssl base64 -A | tr '+/' '-_' | tr -d '=')
@@ -16,7 +16,7 @@ TOKEN=$(token tools:use)
 SESSION=$(mcp -D - -o /dev/null -d '{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "curl", "version": "1"}}}' | tr -d '\r' | sed -n 's/^Mcp-Session-Id: //p')
 mcp -w '%{http_code}, expected 202: a session\n' -d '{"jsonrpc": "2.0", "method": "notifications/initialized"}'
 mcp -w '%{http_code}, expected 200: who I am\n' -d '{"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}'
-mcp -i -w '%{http_code}, expected 403: the challenge says which scopes it takes\n' -d '{"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "create_order", "arguments": {"item": "tea"}}}'
+mcp -i -w '%{http_code}, expected 403: the challenge names the scopes\n' -d '{"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "create_order", "arguments": {"item": "tea"}}}'
 TOKEN=$(token 'tools:use orders:write')
 mcp -w '%{http_code}, expected 200: with another token, in the same session\n' -d '{"jsonrpc": "2.0", "id": 4, "method": "tools/call", "params": {"name": "create_order", "arguments": {"item": "tea"}}}'
 

@@ -1,16 +1,15 @@
-// MCP is a server of tools for language models, over the Model Context
-// Protocol's streamable HTTP, that wants a token: jwthttp verifies it, and the
-// official SDK's guard ties each session to the user it names. A client that
-// knows nothing but the URL finds the authorization server through the 401
-// (RFC 9728, RFC 8414), registers, and gets a token for this resource and no
-// other (RFC 8707).
+// MCP is a server of tools for language models over the streamable HTTP of the
+// Model Context Protocol. It requires a token. Package jwthttp verifies the
+// token, and the official SDK ties each session to the user of the token. A
+// client that knows only the URL finds the authorization server through the 401
+// (RFC 9728, RFC 8414), registers, and gets a token for this resource (RFC 8707).
 //
 //	go run -C examples ./mcp
 //	go run -C examples ./mcp -client http://127.0.0.1:8080/mcp
 //
-// The first line starts the server, the second one a client of it: -client and
-// the URL stand alone, without other flags. What to copy is in this file;
-// authserver.go stands for the authorization server that you have.
+// The first line starts the server, and the second one a client. No other flag
+// may be used with -client. This file is the one to copy from. authserver.go is a
+// stand-in for your authorization server.
 package main
 
 import (
@@ -29,6 +28,8 @@ import (
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/server"
+	"github.com/seed450a7203/jwthttp/jwks"
+	"github.com/seed450a7203/jwthttp/protectedresource"
 )
 
 func main() {
@@ -44,19 +45,19 @@ func main() {
 		if err != nil {
 			return nil, "", err
 		}
-		handler, err := newResource(ctx, url+"/mcp", issuer, *origin, newTools())
+		handler, err := newResource(ctx, url+"/mcp", issuer, *origin, 30*time.Second, newTools())
 		return handler, strings.NewReplacer("URL", url, "ISSUER", issuer).Replace(greeting), err
 	})
 }
 
-// claims are what a tool learns of a token.
+// claims are the claims of a token that tools need.
 type claims struct {
 	Subject  string `json:"sub"`
 	ClientID string `json:"client_id"`
 }
 
-// Validate is called by jwthttp for each request. Tokens without a subject
-// would all be of one user, and so would their sessions.
+// Validate is called by jwthttp for each request. All tokens without a subject
+// would share one user, and therefore their sessions.
 func (c claims) Validate() error {
 	if c.Subject == "" {
 		return errors.New("sub is missing")
@@ -64,42 +65,35 @@ func (c claims) Validate() error {
 	return nil
 }
 
-// newResource protects tools, at the URL resource, by the tokens of issuer.
-func newResource(ctx context.Context, resource, issuer, origin string, tools *mcp.Server) (http.Handler, error) {
-	metadata := jwthttp.ResourceMetadata{
+// newResource serves tools at the URL resource to clients with a token of issuer.
+// The leeway is the clock skew allowed for the issuer.
+func newResource(ctx context.Context, resource, issuer, origin string, leeway time.Duration, tools *mcp.Server) (http.Handler, error) {
+	metadata, err := protectedresource.New(protectedresource.Metadata{
 		Resource:               resource,
 		AuthorizationServers:   []string{issuer},
-		ScopesSupported:        []string{scopeUse}, // what to begin with; a 403 asks for more
+		ScopesSupported:        []string{scopeUse}, // enough to begin with; a 403 asks for more
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           "Orders",
-	}
-	keys, err := jwthttp.DiscoverJWKS(ctx, issuer, jwthttp.JWKSOptions{})
-	if err != nil {
-		return nil, err
-	}
-	auth, err := jwthttp.New[claims](jwthttp.Options{
-		Issuers: []jwthttp.Issuer{{
-			Name:       issuer,
-			Audience:   []string{metadata.Resource},
-			Algorithms: []string{"ES256"},
-			Types:      []string{"at+jwt"}, // no ID token
-			Keys:       keys,
-		}},
-		ResourceMetadataURL: metadata.URL(), // in the 401, where discovery begins
 	})
 	if err != nil {
 		return nil, err
 	}
-	auth = auth.RequireScopes(scopeUse)
+	auth, err := newMiddleware(ctx, resource, issuer, metadata.URL(), leeway)
+	if err != nil {
+		return nil, err
+	}
 
 	// From the inside out. The SDK refuses other Host names on loopback (DNS
-	// rebinding), and a session's requests that are of another user.
+	// rebinding), and requests of another user in a session.
 	var handler http.Handler = mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return tools },
-		&mcp.StreamableHTTPOptions{SessionTimeout: 30 * time.Minute}) // without it, sessions are kept for good
-	handler = endStreams(auth, handler)
-	// With an Options.Leeway, ClockSkew must be as long. The scopes are not
-	// for this guard, whose 403 says no insufficient_scope.
-	handler = mcpauth.RequireBearerToken(tokenInfo, &mcpauth.RequireBearerTokenOptions{ResourceMetadataURL: metadata.URL()})(handler)
+		&mcp.StreamableHTTPOptions{SessionTimeout: 30 * time.Minute}) // without it, sessions are kept forever
+	handler = endStreams(auth, leeway, handler)
+	// ClockSkew must equal Options.Leeway, and unlike that its zero value means
+	// none. jwthttp checks the scopes, because the 403 of the SDK does not say
+	// insufficient_scope.
+	handler = mcpauth.RequireBearerToken(tokenInfo, &mcpauth.RequireBearerTokenOptions{
+		ResourceMetadataURL: metadata.URL(), ClockSkew: leeway,
+	})(handler)
 	handler = auth.Require(stepUp).Handler(handler)
 
 	handler, err = forPages(origin, handler)
@@ -107,14 +101,38 @@ func newResource(ctx context.Context, resource, issuer, origin string, tools *mc
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle(metadata.Path(), metadata.Handler())
+	mux.Handle(metadata.Path(), metadata)
 	mux.Handle("/mcp", handler)
 	return mux, nil
 }
 
-// forPages lets pages of one other origin call, or of none. MCP wants Origin
-// checked. CORS is outside of everything, for a page to read refusals too; and
-// nothing in it allows cookies.
+// newMiddleware returns the Middleware that verifies the tokens of issuer for
+// resource, and requires the scope to use it.
+func newMiddleware(ctx context.Context, resource, issuer, metadataURL string, leeway time.Duration) (*jwthttp.Middleware, error) {
+	keys, err := jwks.Discover(ctx, issuer, jwks.Options{})
+	if err != nil {
+		return nil, err
+	}
+	auth, err := jwthttp.New[claims](jwthttp.Options{
+		Issuers: []jwthttp.Issuer{{
+			Name:       issuer,
+			Audience:   []string{resource},
+			Algorithms: []string{"ES256"},
+			Types:      []string{"at+jwt"}, // no ID tokens
+			Keys:       keys,
+		}},
+		Leeway:              leeway,
+		ResourceMetadataURL: metadataURL, // in the 401, where discovery begins
+	})
+	if err != nil {
+		return nil, err
+	}
+	return auth.RequireScopes(scopeUse), nil
+}
+
+// forPages lets pages of one other origin call next, or of none if origin is
+// empty. The MCP specification requires a check of Origin. CORS is the outermost
+// handler, so that pages can read refusals, too. It does not allow cookies.
 func forPages(origin string, next http.Handler) (http.Handler, error) {
 	sameOrigin := http.NewCrossOriginProtection()
 	if origin != "" {
@@ -123,16 +141,17 @@ func forPages(origin string, next http.Handler) (http.Handler, error) {
 		}
 	}
 	return cors.New(cors.Options{
-		AllowOriginFunc: func(o string) bool { return o == origin }, // an empty AllowedOrigins would be all of them
+		AllowOriginFunc: func(o string) bool { return o == origin }, // an empty AllowedOrigins would allow all
 		AllowedMethods:  []string{http.MethodGet, http.MethodPost, http.MethodDelete},
 		AllowedHeaders:  []string{"*"},
 		ExposedHeaders:  []string{"Mcp-Session-Id", "WWW-Authenticate"},
 	}).Handler(sameOrigin.Handler(next)), nil
 }
 
-// tokenInfo tells the SDK whom jwthttp has authenticated, and verifies nothing
-// again. If the two are wired the wrong way round, nobody gets in; the error is
-// none of the SDK's, so that this is a 500 and sends no client for a new token.
+// tokenInfo tells the SDK which user jwthttp has authenticated. It does not verify
+// the token again. If the SDK's middleware is not inside jwthttp's, every request
+// is refused with 500. An error of the SDK would be a 401, which sends clients
+// for a new token.
 func tokenInfo(ctx context.Context, raw string, _ *http.Request) (*mcpauth.TokenInfo, error) {
 	token, ok := jwthttp.TokenFromContext(ctx)
 	who, known := jwthttp.ClaimsFromContext[claims](ctx)
@@ -140,26 +159,28 @@ func tokenInfo(ctx context.Context, raw string, _ *http.Request) (*mcpauth.Token
 		return nil, errors.New("no token that jwthttp has verified")
 	}
 	return &mcpauth.TokenInfo{
-		UserID:     token.Issuer + " " + token.Subject, // a subject alone is one issuer's only
+		UserID:     token.Issuer + " " + token.Subject, // subjects are unique per issuer only
 		Scopes:     token.Scopes,
 		Expiration: token.ExpiresAt,
 		Extra:      map[string]any{"claims": who},
 	}, nil
 }
 
-// endStreams ends a session's stream of events (a GET) with the token that it
-// was opened with. The session goes on: its next stream or call needs another
-// token of the same user. The SDK's client brings one if it has a refresh token;
-// without, its session fails.
+// endStreams ends a session's event stream (a GET) when the token that opened it
+// is no longer valid. The session continues. Its next stream or call needs another
+// token of the same user, which the SDK's client gets with its refresh token.
+// Without a refresh token, its session fails.
 //
-// A call (a POST) is not watched, and keeps the server's WriteTimeout of 10
-// seconds, which cuts a tool that takes longer: set another deadline for it here.
-func endStreams(auth *jwthttp.Middleware, next http.Handler) http.Handler {
+// A call (a POST) is not watched. The server's WriteTimeout of 10 seconds ends a
+// tool that takes longer; set another deadline for it here.
+func endStreams(auth *jwthttp.Middleware, leeway time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if token, ok := jwthttp.TokenFromContext(r.Context()); ok && r.Method == http.MethodGet {
-			// In place of the server's WriteTimeout, which is for short requests.
-			_ = http.NewResponseController(w).SetWriteDeadline(token.ExpiresAt.Add(5 * time.Second))
-			r = r.WithContext(auth.Watch(r.Context(), 10*time.Second))
+			// This replaces the server's WriteTimeout, which is for short requests.
+			_ = http.NewResponseController(w).SetWriteDeadline(token.ExpiresAt.Add(leeway + 5*time.Second))
+			ctx, stop := auth.Watch(r.Context(), 10*time.Second)
+			defer stop()
+			r = r.WithContext(ctx)
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -27,7 +27,7 @@ const (
 	bothTools = scopeUse + " orders:write"
 )
 
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+func TestProgram(t *testing.T) {
 	p := exampletest.Start(t)
 	p.PasteLines(t)
 	if got := p.Status(t, "POST", "/mcp"); got != http.StatusUnauthorized {
@@ -40,7 +40,7 @@ func TestTheProgramDoesWhatItPrints(t *testing.T) {
 	p.End(t)
 }
 
-// site is the resource and its authorization server, each on a socket.
+// site is a running resource and its authorization server.
 type site struct {
 	*testing.T
 	as       *authServer
@@ -50,6 +50,11 @@ type site struct {
 }
 
 func start(t *testing.T, tools *mcp.Server) *site {
+	t.Helper()
+	return startWithLeeway(t, time.Nanosecond, tools) // a token ends at its exp
+}
+
+func startWithLeeway(t *testing.T, leeway time.Duration, tools *mcp.Server) *site {
 	t.Helper()
 	login := httptest.NewUnstartedServer(nil)
 	t.Cleanup(login.Close)
@@ -62,7 +67,7 @@ func start(t *testing.T, tools *mcp.Server) *site {
 	}
 	login.Config.Handler = s.as.handler()
 	login.Start()
-	handler, err := newResource(t.Context(), s.resource, s.as.url, friend, tools)
+	handler, err := newResource(t.Context(), s.resource, s.as.url, friend, leeway, tools)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,13 +77,13 @@ func start(t *testing.T, tools *mcp.Server) *site {
 		}
 		handler.ServeHTTP(w, r)
 	})
-	s.server.Config.ReadTimeout = time.Second // which a stream outlives
+	s.server.Config.ReadTimeout = time.Second // shorter than a stream
 	s.server.Config.WriteTimeout = time.Second
 	s.server.Start()
 	return s
 }
 
-// token returns a token of user that is good but for what header and changes say.
+// token returns a good token of user, changed by header and changes.
 func (s *site) token(user, scope string, header map[string]any, changes jwt.MapClaims) string {
 	s.Helper()
 	claims := s.as.claims(grant{user: user, client: "test", scope: scope})
@@ -152,7 +157,7 @@ func call(tool string) string {
 	return `{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "` + tool + `", "arguments": ` + arguments + `}}`
 }
 
-func TestAClientFindsItsWay(t *testing.T) {
+func TestClient(t *testing.T) {
 	s := start(t, newTools())
 	var out bytes.Buffer
 	if err := runClient(t.Context(), s.resource, &out); err != nil {
@@ -184,9 +189,9 @@ func TestAClientFindsItsWay(t *testing.T) {
 	}
 }
 
-// TestTheSessionOutlivesTheToken has a client of the SDK whose tokens last two
-// seconds. The stream ends with the token, and comes back with another.
-func TestTheSessionOutlivesTheToken(t *testing.T) {
+// TestSession_refresh uses the SDK's client with tokens that last two seconds. The
+// stream ends with its token, and the client opens it again with another one.
+func TestSession_refresh(t *testing.T) {
 	s := start(t, newTools())
 	s.as.lifetime = 2 * time.Second
 	session, err := connect(t.Context(), s.resource, io.Discard)
@@ -215,7 +220,7 @@ func receive[T any](t *testing.T, c <-chan T) T {
 	}
 }
 
-func TestTheChallengeLeadsToTheAuthorizationServer(t *testing.T) {
+func TestResource_discovery(t *testing.T) {
 	s := start(t, newTools())
 	resp := s.do("POST", initialize)
 	challenges, err := oauthex.ParseWWWAuthenticate(resp.Header.Values("WWW-Authenticate"))
@@ -225,7 +230,7 @@ func TestTheChallengeLeadsToTheAuthorizationServer(t *testing.T) {
 	if got := challenges[0].Params["scope"]; got != scopeUse {
 		t.Errorf("scope %q", got)
 	}
-	// It fails unless the document is of this very resource.
+	// It fails unless the document names this resource.
 	metadata, err := oauthex.GetProtectedResourceMetadata(t.Context(), challenges[0].Params["resource_metadata"], s.resource, s.server.Client())
 	if err != nil {
 		t.Fatal(err)
@@ -239,7 +244,7 @@ func TestTheChallengeLeadsToTheAuthorizationServer(t *testing.T) {
 	}
 }
 
-func TestTokens(t *testing.T) {
+func TestResource_tokens(t *testing.T) {
 	s := start(t, newTools())
 	other, err := newAuthServer("https://other.example", s.resource)
 	if err != nil {
@@ -259,16 +264,16 @@ func TestTokens(t *testing.T) {
 		status      int
 		code        string
 	}{
-		{"a good token opens a session", s.token("alice", scopeUse, nil, nil), 200, ""},
-		{"an expired token is refused", s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()}), 401, "invalid_token"},
-		{"a token without an end is refused", s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": nil}), 401, "invalid_token"},
-		{"a token for another resource is refused", s.token("alice", scopeUse, nil, jwt.MapClaims{"aud": s.server.URL + "/other"}), 401, "invalid_token"},
-		{"a token for the origin, not the resource, is refused", s.token("alice", scopeUse, nil, jwt.MapClaims{"aud": s.server.URL}), 401, "invalid_token"},
-		{"a token of another issuer is refused", foreign(nil), 401, "invalid_token"},
-		{"a token that another issuer signed in our issuer's name is refused", foreign(jwt.MapClaims{"iss": s.as.url}), 401, "invalid_token"},
-		{"an ID token is refused", s.token("alice", scopeUse, map[string]any{"typ": "JWT"}, nil), 401, "invalid_token"},
-		{"a token of nobody is refused", s.token("", scopeUse, nil, jwt.MapClaims{"sub": nil}), 401, "invalid_token"},
-		{"a token without the endpoint's scope is refused", s.token("alice", "orders:write", nil, nil), 403, "insufficient_scope"},
+		{"a good token", s.token("alice", scopeUse, nil, nil), 200, ""},
+		{"an expired token", s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()}), 401, "invalid_token"},
+		{"a token without exp", s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": nil}), 401, "invalid_token"},
+		{"a token for another resource", s.token("alice", scopeUse, nil, jwt.MapClaims{"aud": s.server.URL + "/other"}), 401, "invalid_token"},
+		{"a token for the origin instead of the resource", s.token("alice", scopeUse, nil, jwt.MapClaims{"aud": s.server.URL}), 401, "invalid_token"},
+		{"a token of another issuer", foreign(nil), 401, "invalid_token"},
+		{"a token in our issuer's name, signed by another", foreign(jwt.MapClaims{"iss": s.as.url}), 401, "invalid_token"},
+		{"an ID token", s.token("alice", scopeUse, map[string]any{"typ": "JWT"}, nil), 401, "invalid_token"},
+		{"a token without sub", s.token("", scopeUse, nil, jwt.MapClaims{"sub": nil}), 401, "invalid_token"},
+		{"a token without the scope of the endpoint", s.token("alice", "orders:write", nil, nil), 403, "insufficient_scope"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			resp := s.do("POST", initialize, "Authorization", "Bearer "+test.token)
@@ -287,12 +292,30 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-func TestASessionBelongsToItsUser(t *testing.T) {
+// The SDK checks the expiry again. Its ClockSkew must be that of jwthttp.
+func TestResource_leeway(t *testing.T) {
+	s := startWithLeeway(t, time.Minute, newTools())
+	for _, test := range []struct {
+		name   string
+		ago    time.Duration
+		status int
+	}{
+		{"a token that expired within the leeway", 10 * time.Second, 200},
+		{"a token that expired before it", 2 * time.Minute, 401},
+	} {
+		token := s.token("alice", scopeUse, nil, jwt.MapClaims{"exp": time.Now().Add(-test.ago).Unix()})
+		if resp := s.do("POST", initialize, "Authorization", "Bearer "+token); resp.StatusCode != test.status {
+			t.Errorf("%s: %d, want %d", test.name, resp.StatusCode, test.status)
+		}
+	}
+}
+
+func TestSession_user(t *testing.T) {
 	s := start(t, newTools())
 	alice := s.token("alice", scopeUse, nil, nil)
 	session := s.open(alice)
 	mallory := s.token("mallory", bothTools, nil, nil)
-	s.open(mallory) // good for a session of her own
+	s.open(mallory) // her token can open a session
 	for _, method := range []string{"POST", "GET", "DELETE"} {
 		resp := s.do(method, call("whoami"), "Authorization", "Bearer "+mallory, "Mcp-Session-Id", session)
 		if resp.StatusCode != http.StatusForbidden {
@@ -310,7 +333,7 @@ func TestASessionBelongsToItsUser(t *testing.T) {
 	}
 }
 
-func TestUsersAreToldApartByIssuerToo(t *testing.T) {
+func TestTokenInfo(t *testing.T) {
 	seen := map[string]string{}
 	for _, issuer := range []string{"https://a.example", "https://b.example"} {
 		as, err := newAuthServer(issuer, "https://api.example/mcp")
@@ -344,7 +367,7 @@ func TestUsersAreToldApartByIssuerToo(t *testing.T) {
 			t.Error("another token than the verified one passed")
 		}
 		if _, err := tokenInfo(t.Context(), raw, r); err == nil {
-			t.Error("a token that nobody verified passed")
+			t.Error("a token that was not verified passed")
 		}
 		made := jwthttp.ContextWithClaims(jwthttp.ContextWithToken(t.Context(), &jwthttp.Token{Subject: "alice"}), claims{Subject: "alice"})
 		if _, err := tokenInfo(made, "", r); err == nil {
@@ -353,7 +376,7 @@ func TestUsersAreToldApartByIssuerToo(t *testing.T) {
 	}
 }
 
-func TestTheGuardWithoutJwthttpAdmitsNobody(t *testing.T) {
+func TestTokenInfo_withoutMiddleware(t *testing.T) {
 	s := start(t, newTools())
 	s.server.Config.Handler = mcpauth.RequireBearerToken(tokenInfo, nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the handler was called")
@@ -364,23 +387,23 @@ func TestTheGuardWithoutJwthttpAdmitsNobody(t *testing.T) {
 	}
 }
 
-func TestATool(t *testing.T) {
+func TestTools(t *testing.T) {
 	s := start(t, newTools())
 	few, all := s.token("alice", scopeUse, nil, nil), s.token("alice", bothTools, nil, nil)
 	session := s.open(few)
-	batch := "[" + call("create_order") + "]" // which protocol version 2025-03-26 has, and stepUp does not read
+	batch := "[" + call("create_order") + "]" // allowed by protocol version 2025-03-26; stepUp does not read it
 	for _, test := range []struct {
 		name, token, message string
 		status               int
 		want                 string
 	}{
-		{"it runs for a token with its scope", all, call("create_order"), 200, `"ordered":"tea"`},
-		{"it runs for a token with its scope, in a batch", all, batch, 200, `"ordered":"tea"`},
-		{"a call without its scope is answered with the scopes", few, call("create_order"), 403, "insufficient_scope"},
-		{"it refuses by itself what the endpoint let through", few, batch, 200, "lacks the scope orders:write"},
-		{"one that needs no scope of its own runs", few, call("whoami"), 200, `"client":"test"`},
-		{"an unknown one is the SDK's to refuse", few, call("nonsense"), 200, "unknown tool"},
-		{"a message that is too long is refused", few, strings.Repeat(" ", mcp.DefaultMaxRequestBodyBytes) + call("whoami"), 413, "forbidden"},
+		{"a call with its scope", all, call("create_order"), 200, `"ordered":"tea"`},
+		{"a batch with its scope", all, batch, 200, `"ordered":"tea"`},
+		{"a call without its scope", few, call("create_order"), 403, "insufficient_scope"},
+		{"a batch without its scope", few, batch, 200, "scope orders:write is required"},
+		{"a call of a tool without a scope", few, call("whoami"), 200, `"client":"test"`},
+		{"an unknown tool", few, call("nonsense"), 200, "unknown tool"},
+		{"a message that is too long", few, strings.Repeat(" ", mcp.DefaultMaxRequestBodyBytes) + call("whoami"), 413, "message too long"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			resp := s.in(session, test.token, test.message)
@@ -399,8 +422,8 @@ func TestATool(t *testing.T) {
 	}
 }
 
-// TestAToolsContextHasTheSessionsFirstToken is why caller reads req.Extra.
-func TestAToolsContextHasTheSessionsFirstToken(t *testing.T) {
+// TestTools_context shows why caller reads req.Extra.
+func TestTools_context(t *testing.T) {
 	type both struct{ Context, Extra []string }
 	tools := newTools()
 	mcp.AddTool(tools, &mcp.Tool{Name: "probe"}, func(ctx context.Context, req *mcp.CallToolRequest, _ nothing) (*mcp.CallToolResult, both, error) {
@@ -423,7 +446,7 @@ func TestAToolsContextHasTheSessionsFirstToken(t *testing.T) {
 	}
 }
 
-func TestToolsWithoutTheGuardServeNobody(t *testing.T) {
+func TestTools_withoutMiddleware(t *testing.T) {
 	clientEnd, serverEnd := mcp.NewInMemoryTransports() // no HTTP, no token
 	server, err := newTools().Connect(t.Context(), serverEnd, nil)
 	if err != nil {
@@ -446,7 +469,7 @@ func TestToolsWithoutTheGuardServeNobody(t *testing.T) {
 	}
 }
 
-func TestAStreamEndsWithItsToken(t *testing.T) {
+func TestStream_expiry(t *testing.T) {
 	s := start(t, newTools())
 	session := s.open(s.token("alice", scopeUse, nil, nil))
 	expires := time.Now().Add(3 * time.Second).Truncate(time.Second) // after the server's timeouts
@@ -477,7 +500,7 @@ func TestAStreamEndsWithItsToken(t *testing.T) {
 	}
 }
 
-func TestPagesOfOtherOrigins(t *testing.T) {
+func TestResource_crossOrigin(t *testing.T) {
 	s := start(t, newTools())
 	token := "Bearer " + s.token("alice", scopeUse, nil, nil)
 	const stranger = "https://evil.example"
@@ -488,13 +511,13 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 		status int
 		allow  string
 	}{
-		{"a preflight of the friend", "OPTIONS", []string{"Origin", friend, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,mcp-protocol-version,mcp-session-id"}, 204, friend},
-		{"a preflight of a stranger", "OPTIONS", []string{"Origin", stranger, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"}, 204, ""},
-		{"a preflight of no origin at all", "OPTIONS", []string{"Origin", "null", "Access-Control-Request-Method", "POST"}, 204, ""},
-		{"a request of the friend", "POST", []string{"Origin", friend, "Sec-Fetch-Site", "cross-site", "Authorization", token}, 200, friend},
-		{"a refusal that the friend can read", "POST", []string{"Origin", friend, "Sec-Fetch-Site", "cross-site"}, 401, friend},
-		{"a request of a stranger, with a good token", "POST", []string{"Origin", stranger, "Sec-Fetch-Site", "cross-site", "Authorization", token}, 403, ""},
-		{"a request of a stranger's page under a name of its own for us", "POST", []string{"Host", "evil.example", "Authorization", token}, 403, ""},
+		{"a preflight of the trusted origin", "OPTIONS", []string{"Origin", friend, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,mcp-protocol-version,mcp-session-id"}, 204, friend},
+		{"a preflight of another origin", "OPTIONS", []string{"Origin", stranger, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"}, 204, ""},
+		{"a preflight of the origin null", "OPTIONS", []string{"Origin", "null", "Access-Control-Request-Method", "POST"}, 204, ""},
+		{"a request of the trusted origin", "POST", []string{"Origin", friend, "Sec-Fetch-Site", "cross-site", "Authorization", token}, 200, friend},
+		{"a refusal that the trusted origin can read", "POST", []string{"Origin", friend, "Sec-Fetch-Site", "cross-site"}, 401, friend},
+		{"a request of another origin, with a good token", "POST", []string{"Origin", stranger, "Sec-Fetch-Site", "cross-site", "Authorization", token}, 403, ""},
+		{"a request with another Host (DNS rebinding)", "POST", []string{"Host", "evil.example", "Authorization", token}, 403, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			resp := s.do(test.method, initialize, test.header...)
@@ -514,9 +537,9 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 	}
 }
 
-// TestMetadataIsForEveryPage has the preflight of a browser's MCP client, which
+// TestMetadata_crossOrigin sends the preflight of an MCP client in a browser, which
 // sends MCP-Protocol-Version with every request.
-func TestMetadataIsForEveryPage(t *testing.T) {
+func TestMetadata_crossOrigin(t *testing.T) {
 	s := start(t, newTools())
 	for _, url := range []string{
 		s.server.URL + "/.well-known/oauth-protected-resource/mcp", s.as.url + "/.well-known/oauth-authorization-server",

@@ -14,8 +14,8 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// scopeUse is for the whole endpoint, and scopes are those that a tool needs
-// besides.
+// scopeUse is required for the endpoint. A tool in scopes requires that scope as
+// well.
 const scopeUse = "tools:use"
 
 var scopes = map[string]string{"create_order": "orders:write"}
@@ -43,11 +43,12 @@ func newTools() *mcp.Server {
 	return tools
 }
 
-// caller returns the claims of the token that came with this very call.
+// caller returns the claims and scopes of the token that came with this call. They
+// are in req.Extra.
 //
-// They are in req.Extra. Not so in the context: that is the one of the request
-// which opened the session, and [jwthttp.TokenFromContext] finds that request's
-// token there, which may have expired since, or had other scopes.
+// The context of a tool is that of the request that opened the session.
+// [jwthttp.TokenFromContext] finds that request's token there, which may have
+// expired since, or may have other scopes.
 func caller(req *mcp.CallToolRequest) (who claims, granted []string, err error) {
 	if req.Extra == nil || req.Extra.TokenInfo == nil {
 		return who, nil, fmt.Errorf("%s: not authenticated", req.Params.Name)
@@ -57,7 +58,7 @@ func caller(req *mcp.CallToolRequest) (who claims, granted []string, err error) 
 		return who, nil, fmt.Errorf("%s: no claims", req.Params.Name)
 	}
 	if scope := scopes[req.Params.Name]; scope != "" && !slices.Contains(req.Extra.TokenInfo.Scopes, scope) {
-		return who, nil, fmt.Errorf("%s: the token lacks the scope %s", req.Params.Name, scope)
+		return who, nil, fmt.Errorf("%s: scope %s is required", req.Params.Name, scope)
 	}
 	return who, req.Extra.TokenInfo.Scopes, nil
 }
@@ -75,17 +76,17 @@ func createOrder(_ context.Context, req *mcp.CallToolRequest, in order) (*mcp.Ca
 	return nil, receipt{Ordered: in.Item, For: who.Subject}, nil
 }
 
-// stepUp answers a call that lacks the tool's scope with the 403 that names it,
-// for the client to come back with another token: an error of the tool itself
-// is for the language model, and no client acts on it. This is a courtesy. The
-// tool is what protects itself, whatever form a call comes in.
+// stepUp answers a call without the scope of the tool with a 403 that names the
+// scopes, so that the client gets another token. An error of the tool would go to
+// the language model, and clients do not act on it. stepUp does not read every
+// form of a call, such as a batch. The tool itself checks the scope, too.
 func stepUp(r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return nil
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, mcp.DefaultMaxRequestBodyBytes))
 	if err != nil {
-		return &jwthttp.Error{Status: http.StatusRequestEntityTooLarge, Err: err} // or the client is gone
+		return &jwthttp.Error{Status: http.StatusRequestEntityTooLarge, Description: "message too long", Err: err}
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	var call struct {
@@ -93,13 +94,13 @@ func stepUp(r *http.Request) error {
 		Params struct{ Name string }
 	}
 	if json.Unmarshal(body, &call) != nil || call.Method != "tools/call" {
-		return nil // the SDK says what is wrong with it, if anything is
+		return nil // the SDK answers invalid messages
 	}
 	token, _ := jwthttp.TokenFromContext(r.Context())
 	if scope := scopes[call.Params.Name]; scope != "" && !slices.Contains(token.Scopes, scope) {
 		return &jwthttp.Error{
 			Status: http.StatusForbidden, Code: "insufficient_scope", Reason: jwthttp.ReasonScope,
-			Scopes: []string{scopeUse, scope}, // all that the new token needs
+			Scopes: []string{scopeUse, scope}, // all scopes that the new token needs
 		}
 	}
 	return nil

@@ -23,8 +23,8 @@ func program(t *testing.T, file string) []string {
 
 var function = regexp.MustCompile(`^func (?:\([^)]*\) )?\w+`)
 
-// diff is a unified diff without line numbers and without context, but for the
-// names of the functions: diff -U0 has different opinions on different systems.
+// diff returns a unified diff with the names of functions, and without line
+// numbers and context. The output of diff -U0 differs between systems.
 func diff(old, new []string) string {
 	// common[i][j] is the length of the longest common subsequence of old[i:] and new[j:].
 	common := make([][]int, len(old)+1)

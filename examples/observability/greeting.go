@@ -1,8 +1,8 @@
 package main
 
-// greeting has lines to paste into a shell, once, since they break things.
-// Those that count print a series of /metrics, and what it should be.
-const greeting = `An API at URL that is watched; paste this into a shell, once:
+// greeting has lines to paste into a shell once, because they break things. Those
+// that call count print a series of /metrics and its expected value.
+const greeting = `An API at URL with logs, metrics and traces. Paste this into a shell once:
 
 count() { curl -s URL/metrics | sed -n "s/^$1 //p"; }
 TOKEN=$(curl -s -X POST URL/token)
@@ -11,15 +11,15 @@ curl -s -w '%{http_code}, expected 200: and again, from the cache\n' -H "Authori
 echo "$(count 'jwt_decisions_total{result="ok"}'), expected 2: admitted"
 curl -s -w '%{http_code}, expected 401: expired\n' -H "Authorization: Bearer $(curl -s -X POST 'URL/token?lifetime=-1h')" URL/me
 echo "$(count 'jwt_decisions_total{result="expired"}'), expected 1: refused as expired"
-curl -s -w '%{http_code}, expected 402: a rule with a Reason of its own\n' -H "Authorization: Bearer $TOKEN" URL/reports
-echo "$(count 'jwt_decisions_total{result="other"}'), expected 1: which has no label of its own"
+curl -s -w '%{http_code}, expected 402: a rule with another Reason\n' -H "Authorization: Bearer $TOKEN" URL/reports
+echo "$(count 'jwt_decisions_total{result="other"}'), expected 1: which has no label"
 curl -s -w '%{http_code}, expected 200: the revocation store breaks\n' -X POST URL/revocations/break
-curl -s -w '%{http_code}, expected 200: admitted all the same\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 200: admitted without a check\n' -H "Authorization: Bearer $TOKEN" URL/me
 echo "$(count jwt_unchecked_total), expected 1: and not checked"
 curl -s -w '%{http_code}, expected 200: the key server breaks\n' -X POST URL/keys/break
-curl -s -w '%{http_code}, expected 503: a key that nobody can ask for\n' -H "Authorization: Bearer $(curl -s -X POST 'URL/token?kid=2')" URL/me
-curl -s -w '%{http_code}, expected 200: the keys that are known go on\n' -H "Authorization: Bearer $TOKEN" URL/me
+curl -s -w '%{http_code}, expected 503: a key that cannot be fetched\n' -H "Authorization: Bearer $(curl -s -X POST 'URL/token?kid=2')" URL/me
+curl -s -w '%{http_code}, expected 200: known keys still verify\n' -H "Authorization: Bearer $TOKEN" URL/me
 echo "$(count jwt_key_set_errors_total), expected 1: failed fetch of the key set"
-echo "$(count 'jwt_decision_seconds_count{cached="true"}'), expected 4: signatures spared by the cache"
+echo "$(count 'jwt_decision_seconds_count{cached="true"}'), expected 4: signatures not verified again"
 
 `

@@ -13,8 +13,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// keyServer is the part that is not observed: it gives a token to whoever asks,
-// publishes its key, and breaks on demand.
+// keyServer issues a token to everyone who asks, publishes its key, and can be
+// broken. It is not observed.
 type keyServer struct {
 	url     string
 	private *ecdsa.PrivateKey
@@ -28,8 +28,8 @@ func newKeyServer(url string) (*keyServer, error) {
 	return &keyServer{url: url, private: private}, err
 }
 
-// issue answers with a token. The query may name another kid than the published
-// one, and a lifetime.
+// issue answers with a token. The query may name a kid that is not published, and
+// a lifetime.
 func (s *keyServer) issue(w http.ResponseWriter, r *http.Request) {
 	lifetime, kid := 15*time.Minute, keyID
 	if d, err := time.ParseDuration(r.URL.Query().Get("lifetime")); err == nil {

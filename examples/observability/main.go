@@ -1,12 +1,12 @@
-// Observability shows what a protected API tells its operators: a log
-// (log/slog), metrics for Prometheus, and a trace event on the request's span
-// with metrics by OpenTelemetry. Each is an Options.Observer of its own, in
-// slog.go, prometheus.go and otel.go; take the one that you use.
+// Observability is an API with a log (log/slog), metrics for Prometheus, and
+// metrics and trace events for OpenTelemetry. Each is an Options.Observer, in
+// slog.go, prometheus.go and otel.go. Copy the one that you use.
 //
 //	go run -C examples ./observability
 //
-// It prints its address and lines to paste, which count. Log, spans and
-// OpenTelemetry's metrics go to the standard error, Prometheus reads /metrics.
+// It prints its address and lines to paste, which read the counters. The log,
+// spans and OpenTelemetry's metrics go to standard error. Prometheus reads
+// /metrics.
 package main
 
 import (
@@ -34,12 +34,13 @@ import (
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/server"
+	"github.com/seed450a7203/jwthttp/jwks"
 )
 
 const audience = "https://api.example"
 
 func main() {
-	spans, _ := stdouttrace.New(stdouttrace.WithWriter(os.Stderr)) // neither fails without options that can
+	spans, _ := stdouttrace.New(stdouttrace.WithWriter(os.Stderr)) // neither fails with these options
 	points, _ := stdoutmetric.New(stdoutmetric.WithWriter(os.Stderr))
 	traces := sdktrace.NewTracerProvider(sdktrace.WithBatcher(spans))
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewPeriodicReader(points)))
@@ -53,12 +54,13 @@ func main() {
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := errors.Join(traces.Shutdown(ctx), meters.Shutdown(ctx)); err != nil { // writes what is still waiting
+	if err := errors.Join(traces.Shutdown(ctx), meters.Shutdown(ctx)); err != nil { // writes what is not exported yet
 		slog.Error("telemetry was lost", "cause", err)
 	}
 }
 
-// newAPI is what is observed: two routes, and an issuer of tokens that can be broken.
+// newAPI returns the API that is observed: two routes, and routes that break the
+// issuer and the revocation store.
 func newAPI(ctx context.Context, issuer *keyServer, logTo io.Writer, traces trace.TracerProvider, meters metric.MeterProvider) (http.Handler, error) {
 	log := slog.New(slog.NewTextHandler(logTo, nil))
 	registry := prometheus.NewRegistry()
@@ -67,7 +69,7 @@ func newAPI(ctx context.Context, issuer *keyServer, logTo io.Writer, traces trac
 	if err != nil {
 		return nil, err
 	}
-	keys, err := jwthttp.NewJWKS(ctx, issuer.url+"/keys", jwthttp.JWKSOptions{OnError: func(err error) {
+	keys, err := jwks.New(ctx, issuer.url+"/keys", jwks.Options{OnError: func(err error) {
 		logKeyErrors(log)(err)
 		countKeyError(err)
 		measureKeyError(err)
@@ -80,48 +82,54 @@ func newAPI(ctx context.Context, issuer *keyServer, logTo io.Writer, traces trac
 		Issuers: []jwthttp.Issuer{{
 			Name: issuer.url, Audience: []string{audience}, Algorithms: []string{"ES256"}, Keys: keys,
 		}},
-		Revoked:   revocations.revoked,
-		FailOpen:  true, // so that there is something to count; without it the answer is a 503
-		CacheSize: 1000,
-		Observer:  observers(logDecisions(log), toPrometheus, toOtel),
+		Revoked:            revocations.revoked,
+		RevocationFailOpen: true, // so that there is something to count; without it the answer is a 503
+		CacheSize:          1000,
+		Observer:           observers(logDecisions(log), toPrometheus, toOtel),
 	})
 	if err != nil {
 		return nil, err
 	}
+	mux := newMux(auth, issuer, revocations)
+	// The metrics are public only because the program listens on loopback. In
+	// production, serve them on another port that only Prometheus can reach.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	// otelhttp is outside of auth.Handler, because the observer needs the span.
+	// Without a server name, the host and port that clients send would become
+	// attributes of metrics.
+	return otelhttp.NewHandler(mux, "api", otelhttp.WithServerName("api:443"),
+		otelhttp.WithFilter(func(r *http.Request) bool { return r.URL.Path != "/metrics" }),
+		otelhttp.WithTracerProvider(traces), otelhttp.WithMeterProvider(meters)), nil
+}
+
+// newMux returns the routes of the API, without the one for metrics.
+func newMux(auth *jwthttp.Middleware, issuer *keyServer, revocations *store) *http.ServeMux {
 	mux := http.NewServeMux()
-	// On the routes, where the log learns which one it is. A Handler inside
-	// another one is a decision more, and is counted as such.
+	// Handler is on the routes, so that the log has their patterns. A Handler
+	// inside another one is a second decision, with Event.Nested set.
 	mux.Handle("GET /me", auth.Handler(http.HandlerFunc(me)))
 	mux.Handle("GET /reports", auth.Require(hasPaid).Handler(http.HandlerFunc(me)))
 	mux.HandleFunc("POST /token", issuer.issue)
 	mux.HandleFunc("GET /keys", issuer.serve)
 	mux.HandleFunc("POST /keys/break", func(http.ResponseWriter, *http.Request) { issuer.broken.Store(true) })
 	mux.HandleFunc("POST /revocations/break", func(http.ResponseWriter, *http.Request) { revocations.broken.Store(true) })
-	// Public only because all of this is on loopback. In production it is on a
-	// port of its own that only Prometheus reaches.
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	// Outside of auth.Handler, whose observer looks for the span. Without a
-	// server name and port, those of the client's Host would be attributes of
-	// metrics, and there are 65,535 ports.
-	return otelhttp.NewHandler(mux, "api", otelhttp.WithServerName("api:443"),
-		otelhttp.WithFilter(func(r *http.Request) bool { return r.URL.Path != "/metrics" }),
-		otelhttp.WithTracerProvider(traces), otelhttp.WithMeterProvider(meters)), nil
+	return mux
 }
 
 func me(w http.ResponseWriter, r *http.Request) {
-	token, _ := jwthttp.TokenFromContext(r.Context())
+	token, _ := jwthttp.TokenFromContext(r.Context()) // there is one behind auth.Handler
 	_ = json.NewEncoder(w).Encode(token.Subject)
 }
 
-// hasPaid has a Reason that is not in reasons, and so counts as "other".
+// hasPaid returns an Error whose Reason is not in reasons. It counts as "other".
 func hasPaid(r *http.Request) error {
-	if claims, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context()); claims["plan"] != "paid" {
-		return &jwthttp.Error{Status: http.StatusPaymentRequired, Reason: "plan"}
+	if jwthttp.MustClaims[jwt.MapClaims](r.Context())["plan"] != "paid" {
+		return &jwthttp.Error{Status: http.StatusPaymentRequired, Reason: "plan", Description: "paid plan required"}
 	}
 	return nil
 }
 
-// store is a revocation store that can be out of reach.
+// store is a revocation store that can be broken.
 type store struct{ broken atomic.Bool }
 
 func (s *store) revoked(context.Context, *jwthttp.Token) (bool, error) {

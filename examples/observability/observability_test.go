@@ -32,7 +32,7 @@ import (
 	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 )
 
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+func TestProgram(t *testing.T) {
 	p := exampletest.Start(t)
 	p.PasteLines(t) // first, since the lines count
 	if got := p.Status(t, "GET", "/me"); got != http.StatusUnauthorized {
@@ -47,9 +47,12 @@ func TestTheProgramDoesWhatItPrints(t *testing.T) {
 			t.Errorf("the log lacks %s", want)
 		}
 	}
+	if got := strings.Count(p.Log(), "level=ERROR"); got != 2 { // the broken key server, and the request that needed it
+		t.Errorf("%d lines of level ERROR, want 2", got)
+	}
 }
 
-// observed is an API on a socket, with all that it tells kept in memory.
+// observed is a running API whose log, metrics and spans stay in memory.
 type observed struct {
 	*testing.T
 	issuer  *keyServer
@@ -77,7 +80,7 @@ func start(t *testing.T) *observed {
 	return o
 }
 
-// sign returns a token that is good but for what header and claims change.
+// sign returns a good token, changed by header and claims.
 func (o *observed) sign(header, claims map[string]any) string {
 	o.Helper()
 	c := jwt.MapClaims{"iss": o.issuer.url, "aud": audience, "sub": "alice", "jti": "id", "exp": time.Now().Add(time.Hour).Unix()}
@@ -114,8 +117,8 @@ func (o *observed) do(method, path, bearer, host string) (status int, body strin
 	return resp.StatusCode, string(text)
 }
 
-// series are the series of /metrics that are not zero, without the histogram's
-// sum and buckets.
+// series returns the series of /metrics that are not zero, without the sum and
+// buckets of the histogram.
 func (o *observed) series() map[string]int {
 	o.Helper()
 	_, text := o.do("GET", "/metrics", "", "")
@@ -129,7 +132,7 @@ func (o *observed) series() map[string]int {
 	return found
 }
 
-// points are the counts of OpenTelemetry's metrics of ours, by name and attributes.
+// points returns the counts of our OpenTelemetry metrics by name and attributes.
 func (o *observed) points() map[string]int {
 	o.Helper()
 	found := map[string]int{}
@@ -161,7 +164,7 @@ func (o *observed) collect() metricdata.ResourceMetrics {
 	return all
 }
 
-// eventually is for what happens on the goroutine of a fetch.
+// eventually waits for an effect of another goroutine, such as a fetch.
 func (o *observed) eventually(what string, holds func() bool) {
 	o.Helper()
 	timeout := time.After(10 * time.Second)
@@ -176,9 +179,9 @@ func (o *observed) eventually(what string, holds func() bool) {
 	}
 }
 
-// TestEachRequestIsCountedOnce asks one thing after the other and compares all
-// counters of both kinds at the end.
-func TestEachRequestIsCountedOnce(t *testing.T) {
+// TestAPI_counters sends requests one after the other, and compares all counters
+// of both kinds at the end.
+func TestAPI_counters(t *testing.T) {
 	o := start(t)
 	good := o.sign(nil, nil)
 	for _, step := range []struct {
@@ -186,19 +189,19 @@ func TestEachRequestIsCountedOnce(t *testing.T) {
 		want                       int
 	}{
 		{"a good token", "GET", "/me", good, 200},
-		{"the same from the cache", "GET", "/me", good, 200},
-		{"a new one", "GET", "/me", o.sign(nil, map[string]any{"jti": "2"}), 200},
-		{"one that expired", "GET", "/me", o.sign(nil, map[string]any{"exp": 1}), 401},
-		{"no token at all", "GET", "/me", "a.b.c", 401},
+		{"the same token, cached", "GET", "/me", good, 200},
+		{"another token", "GET", "/me", o.sign(nil, map[string]any{"jti": "2"}), 200},
+		{"an expired token", "GET", "/me", o.sign(nil, map[string]any{"exp": 1}), 401},
+		{"not a JWT", "GET", "/me", "a.b.c", 401},
 		{"no credential", "GET", "/me", "", 401},
 		{"another audience", "GET", "/me", o.sign(nil, map[string]any{"aud": "another"}), 401},
-		{"a rule with a Reason of its own", "GET", "/reports", good, 402},
-		{"the rule is content", "GET", "/reports", o.sign(nil, map[string]any{"plan": "paid"}), 200},
+		{"a rule with another Reason", "GET", "/reports", good, 402},
+		{"a token that satisfies the rule", "GET", "/reports", o.sign(nil, map[string]any{"plan": "paid"}), 200},
 		{"a route that needs no token", "GET", "/keys", "", 200},
 		{"the store breaks", "POST", "/revocations/break", "", 200},
 		{"admitted unchecked, from the cache", "GET", "/me", good, 200},
-		{"admitted unchecked, a new one", "GET", "/me", o.sign(nil, map[string]any{"jti": "3"}), 200},
-		{"refused by the rule, and so not admitted unchecked", "GET", "/reports", good, 402},
+		{"admitted unchecked, another token", "GET", "/me", o.sign(nil, map[string]any{"jti": "3"}), 200},
+		{"refused by the rule, so not admitted unchecked", "GET", "/reports", good, 402},
 		{"the key server breaks", "POST", "/keys/break", "", 200},
 		{"an unknown key", "GET", "/me", o.sign(map[string]any{"kid": "2"}, nil), 503},
 		{"a changed signature, last: it asks for new keys too", "GET", "/me", good[:len(good)-4] + "AAAA", 401},
@@ -262,7 +265,7 @@ func same(t *testing.T, got, want map[string]int) {
 	}
 }
 
-func TestEachReasonOfThePackageHasALabel(t *testing.T) {
+func TestReasons(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../../error.go", nil, parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
@@ -282,11 +285,11 @@ func TestEachReasonOfThePackageHasALabel(t *testing.T) {
 		}
 		return true
 	})
-	if len(declared) < 21 {
+	if len(declared) < 24 {
 		t.Fatalf("found %d reasons only: %q", len(declared), declared)
 	}
 	if a, b := slices.Sorted(slices.Values(declared)), slices.Sorted(slices.Values(reasons)); !slices.Equal(a, b) {
-		t.Errorf("jwthttp has\n%q, the label has\n%q", a, b)
+		t.Errorf("jwthttp has\n%q, reasons has\n%q", a, b)
 	}
 	for _, reason := range declared {
 		if got := result(jwthttp.Event{Err: &jwthttp.Error{Reason: reason}}); got != string(reason) {
@@ -295,18 +298,29 @@ func TestEachReasonOfThePackageHasALabel(t *testing.T) {
 	}
 }
 
-func TestARuleCannotOpenTheSet(t *testing.T) {
+func TestResult_closedSet(t *testing.T) {
 	for _, reason := range []jwthttp.Reason{"", "ok", "anonymous", "plan of alice", "Expired", "expired "} {
 		if got := result(jwthttp.Event{Err: &jwthttp.Error{Reason: reason}}); got != resultOther {
 			t.Errorf("%q counts as %q", reason, got)
 		}
 	}
-	if got := result(jwthttp.Event{}); got != resultAnonymous {
-		t.Errorf("admitted without a token: %q", got)
+	for _, tt := range []struct {
+		name  string
+		event jwthttp.Event
+		want  string
+	}{
+		{"a good token", jwthttp.Event{Admitted: true, Token: &jwthttp.Token{}}, resultOK},
+		{"no token", jwthttp.Event{Admitted: true}, resultAnonymous},
+		{"an ignored token", jwthttp.Event{Admitted: true, Err: &jwthttp.Error{Reason: jwthttp.ReasonExpired}}, resultAnonymous},
+		{"an ignored token with a good signature", jwthttp.Event{Admitted: true, Token: &jwthttp.Token{}, Err: &jwthttp.Error{Reason: jwthttp.ReasonRevoked}}, resultAnonymous},
+	} {
+		if got := result(tt.event); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 
-func TestASeriesIsThereBeforeItsFirstRequest(t *testing.T) {
+func TestPrometheusObserver_seriesAtStart(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	prometheusObserver(registry)
 	families, err := registry.Gather()
@@ -321,9 +335,9 @@ func TestASeriesIsThereBeforeItsFirstRequest(t *testing.T) {
 	t.Errorf("not all of jwt_decisions_total is there: %v", families)
 }
 
-// TestNothingOfATokenBecomesALabel sends tokens that say "marker" wherever they
-// can. The log may quote some of it, in a cause; a label or attribute never.
-func TestNothingOfATokenBecomesALabel(t *testing.T) {
+// TestAPI_labels sends tokens with "marker" in all places. The log may quote it in
+// a cause. A label or attribute must not contain it.
+func TestAPI_labels(t *testing.T) {
 	o := start(t)
 	marked := map[string]any{"sub": "marker-sub", "jti": "marker-jti", "sid": "marker", "scope": "marker", "client_id": "marker"}
 	with := func(name string, value any) map[string]any {
@@ -396,7 +410,7 @@ func TestNothingOfATokenBecomesALabel(t *testing.T) {
 	}
 }
 
-func TestTheLogSaysWhoIsToBlame(t *testing.T) {
+func TestLogDecisions(t *testing.T) {
 	refusal := func(status int, reason jwthttp.Reason) jwthttp.Event {
 		return jwthttp.Event{Err: &jwthttp.Error{Status: status, Reason: reason, Err: errors.New("two\nlines")}}
 	}
@@ -405,34 +419,46 @@ func TestTheLogSaysWhoIsToBlame(t *testing.T) {
 		event jwthttp.Event
 		want  string
 	}{
-		{"an admission is not worth a line", jwthttp.Event{}, "level=DEBUG msg=admitted"},
-		{"an unchecked one is", jwthttp.Event{Unchecked: true}, `level=WARN msg="admitted, not checked for revocation"`},
+		{"an admission", jwthttp.Event{Admitted: true}, "level=DEBUG msg=admitted"},
+		{"an unchecked admission", jwthttp.Event{Admitted: true, Unchecked: true}, `level=WARN msg="admitted, not checked for revocation"`},
 		{"a client that waited too long", refusal(401, jwthttp.ReasonExpired), `reason=expired status=401 cause="two\nlines"`},
 		{"a client without a token", refusal(401, jwthttp.ReasonMissing), "level=INFO msg=refused"},
 		{"a forged token", refusal(401, jwthttp.ReasonSignature), "level=WARN msg=refused"},
 		{"an algorithm that is not ours", refusal(401, jwthttp.ReasonAlgorithm), "level=WARN msg=refused"},
+		{"a client that hung up", refusal(499, jwthttp.ReasonCanceled), "level=DEBUG msg=refused"},
+		{"an ignored token", jwthttp.Event{Admitted: true, Err: &jwthttp.Error{Status: 401, Reason: jwthttp.ReasonExpired}}, `level=INFO msg="admitted without the token"`},
 		{"another site", refusal(403, jwthttp.ReasonCrossOrigin), "level=WARN msg=refused"},
 		{"no keys", refusal(503, jwthttp.ReasonKeysUnavailable), "level=ERROR msg=refused"},
 		{"no revocation store", refusal(503, jwthttp.ReasonRevocationUnavailable), "level=ERROR msg=refused"},
-		{"a rule's own trouble", refusal(500, "directory"), "level=ERROR msg=refused"},
-		{"the subject of a verified token", jwthttp.Event{Token: &jwthttp.Token{Subject: "alice", ID: "7"}}, "sub=alice jti=7"},
+		{"a rule that failed", refusal(500, "directory"), "level=ERROR msg=refused"},
+		{"the subject of a verified token", jwthttp.Event{Admitted: true, Token: &jwthttp.Token{Subject: "alice", ID: "7"}}, "sub=alice jti=7"},
 		{"a rule's Error without a cause", jwthttp.Event{Err: &jwthttp.Error{Status: 402, Reason: "plan"}}, "reason=plan status=402\n"},
 	} {
 		var out bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		logDecisions(log)(httptest.NewRequest("GET", "/me?access_token=secret", nil), test.event)
+		test.event.Request = httptest.NewRequest("GET", "/me?access_token=secret", nil)
+		logDecisions(log)(t.Context(), test.event)
 		if got := out.String(); !strings.Contains(got, test.want) || strings.Contains(got, "secret") || strings.Count(got, "\n") != 1 {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}
 }
 
-func TestEachObserverIsAsked(t *testing.T) {
-	var asked []int
-	note := func(n int) func(*http.Request, jwthttp.Event) {
-		return func(*http.Request, jwthttp.Event) { asked = append(asked, n) }
+func TestLogDecisions_verify(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	logDecisions(log)(t.Context(), jwthttp.Event{Err: &jwthttp.Error{Status: 401, Reason: jwthttp.ReasonExpired}})
+	if got := out.String(); !strings.Contains(got, "reason=expired") || strings.Contains(got, "route") {
+		t.Errorf("%s", got)
 	}
-	observers(note(1), note(2), note(3))(nil, jwthttp.Event{})
+}
+
+func TestObservers(t *testing.T) {
+	var asked []int
+	note := func(n int) func(context.Context, jwthttp.Event) {
+		return func(context.Context, jwthttp.Event) { asked = append(asked, n) }
+	}
+	observers(note(1), note(2), note(3))(t.Context(), jwthttp.Event{})
 	if !slices.Equal(asked, []int{1, 2, 3}) {
 		t.Errorf("%v", asked)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -13,33 +12,34 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// otelObserver returns an Options.Observer and a JWKSOptions.OnError. The
-// observer writes on the request's span, which is there if otelhttp (or another
-// instrumentation) is outside of auth.Handler. Copy it together with result.go.
+// otelObserver returns an Options.Observer and a jwks.Options.OnError. The
+// observer adds events to the span of the context, which otelhttp or another
+// instrumentation outside of auth.Handler has started. Copy it together with
+// result.go.
 //
-// What it writes is of closed sets. The semantic conventions also have
-// enduser.id for "sub" and enduser.pseudo.id; both are marked as sensitive, and
-// traces go to more people than logs do. Who needs one adds it here, from
-// e.Token alone: that is nil unless the signature was verified.
-func otelObserver(meters metric.MeterProvider) (observe func(*http.Request, jwthttp.Event), onKeyError func(error), err error) {
+// All attributes have closed sets of values. The semantic conventions also have
+// enduser.id for "sub" and enduser.pseudo.id. Both are marked as sensitive, and
+// more people see traces than logs. If you need one, take it from e.Token, which
+// is nil unless the signature was verified.
+func otelObserver(meters metric.MeterProvider) (observe func(context.Context, jwthttp.Event), onKeyError func(error), err error) {
 	meter := meters.Meter("github.com/seed450a7203/jwthttp/examples/observability")
 	took, err1 := meter.Float64Histogram("jwt.decision.duration", metric.WithUnit("s"),
 		metric.WithDescription("Time to a decision about a request's token."),
 		metric.WithExplicitBucketBoundaries(1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 1e-2, 1e-1, 1, 5))
 	keyErrors, err2 := meter.Int64Counter("jwt.key_set.errors", metric.WithUnit("{error}"),
 		metric.WithDescription("Failed fetches of the key set."))
-	observe = func(r *http.Request, e jwthttp.Event) {
-		// The count of this one histogram answers for requests, cache hits and
-		// unchecked admissions too.
+	observe = func(ctx context.Context, e jwthttp.Event) {
+		// The count of this histogram is the number of decisions, so requests,
+		// cache hits and unchecked admissions need no counters.
 		attrs := []attribute.KeyValue{attribute.Bool("jwt.cached", e.Cached), attribute.Bool("jwt.unchecked", e.Unchecked)}
-		if e.Err != nil {
-			attrs = append(attrs, errorType(e)) // by convention there is none on success
+		if !e.Admitted {
+			attrs = append(attrs, errorType(e)) // by convention, success has none
 		}
-		took.Record(r.Context(), e.Took.Seconds(), metric.WithAttributes(attrs...))
-		span := trace.SpanFromContext(r.Context())
+		took.Record(ctx, e.Took.Seconds(), metric.WithAttributes(attrs...))
+		span := trace.SpanFromContext(ctx)
 		switch {
-		case e.Err != nil:
-			// The span's own status stays otelhttp's: a 4xx is no error of the server.
+		case !e.Admitted:
+			// otelhttp sets the status of the span. A 4xx is no server error.
 			span.AddEvent("jwt.refused", trace.WithAttributes(attrs...))
 		case e.Unchecked:
 			span.AddEvent("jwt.unchecked")
@@ -52,5 +52,5 @@ func errorType(e jwthttp.Event) attribute.KeyValue {
 	if word := result(e); word != resultOther {
 		return semconv.ErrorTypeKey.String(word)
 	}
-	return semconv.ErrorTypeOther // the convention's own word
+	return semconv.ErrorTypeOther // the word of the conventions
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"net/http"
+	"context"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,31 +10,32 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// prometheusObserver returns an Options.Observer and a JWKSOptions.OnError. All
-// labels are of closed sets: nothing that a client sends becomes one, its
-// method included. Copy it together with result.go.
-func prometheusObserver(registry prometheus.Registerer) (observe func(*http.Request, jwthttp.Event), onKeyError func(error)) {
+// prometheusObserver returns an Options.Observer and a jwks.Options.OnError. All
+// labels have closed sets of values. Nothing that a client sends becomes a
+// label, not even its method. Copy it together with result.go.
+func prometheusObserver(registry prometheus.Registerer) (observe func(context.Context, jwthttp.Event), onKeyError func(error)) {
 	metrics := promauto.With(registry)
 	decisions := metrics.NewCounterVec(prometheus.CounterOpts{
 		Name: "jwt_decisions_total", Help: "Requests admitted (ok, anonymous) and refused, by reason.",
 	}, []string{"result"})
 	took := metrics.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "jwt_decision_seconds", Help: "Time to a decision; cached: the signature was verified for an earlier request.",
-		// A cached token takes a microsecond, a signature 5 to 200 of them. Beyond
-		// a millisecond the request waited for a revocation check or a key server.
+		// A cached token takes 1 µs, a signature 5 to 200 µs. Above 1 ms the
+		// request has waited for a revocation check or a key server.
 		Buckets: []float64{1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 1e-2, 1e-1, 1, 5},
 	}, []string{"cached"})
 	unchecked := metrics.NewCounter(prometheus.CounterOpts{
-		Name: "jwt_unchecked_total", Help: "Tokens admitted although the revocation check failed (FailOpen).",
+		Name: "jwt_unchecked_total", Help: "Tokens admitted although the revocation check failed (RevocationFailOpen).",
 	})
 	keyErrors := metrics.NewCounter(prometheus.CounterOpts{
 		Name: "jwt_key_set_errors_total", Help: "Failed fetches of the key set.",
 	})
-	// A series that begins with 1 has no rate: an alert would miss the first.
+	// Create all series with 0. A series that begins with 1 has no rate, so an
+	// alert would miss the first refusal.
 	for _, reason := range append([]jwthttp.Reason{resultOK, resultAnonymous, resultOther}, reasons...) {
 		decisions.WithLabelValues(string(reason))
 	}
-	return func(_ *http.Request, e jwthttp.Event) {
+	return func(_ context.Context, e jwthttp.Event) {
 		decisions.WithLabelValues(result(e)).Inc()
 		took.WithLabelValues(strconv.FormatBool(e.Cached)).Observe(e.Took.Seconds())
 		if e.Unchecked {

@@ -1,15 +1,15 @@
 package main
 
 import (
-	"net/http"
+	"context"
 	"slices"
 
 	"github.com/seed450a7203/jwthttp"
 )
 
-// reasons are the refusals that get a label of their own: all that jwthttp has.
-// A Require rule that returns an *Error with a Reason of its own needs a line
-// here, or counts as "other".
+// reasons are the refusals that have a label: all reasons of jwthttp. If your
+// Require rules return an *Error with another Reason, add it here. Otherwise it
+// counts as "other".
 var reasons = []jwthttp.Reason{
 	jwthttp.ReasonMissing,
 	jwthttp.ReasonMalformed,
@@ -33,34 +33,36 @@ var reasons = []jwthttp.Reason{
 	jwthttp.ReasonCrossOrigin,
 	jwthttp.ReasonKeysUnavailable,
 	jwthttp.ReasonRevocationUnavailable,
+	jwthttp.ReasonCanceled,
+	jwthttp.ReasonMisconfigured,
 }
 
-// The results that are no Reason.
+// The results that are not a Reason.
 const (
 	resultOK        = "ok"
-	resultAnonymous = "anonymous" // admitted by Optional, without a token
+	resultAnonymous = "anonymous" // admitted by Optional or AllowAnonymous, without a good token
 	resultOther     = "other"
 )
 
-// result is an Event in one word of a closed set, whatever a rule or a token
-// says: a label that a client can choose fills the memory of who keeps it.
+// result returns one word of a closed set for e. If clients could choose labels,
+// they could fill the memory of the metrics server.
 func result(e jwthttp.Event) string {
 	switch {
-	case e.Err != nil && slices.Contains(reasons, e.Err.Reason):
-		return string(e.Err.Reason)
-	case e.Err != nil:
-		return resultOther
-	case e.Token == nil:
+	case e.Admitted && (e.Err != nil || e.Token == nil):
 		return resultAnonymous
+	case e.Admitted:
+		return resultOK
+	case slices.Contains(reasons, e.Err.Reason):
+		return string(e.Err.Reason)
 	}
-	return resultOK
+	return resultOther
 }
 
-// observers makes one Options.Observer of several.
-func observers(all ...func(*http.Request, jwthttp.Event)) func(*http.Request, jwthttp.Event) {
-	return func(r *http.Request, e jwthttp.Event) {
+// observers returns an Options.Observer that calls all of them.
+func observers(all ...func(context.Context, jwthttp.Event)) func(context.Context, jwthttp.Event) {
+	return func(ctx context.Context, e jwthttp.Event) {
 		for _, observe := range all {
-			observe(r, e)
+			observe(ctx, e)
 		}
 	}
 }

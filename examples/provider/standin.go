@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -15,37 +14,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// standIn is an identity provider for whoever has none at hand: it serves a key
-// at keysURL until ctx ends, and fills tokens into lines to paste.
-func standIn(ctx context.Context, url string) (keysURL, lines string, err error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// standIn starts an identity provider that serves its metadata and one key until
+// ctx ends. It returns the provider's name and lines to paste that have its
+// tokens.
+func standIn(ctx context.Context, url string) (issuer, lines string, err error) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return "", "", err
 	}
-	jwk, err := jwkset.NewJWKFromKey(&private.PublicKey, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{
-		ALG: jwkset.AlgES256, KID: "1", USE: jwkset.UseSig,
-	}})
-	if err != nil {
-		return "", "", err
-	}
-	keys, err := json.Marshal(jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{jwk.Marshal()}})
-	if err != nil {
-		return "", "", err
-	}
-	sign := func(scope string) string {
-		now := time.Now()
-		t := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
-			"iss": "https://login.example", "aud": "https://api.example", "sub": "alice", "scope": scope,
-			"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
-		})
-		t.Header["kid"] = "1"
-		signed, signErr := t.SignedString(private)
-		if signErr != nil {
-			err = signErr
-		}
-		return signed
-	}
-	lines = strings.NewReplacer("URL", url, "$1", sign("orders:read"), "$2", sign("orders:read orders:write")).Replace(greeting)
+	keys, err := keySet(&private.PublicKey)
 	if err != nil {
 		return "", "", err
 	}
@@ -53,23 +30,59 @@ func standIn(ctx context.Context, url string) (keysURL, lines string, err error)
 	if err != nil {
 		return "", "", err
 	}
-	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(keys) // the client is gone if this fails
-	})}
+	issuer = "http://" + listener.Addr().String()
+	reader, err := sign(private, issuer, "orders:read")
+	if err != nil {
+		return "", "", err
+	}
+	writer, err := sign(private, issuer, "orders:read orders:write")
+	if err != nil {
+		return "", "", err
+	}
+	serveJSON := func(v any) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(v) // it fails if the client is gone
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/openid-configuration", serveJSON(map[string]string{"issuer": issuer, "jwks_uri": issuer + "/keys"}))
+	mux.HandleFunc("GET /keys", serveJSON(keys))
+	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: mux}
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	context.AfterFunc(ctx, func() { _ = server.Close() })
-	return "http://" + listener.Addr().String(), lines, nil
+	return issuer, strings.NewReplacer("URL", url, "$1", reader, "$2", writer).Replace(greeting), nil
 }
 
-const greeting = `An API at URL, and a stand-in for its identity provider; paste this into a shell:
+// keySet returns a JWK Set of one key.
+func keySet(public *rsa.PublicKey) (jwkset.JWKSMarshal, error) {
+	jwk, err := jwkset.NewJWKFromKey(public, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{
+		ALG: jwkset.AlgRS256, KID: "1", USE: jwkset.UseSig,
+	}})
+	if err != nil {
+		return jwkset.JWKSMarshal{}, err
+	}
+	return jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{jwk.Marshal()}}, nil
+}
+
+func sign(private *rsa.PrivateKey, issuer, scope string) (string, error) {
+	now := time.Now()
+	t := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+		"iss": issuer, "aud": "https://api.example", "sub": "alice", "scope": scope,
+		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	})
+	t.Header["kid"] = "1"
+	return t.SignedString(private)
+}
+
+const greeting = `An API at URL, and a stand-in for its identity provider. Paste this into a shell:
 
 READER=$1
 WRITER=$2
-curl -s -w '%{http_code}, expected 200: for everyone\n' URL/health
+curl -s -w '%{http_code}, expected 200: public\n' URL/health
 curl -s -w '%{http_code}, expected 401: no token\n' URL/me
 curl -s -w '%{http_code}, expected 200: who I am\n' -H "Authorization: Bearer $READER" URL/me
-curl -s -w '%{http_code}, expected 401: not as it was signed\n' -H "Authorization: Bearer ${READER}A" URL/me
+curl -s -w '%{http_code}, expected 401: the signature was changed\n' -H "Authorization: Bearer ${READER}A" URL/me
 curl -s -w '%{http_code}, expected 403: without the scope\n' -X POST -H "Authorization: Bearer $READER" URL/orders
-curl -s -w '%{http_code}, expected 201: with it\n' -X POST -H "Authorization: Bearer $WRITER" URL/orders
+curl -s -w '%{http_code}, expected 201: with the scope\n' -X POST -H "Authorization: Bearer $WRITER" URL/orders
 `

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +32,7 @@ func readmeBlock(t *testing.T, start string) string {
 	return ""
 }
 
-func TestTheREADMEShowsThisProgram(t *testing.T) {
+func TestREADME_program(t *testing.T) {
 	program, err := os.ReadFile("main.go")
 	if err != nil {
 		t.Fatal(err)
@@ -40,8 +42,8 @@ func TestTheREADMEShowsThisProgram(t *testing.T) {
 	}
 }
 
-// start runs the program, but on a free port.
-func start(t *testing.T, secret string) (addr string) {
+// start runs the program on a free port and returns the line that it prints.
+func start(t *testing.T) (addr, line string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -60,8 +62,11 @@ func start(t *testing.T, secret string) (addr string) {
 	}
 	dir := t.TempDir()
 	changed, overlay, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "quickstart")
-	replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
-	for name, text := range map[string][]byte{changed: []byte(strings.Replace(string(program), "127.0.0.1:8080", addr, 1)), overlay: replace} {
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{changed: []byte(strings.ReplaceAll(string(program), "127.0.0.1:8080", addr)), overlay: replace} {
 		if err := os.WriteFile(name, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -71,17 +76,22 @@ func start(t *testing.T, secret string) (addr string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	server := exec.CommandContext(ctx, binary)
-	server.Env = append(os.Environ(), "JWT_SECRET="+secret)
+	stdout, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Wait() }()
 	t.Cleanup(func() { cancel(); <-ended })
+	lines := bufio.NewScanner(stdout)
+	lines.Scan()
+	go func() { ended <- server.Wait() }()
 	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			conn.Close()
-			return addr
+			return addr, lines.Text()
 		}
 		select {
 		case err := <-ended:
@@ -92,45 +102,57 @@ func start(t *testing.T, secret string) (addr string) {
 	}
 }
 
-// The README's lines make a token with openssl; its answers are the program's.
-func TestTheREADMEsAnswers(t *testing.T) {
-	for _, tool := range []string{"bash", "openssl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("no %s found: the README's lines are not run", tool)
-		}
+// The program answers as README.md shows.
+func TestREADME_answers(t *testing.T) {
+	addr, line := start(t)
+	console := readmeBlock(t, "$ go run")
+	shown := regexp.MustCompile(`eyJ\S*'`).ReplaceAllString(line, "eyJhbGciOi...'")
+	if shown = strings.ReplaceAll(shown, addr, "127.0.0.1:8080"); !strings.Contains(console, "\n"+shown+"\n") {
+		t.Errorf("README.md does not show the printed line %q", shown)
 	}
-	const secret = "0123456789abcdef0123456789abcdef"
-	addr := start(t, secret)
-	script := readmeBlock(t, "b64()") + "\nprintf %s $TOKEN"
-	shell := exec.CommandContext(t.Context(), "bash", "-c", script)
-	shell.Env = append(os.Environ(), "JWT_SECRET="+secret)
-	token, err := shell.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	answers := readmeBlock(t, "$ curl")
+	authorization := regexp.MustCompile(`Bearer eyJ[^']*`).FindString(line)
 	for _, test := range []struct {
-		authorization string
-		status        int
-	}{{"", 401}, {"Bearer " + string(token), 200}} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/me", nil)
-		if err != nil {
-			t.Fatal(err)
+		name, authorization string
+		status              int
+	}{
+		{"no token", "", 401},
+		{"the printed token", authorization, 200},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/me", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.authorization != "" {
+				r.Header.Set("Authorization", test.authorization)
+			}
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != test.status || !strings.Contains(console, "\n"+string(body)) {
+				t.Errorf("%d %q (%v) is not in README.md:\n%s", resp.StatusCode, body, err, console)
+			}
+			if challenge := resp.Header.Get("WWW-Authenticate"); !strings.Contains(console, challenge) {
+				t.Errorf("challenge %q is not in README.md", challenge)
+			}
+		})
+	}
+}
+
+// The printed line works in a shell.
+func TestPrintedLine(t *testing.T) {
+	for _, tool := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("no %s found: the printed line is not run", tool)
 		}
-		if test.authorization != "" {
-			r.Header.Set("Authorization", test.authorization)
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != test.status || !strings.Contains(answers, "\n"+string(body)) {
-			t.Errorf("%d %q (%v) is not what README.md shows:\n%s", resp.StatusCode, body, err, answers)
-		}
-		if challenge := resp.Header.Get("WWW-Authenticate"); !strings.Contains(answers, challenge) {
-			t.Errorf("challenge %q is not in README.md", challenge)
-		}
+	}
+	_, line := start(t)
+	shell := exec.CommandContext(t.Context(), "bash", "-c", line)
+	shell.Env = append(os.Environ(), "no_proxy=127.0.0.1")
+	if out, err := shell.Output(); err != nil || string(out) != "alice, editor\n" {
+		t.Errorf("%q: %v", out, err)
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// A handler behind the adapters of echo and gin still streams: the first line
-// arrives before the handler goes on.
-func TestAHandlerStreams(t *testing.T) {
+// A handler behind the adapters of echo and gin can stream: the first line arrives
+// before the handler continues.
+func TestAdapters_streaming(t *testing.T) {
 	auth := mustAuth(t)
 	next := make(chan struct{})
 	stream := func(w http.ResponseWriter) {
@@ -48,7 +48,7 @@ func TestAHandlerStreams(t *testing.T) {
 			if line, err := body.ReadString('\n'); line != "one\n" {
 				t.Errorf("%q, %v", line, err)
 			}
-			next <- struct{}{} // only now does the handler go on
+			next <- struct{}{} // the handler continues only now
 			if rest, err := io.ReadAll(body); string(rest) != "two\n" || err != nil {
 				t.Errorf("%q, %v", rest, err)
 			}
@@ -56,8 +56,8 @@ func TestAHandlerStreams(t *testing.T) {
 	}
 }
 
-// What fiber.go says of the ways that it does not take.
-func TestFibersAdaptorsLoseTheClaims(t *testing.T) {
+// The comment of fiberAuth says why it does not use these adaptors.
+func TestFiberAdaptors_claims(t *testing.T) {
 	auth := mustAuth(t)
 	seen := make(chan bool, 1)
 	handler := func(c fiber.Ctx) error {
@@ -79,12 +79,12 @@ func TestFibersAdaptorsLoseTheClaims(t *testing.T) {
 		if got := ask(t, "GET", url+"/", token(t, nil)); got.status != 200 {
 			t.Errorf("%s: %d", name, got.status)
 		} else if <-seen {
-			t.Errorf("%s: the claims arrive now: fiber.go can be simpler", name)
+			t.Errorf("%s: the claims arrive now, so fiber.go can be simpler", name)
 		}
 	}
 }
 
-func TestFibersHandlersSeeNoQueryToken(t *testing.T) {
+func TestFiberAuth_queryToken(t *testing.T) {
 	auth, err := jwthttp.New[Claims](jwthttp.Options{
 		Extractor: jwthttp.FromQuery("token"),
 		Issuers: []jwthttp.Issuer{{
@@ -108,8 +108,8 @@ func TestFibersHandlersSeeNoQueryToken(t *testing.T) {
 	}
 }
 
-// A Token that a handler of fiber keeps is not overwritten by later requests.
-func TestFibersTokensMayBeKept(t *testing.T) {
+// Later requests do not overwrite a Token that a handler of fiber keeps.
+func TestFiberAuth_keptToken(t *testing.T) {
 	kept := make(chan *jwthttp.Token, 1)
 	app := fiber.New()
 	app.Get("/", fiberAuth(mustAuth(t)), func(c fiber.Ctx) error {
@@ -135,8 +135,8 @@ func TestFibersTokensMayBeKept(t *testing.T) {
 	}
 }
 
-// The adaptor of fiber keeps the last field of a name; a proxy may go by the first.
-func TestFiberAuthSeesEveryFieldOfAName(t *testing.T) {
+// Fiber's adaptor keeps the last field of a name, while a proxy may use the first.
+func TestFiberAuth_repeatedFields(t *testing.T) {
 	good := token(t, nil)[len("Bearer "):]
 	for _, tt := range []struct {
 		name      string

@@ -9,26 +9,26 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// newChi needs no adapter: chi's middlewares are what Handler is. A rule goes
-// into With or into a route's own Group, where the parameters are known. They
-// are as the client spelled them: ac%6De is another tenant than acme.
+// newChi needs no adapter, because Handler is a chi middleware. Put a rule into
+// With or into the Group of a route, where the parameters are known. Parameters
+// are not decoded: ac%6De is a different tenant from acme.
 func newChi(auth *jwthttp.Middleware, o *orders) http.Handler {
 	site := chi.NewRouter()
 	site.Get("/health", health) // public
 
-	// The whole app: auth.Handler in front of all that it has.
+	// The whole app requires a token.
 	site.Group(func(app chi.Router) {
 		app.Use(auth.Handler)
 		app.Get("/me", me)
 
-		// A group: a scope on top. The token is not verified again.
+		// A group also requires a scope. The token is not verified again.
 		app.Route("/tenants/{tenant}", func(tenants chi.Router) {
 			tenants.Use(auth.RequireScopes("orders:write").Handler)
 
-			// A route: the rule sees the parameter that the handler sees.
-			ownTenant := auth.Require(func(r *http.Request) error {
-				return sameTenant(r.Context(), chi.URLParam(r, "tenant"))
-			})
+			// The rule of a route sees the same parameter as its handler.
+			ownTenant := auth.Require(jwthttp.Rule(func(r *http.Request, claims Claims) error {
+				return sameTenant(claims, chi.URLParam(r, "tenant"))
+			}))
 			tenants.With(ownTenant.Handler).Post("/orders", func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(http.StatusCreated)
 				_, _ = io.WriteString(w, o.place(r.Context(), chi.URLParam(r, "tenant")))

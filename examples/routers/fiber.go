@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/gofiber/fiber/v3"
@@ -10,19 +9,23 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// fiberAuth makes a fiber middleware of a Middleware. Neither fiber's adaptor for
-// middlewares nor auth.Handler around adaptor.FiberApp would do: both refuse well,
-// but bring no claims to fiber's handlers. So Authenticate decides here, with
-// fiber's parameters in r.PathValue, and the claims go to c.Context(). Not here:
-// Options.ErrorHandler, and what a response to a query token should have.
+// fiberAuth returns m as a fiber middleware. It sets fiber's parameters as path
+// values, where a rule finds them. The claims are in c.Context().
+//
+// Fiber's adaptor for middlewares and auth.Handler around adaptor.FiberApp refuse
+// the same requests, but fiber's handlers do not get the claims from them. So
+// fiberAuth calls Authenticate. It does not call Options.ErrorHandler. It does
+// not set the header fields that a response to a query token needs, and a
+// refused request keeps its query token in c.
 func fiberAuth(m *jwthttp.Middleware) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		r, err := adaptor.ConvertRequest(c, true)
 		if err != nil {
 			return fiber.ErrBadRequest
 		}
-		// The adaptor keeps the last of several fields, in memory that is used
-		// again; but two credentials must be refused, and a Token may be kept.
+		// The adaptor keeps only the last of several fields, and its strings are
+		// overwritten by later requests. But two credentials must be refused, and
+		// a handler may keep a Token.
 		clear(r.Header)
 		for name, value := range c.Request().Header.All() {
 			r.Header.Add(string(name), string(value))
@@ -31,39 +34,39 @@ func fiberAuth(m *jwthttp.Middleware) fiber.Handler {
 			r.SetPathValue(name, c.Params(name))
 		}
 		r, err = m.Authenticate(r.WithContext(c.Context()))
-		c.Request().SetRequestURI(r.RequestURI) // a query token is gone from it
 		if err != nil {
-			var refused *jwthttp.Error // as all of Authenticate's errors are
-			errors.As(err, &refused)
-			return adaptor.HTTPHandlerFunc(func(w http.ResponseWriter, _ *http.Request) { jwthttp.WriteError(w, refused) })(c)
+			return adaptor.HTTPHandlerFunc(func(w http.ResponseWriter, _ *http.Request) { jwthttp.WriteError(w, err) })(c)
 		}
+		c.Request().SetRequestURI(r.RequestURI) // without a query token
 		c.SetContext(r.Context())
 		return c.Next()
 	}
 }
 
 func newFiber(auth *jwthttp.Middleware, o *orders) *fiber.App {
-	site := fiber.New(fiber.Config{Immutable: true})     // orders keeps the parameter
+	site := fiber.New(fiber.Config{Immutable: true})     // because orders keeps the parameter
 	site.Get("/health", adaptor.HTTPHandlerFunc(health)) // public
 
-	// The whole app: what comes after this needs a token, unknown paths too.
+	// All routes from here on require a token, and so do unknown paths.
 	app := site.Group("/", fiberAuth(auth))
 	app.Get("/me", func(c fiber.Ctx) error { return c.SendString(greet(c.Context())) })
 
-	// A group, and a route whose rule sees the parameter that the handler sees.
+	// A group also requires a scope. The rule of a route sees the same parameter as
+	// its handler.
 	tenants := app.Group("/tenants/:tenant", fiberAuth(auth.RequireScopes("orders:write")))
-	ownTenant := auth.Require(func(r *http.Request) error {
-		return sameTenant(r.Context(), r.PathValue("tenant"))
-	})
+	ownTenant := auth.Require(jwthttp.Rule(func(r *http.Request, claims Claims) error {
+		return sameTenant(claims, r.PathValue("tenant"))
+	}))
 	tenants.Post("/orders", fiberAuth(ownTenant), func(c fiber.Ctx) error {
 		return c.Status(http.StatusCreated).SendString(o.place(c.Context(), c.Params("tenant")))
 	})
 	return site
 }
 
-// newFiberHandler is for a program of net/http. FiberApp hands on the last of
-// several Authorization fields. newFiber(auth, o).Listen has them all, but ends
-// with the program at the first panic, unless fiber's recover comes first.
+// newFiberHandler is for a program that uses net/http. FiberApp passes on only
+// the last of several Authorization fields. newFiber(auth, o).Listen passes on
+// all of them, but a panic ends the program there, unless fiber's recover
+// middleware comes first.
 func newFiberHandler(auth *jwthttp.Middleware, o *orders) http.Handler {
 	return adaptor.FiberApp(newFiber(auth, o))
 }

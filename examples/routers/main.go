@@ -1,11 +1,11 @@
-// Routers is one small API on seven routers: which of them a program uses
-// changes how a route is declared, and nothing about who is let in.
+// Routers is one small API on seven routers. The router changes how a route is
+// declared. It does not change which requests are admitted.
 //
 //	go run -C examples ./routers -router chi
 //
-// Each of the other files is one router, whole and ready to be copied: the
-// public route outside, the whole app behind a token, a group of routes behind
-// a scope, and one route behind a rule that compares its path with the claims.
+// Each of the other files is one router, ready to be copied. It has a public
+// route, an app that requires a token, a group of routes that requires a scope,
+// and a route with a rule that compares its path with the claims.
 package main
 
 import (
@@ -33,18 +33,18 @@ const (
 	audience = "https://api.example"
 )
 
-// Claims are what a token says beside who its user is.
+// Claims are the claims of a token.
 type Claims struct {
 	jwt.RegisteredClaims
 	Tenant string `json:"tid,omitempty"`
 	Scope  string `json:"scope,omitempty"`
 }
 
-// routers has each router as a handler of
+// routers are the routers by name. Each serves
 //
 //	GET  /health                  for everyone
 //	GET  /me                      with a token
-//	POST /tenants/{tenant}/orders with the scope orders:write, in the token's own tenant
+//	POST /tenants/{tenant}/orders with the scope orders:write, for the token's tenant
 var routers = map[string]func(*jwthttp.Middleware, *orders) http.Handler{
 	"servemux":   newServeMux,
 	"chi":        newChi,
@@ -65,12 +65,12 @@ func newAuth(secret []byte) (*jwthttp.Middleware, error) {
 	}}})
 }
 
-// sameTenant is the rule. tenant must be the parameter that the router matched:
-// taken from the URL once more, by code of its own, it might be another one.
-func sameTenant(ctx context.Context, tenant string) error {
-	claims, _ := jwthttp.ClaimsFromContext[Claims](ctx)
-	if tenant == "" || tenant != claims.Tenant { // a token without a tenant matches none
-		return errors.New("another tenant's")
+// sameTenant returns an error unless the claims are of the tenant. It must be the
+// parameter that the router has matched, because other code that parses the path
+// could find another one. A token without a tenant has no access to any.
+func sameTenant(claims Claims, tenant string) error {
+	if tenant == "" || tenant != claims.Tenant {
+		return fmt.Errorf("token of tenant %q, path of tenant %q", claims.Tenant, tenant)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func health(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "healthy")
 func me(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, greet(r.Context())) }
 
 func greet(ctx context.Context) string {
-	claims, _ := jwthttp.ClaimsFromContext[Claims](ctx)
+	claims := jwthttp.MustClaims[Claims](ctx)
 	return fmt.Sprintf("%s of %s\n", claims.Subject, claims.Tenant)
 }
 
@@ -90,9 +90,9 @@ type orders struct {
 	tenants []string
 }
 
-// place returns what to answer with status 201.
+// place places an order and returns the body of the response.
 func (o *orders) place(ctx context.Context, tenant string) string {
-	claims, _ := jwthttp.ClaimsFromContext[Claims](ctx)
+	claims := jwthttp.MustClaims[Claims](ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.tenants = append(o.tenants, tenant)
@@ -118,8 +118,8 @@ func main() {
 		if !ok {
 			return nil, "", fmt.Errorf("-router %q: must be one of %s", *name, names)
 		}
-		secret := make([]byte, sha256.Size) // HS256 needs no fewer bytes than its hash has
-		_, _ = rand.Read(secret)            // it never fails
+		secret := make([]byte, sha256.Size) // HS256 needs at least as many bytes as its hash has
+		_, _ = rand.Read(secret)            // never fails
 		auth, err := newAuth(secret)
 		if err != nil {
 			return nil, "", err
@@ -139,8 +139,8 @@ READER=$2
 curl -s -w '%{http_code}, expected 200: for everyone\n' URL/health
 curl -s -w '%{http_code}, expected 401: no token\n' URL/me
 curl -s -w '%{http_code}, expected 200: who I am\n' -H "Authorization: Bearer $READER" URL/me
-curl -s -w '%{http_code}, expected 201: an order in the own tenant\n' -X POST -H "Authorization: Bearer $WRITER" URL/tenants/acme/orders
-curl -s -w '%{http_code}, expected 403: the tenant of another one\n' -X POST -H "Authorization: Bearer $WRITER" URL/tenants/globex/orders
+curl -s -w '%{http_code}, expected 201: an order in her tenant\n' -X POST -H "Authorization: Bearer $WRITER" URL/tenants/acme/orders
+curl -s -w '%{http_code}, expected 403: another tenant\n' -X POST -H "Authorization: Bearer $WRITER" URL/tenants/globex/orders
 curl -s -w '%{http_code}, expected 403: without the scope\n' -X POST -H "Authorization: Bearer $READER" URL/tenants/acme/orders
 `)
 }

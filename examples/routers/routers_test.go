@@ -60,7 +60,7 @@ func mustAuth(t *testing.T) *jwthttp.Middleware {
 	return auth
 }
 
-// count is how many orders were placed: the proof that a handler ran, or not.
+// count returns the number of orders, which shows whether the handler ran.
 func (o *orders) count() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,7 +76,7 @@ func (o *orders) last() string {
 func serve(t *testing.T, handler http.Handler) (url string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // panics are asked for
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // without the panics of the tests
 	server.Start()
 	t.Cleanup(server.Close)
 	return server.URL
@@ -123,7 +123,7 @@ type answer struct {
 	body   string
 }
 
-// ask follows no redirect: a client that repeats its request elsewhere is asked again there.
+// ask sends a request. It follows no redirect.
 func ask(t *testing.T, method, url string, authorization ...string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
@@ -143,13 +143,13 @@ func ask(t *testing.T, method, url string, authorization ...string) answer {
 	return answer{resp.StatusCode, resp.Header, string(body)}
 }
 
-func TestEveryRouterAnswersAlike(t *testing.T) {
+func TestRouters(t *testing.T) {
 	const (
 		ownOrders    = "/tenants/acme/orders"
 		missing      = `Bearer realm="restricted"`
 		invalidToken = `Bearer realm="restricted", error="invalid_token", error_description="`
-		noScope      = `Bearer realm="restricted", error="insufficient_scope", error_description="the token lacks a scope that this resource needs", scope="orders:write"`
-		forbidden    = `{"error":"forbidden","error_description":"the request is not allowed"}`
+		noScope      = `Bearer realm="restricted", error="insufficient_scope", error_description="insufficient scope", scope="orders:write"`
+		forbidden    = `{"error":"forbidden","error_description":"request not allowed","reason":"forbidden"}`
 	)
 	good := token(t, nil)
 	expired := token(t, func(c *Claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Minute)) })
@@ -162,8 +162,8 @@ func TestEveryRouterAnswersAlike(t *testing.T) {
 		challenge, body                   string
 		placed                            bool
 	}{
-		{"everyone may ask for health", "GET", "/health", "", []int{200}, "", "healthy", false},
-		{"health does not look at a token", "GET", "/health", expired, []int{200}, "", "healthy", false},
+		{"health without a token", "GET", "/health", "", []int{200}, "", "healthy", false},
+		{"health with an expired token", "GET", "/health", expired, []int{200}, "", "healthy", false},
 		{"a good token", "GET", "/me", good, []int{200}, "", "alice of acme", false},
 		{"a good token and a query", "GET", "/me?a=b&c=%26", good, []int{200}, "", "alice of acme", false},
 		{"no token", "GET", "/me", "", []int{401}, missing, `"missing"`, false},
@@ -173,15 +173,15 @@ func TestEveryRouterAnswersAlike(t *testing.T) {
 		{"an altered token", "GET", "/me", good[:len(good)-4] + "AAAA", []int{401}, invalidToken, "signature", false},
 		{"a broken credential", "GET", "/me", "Bearer a b", []int{400}, `Bearer realm="restricted", error="invalid_request"`, "invalid_request", false},
 
-		{"an order in the own tenant", "POST", ownOrders, good, []int{201}, "", "for acme by alice", true},
-		{"an order in another tenant", "POST", "/tenants/globex/orders", good, []int{403}, "", forbidden, false},
+		{"an order for her tenant", "POST", ownOrders, good, []int{201}, "", "for acme by alice", true},
+		{"an order for another tenant", "POST", "/tenants/globex/orders", good, []int{403}, "", forbidden, false},
 		{"an order without the scope", "POST", ownOrders, reader, []int{403}, noScope, "insufficient_scope", false},
-		{"neither scope nor tenant", "POST", "/tenants/globex/orders", reader, []int{403}, noScope, "insufficient_scope", false},
+		{"an order without scope and tenant", "POST", "/tenants/globex/orders", reader, []int{403}, noScope, "insufficient_scope", false},
 		{"an order without a token", "POST", ownOrders, "", []int{401}, missing, `"missing"`, false},
 		{"an order with an expired token", "POST", ownOrders, expired, []int{401}, invalidToken, "expired", false},
 		{"an order by a token without a tenant", "POST", ownOrders, token(t, tenant("")), []int{403}, "", forbidden, false},
-		{"the query does not name the tenant", "POST", "/tenants/globex/orders?tenant=acme&:tenant=acme", good, []int{403}, "", forbidden, false},
-		{"nor does it change the tenant", "POST", ownOrders + "?tenant=globex", good, []int{201}, "", "for acme", true},
+		{"an order for another tenant, with ours in the query", "POST", "/tenants/globex/orders?tenant=acme&:tenant=acme", good, []int{403}, "", forbidden, false},
+		{"an order for her tenant, with another in the query", "POST", ownOrders + "?tenant=globex", good, []int{201}, "", "for acme", true},
 
 		{"an unknown path with a token", "GET", "/nothing", good, notFound, "", "", false},
 		{"an unknown path without one", "GET", "/nothing", "", []int{401, 404}, "*", "", false},
@@ -220,7 +220,7 @@ func TestEveryRouterAnswersAlike(t *testing.T) {
 	})
 }
 
-// spellings are paths that some router, proxy or file system takes for the same.
+// spellings are paths that some router, proxy or file system considers equal.
 var spellings = []string{
 	"/tenants/TENANT/orders",
 	"/tenants/TENANT/orders/",
@@ -263,7 +263,7 @@ func escapings(name string) []string {
 	return []string{name, start + "%" + hex, start + "%25" + hex, strings.ToUpper(name), strings.ToUpper(name[:1]) + name[1:]}
 }
 
-func TestNoSpellingReachesAnotherTenant(t *testing.T) {
+func TestRouters_pathSpellings(t *testing.T) {
 	tokens := map[string]string{}
 	for _, own := range []string{"acme", "", "..", " ", "acme/../globex"} {
 		tokens[own] = token(t, tenant(own))
@@ -293,9 +293,9 @@ func TestNoSpellingReachesAnotherTenant(t *testing.T) {
 	})
 }
 
-// A router that does not decode a parameter shows the client's spelling to rule
-// and handler alike: such a request is refused, not taken for another one.
-func TestTheRuleSeesWhatTheRouterMatched(t *testing.T) {
+// A router that does not decode a parameter shows the encoded form to both rule
+// and handler, so the request is refused.
+func TestRouters_encodedParameters(t *testing.T) {
 	for _, test := range []struct {
 		path, tenant string
 		admittedBy   []string
@@ -318,7 +318,7 @@ func TestTheRuleSeesWhatTheRouterMatched(t *testing.T) {
 	}
 }
 
-func TestATokenIsVerifiedOnce(t *testing.T) {
+func TestRouters_verifyOnce(t *testing.T) {
 	var asked atomic.Int32
 	auth, err := jwthttp.New[Claims](jwthttp.Options{Issuers: []jwthttp.Issuer{{
 		Name: issuer, Audience: []string{audience}, Algorithms: []string{"HS256"},
@@ -336,8 +336,8 @@ func TestATokenIsVerifiedOnce(t *testing.T) {
 	})
 }
 
-// fiber's parameters are memory that the next request uses, unless it is told otherwise.
-func TestAnOrderKeepsItsTenant(t *testing.T) {
+// Without Config.Immutable, later requests overwrite fiber's parameters.
+func TestRouters_keptParameters(t *testing.T) {
 	good := token(t, nil)
 	onAll(t, mustAuth(t), func(t *testing.T, _, url string, o *orders) {
 		ask(t, "POST", url+"/tenants/acme/orders", good)
@@ -350,7 +350,7 @@ func TestAnOrderKeepsItsTenant(t *testing.T) {
 	})
 }
 
-func TestTwoCredentialsAreRefused(t *testing.T) {
+func TestRouters_twoCredentials(t *testing.T) {
 	good := token(t, nil)
 	other := token(t, tenant("globex"))
 	onAll(t, mustAuth(t), func(t *testing.T, _, url string, o *orders) {
@@ -367,9 +367,9 @@ func TestTwoCredentialsAreRefused(t *testing.T) {
 	})
 }
 
-// Without a place for orders the handler panics. That ends the connection, as
-// net/http does, and is answered by nobody in between.
-func TestAPanicStaysTheServers(t *testing.T) {
+// The handler panics, because orders is nil. The server must see the panic and
+// close the connection.
+func TestRouters_panic(t *testing.T) {
 	for name, router := range routers {
 		t.Run(name, func(t *testing.T) {
 			url := serve(t, router(mustAuth(t), nil))
@@ -389,7 +389,7 @@ func TestAPanicStaysTheServers(t *testing.T) {
 	}
 }
 
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+func TestProgram(t *testing.T) {
 	for _, name := range []string{"servemux", "gin", "fiber"} { // gin and fiber like to print
 		t.Run(name, func(t *testing.T) {
 			program := exampletest.Start(t, "-router", name)

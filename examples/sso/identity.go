@@ -32,12 +32,12 @@ const (
 	logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 )
 
-// identity is the identity service: the only one that sees passwords and the
-// only one that signs. It is an authorization server in small (RFC 6749 with
-// RFC 7636); its clients are public ones, for which PKCE is what makes a
-// stolen code worthless. A real site also has a key or a secret to show.
+// identity is the identity service. Only it sees passwords and signs tokens. It is
+// a small authorization server (RFC 6749 with RFC 7636) for public clients, where
+// PKCE makes a stolen code useless. Real sites should also authenticate with a key
+// or a secret.
 type identity struct {
-	url   string            // the "iss" of its tokens
+	url   string            // the "iss" of the tokens
 	sites map[string]string // client_id -> URL
 	cfg   config
 	log   *slog.Logger
@@ -50,14 +50,14 @@ type identity struct {
 	handler http.Handler
 }
 
-// session is a login. Its ID goes into tokens, for the sites to see, and is
-// therefore not the cookie's value.
+// session is a login. The sites see its ID in tokens, so the ID is not the value of
+// the cookie.
 type session struct {
 	id, user string
 	expires  time.Time
 }
 
-// grant is what a code stands for.
+// grant is what a code is exchanged for.
 type grant struct {
 	session   session
 	client    string
@@ -65,15 +65,14 @@ type grant struct {
 	expires   time.Time
 }
 
-// claims are what an access token says.
+// claims are the claims of an access token.
 type claims struct {
 	jwt.RegisteredClaims
 	SessionID string `json:"sid"`
 	ClientID  string `json:"client_id"`
 }
 
-// Validate is called by jwthttp for each request. A token without a session
-// would be one that no logout ends.
+// Validate is called by jwthttp for each request. A logout needs the sid.
 func (c claims) Validate() error {
 	if c.Subject == "" || c.SessionID == "" {
 		return errors.New("sub or sid is missing")
@@ -93,7 +92,7 @@ func newIdentity(self string, sites map[string]string, cfg config) (*identity, e
 	auth, err := jwthttp.New[claims](jwthttp.Options{
 		Issuers: []jwthttp.Issuer{{
 			Name:       self,
-			Audience:   slices.Collect(maps.Values(sites)), // a site may end a session with its own token
+			Audience:   slices.Collect(maps.Values(sites)), // a site ends a session with the token that it has
 			Algorithms: []string{"ES256"},
 			Types:      []string{accessToken},
 			Keys:       jwthttp.Keyfunc(keys.verifying),
@@ -113,11 +112,11 @@ func newIdentity(self string, sites map[string]string, cfg config) (*identity, e
 	mux.HandleFunc("POST /token", i.token)
 	mux.HandleFunc("POST /rotate", i.rotate)
 	mux.Handle("POST /logout", auth.Optional().Handler(http.HandlerFunc(i.logout)))
-	// The session's cookie is none of jwthttp's, so it needs a guard of its
-	// own, and so does the login: no other site may sign a visitor in. Sites
-	// that call from their servers send neither Origin nor Sec-Fetch-Site.
-	guarded := http.NewCrossOriginProtection().Handler(mux)
-	i.handler = withSecurityHeaders(self, slices.Sorted(maps.Values(sites)), guarded)
+	// jwthttp does not protect the session's cookie and the login against
+	// cross-origin requests. The servers of the sites send neither Origin nor
+	// Sec-Fetch-Site.
+	protected := http.NewCrossOriginProtection().Handler(mux)
+	i.handler = withSecurityHeaders(self, slices.Sorted(maps.Values(sites)), protected)
 	return i, nil
 }
 
@@ -136,20 +135,20 @@ func (i *identity) metadata(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// authorize sends a browser with a session back to the site with a code, and
-// asks every other one for a password first. The form posts to the page's own
-// address, so that what the site asked for is judged again.
+// authorize redirects a browser with a session to the site, with a code. Other
+// browsers get the login form first. It posts to the URL of its page, so the
+// parameters are checked again.
 func (i *identity) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	client, challenge := q.Get("client_id"), q.Get("code_challenge")
 	target, known := i.sites[client]
 	switch {
-	// Not even an error goes to an address that is not registered, to the letter.
+	// An address that is not registered exactly gets no redirect, not even with an error.
 	case !known || q.Get("redirect_uri") != redirectURI(target):
-		show(w, http.StatusBadRequest, "message.html", message{"That link is wrong", "No site of ours sends people here with it."})
+		show(w, http.StatusBadRequest, "message.html", message{"Invalid link", "It is not from a registered site."})
 		return
 	case q.Get("response_type") != "code" || q.Get("state") == "" || challenge == "" || q.Get("code_challenge_method") != "S256":
-		show(w, http.StatusBadRequest, "message.html", message{"That link is wrong", "It needs response_type, state and a code_challenge by S256."})
+		show(w, http.StatusBadRequest, "message.html", message{"Invalid link", "response_type code, state and an S256 code_challenge are required."})
 		return
 	}
 	s, ok := i.session(r)
@@ -157,7 +156,8 @@ func (i *identity) authorize(w http.ResponseWriter, r *http.Request) {
 		s, ok = i.login(w, r)
 	}
 	if !ok {
-		// 403: a 401 would have to name a scheme (RFC 9110 §15.5.2), and a form is none.
+		// The status is 403, because a 401 must have a challenge (RFC 9110 §15.5.2)
+		// and there is no scheme for a form.
 		status, notice := http.StatusOK, ""
 		if r.Method == http.MethodPost {
 			status, notice = http.StatusForbidden, "Wrong name or password."
@@ -173,7 +173,7 @@ func (i *identity) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, redirectURI(target)+"?"+url.Values{"code": {code}, "state": {q.Get("state")}}.Encode(), http.StatusSeeOther)
 }
 
-// session returns the login that the browser's cookie stands for.
+// session returns the session of the browser's cookie.
 func (i *identity) session(r *http.Request) (session, bool) {
 	c, err := r.Cookie(sessionCookie)
 	if err != nil {
@@ -185,13 +185,13 @@ func (i *identity) session(r *http.Request) (session, bool) {
 	return s, ok && time.Now().Before(s.expires)
 }
 
-// login begins a session. A service on the internet also limits the attempts
+// login begins a session. A service on the internet must also limit the attempts
 // per name and address.
 func (i *identity) login(w http.ResponseWriter, r *http.Request) (session, bool) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	name, password := r.PostFormValue("username"), r.PostFormValue("password")
 	if !i.cfg.users.check(name, password) {
-		i.log.Info("login refused") // without the name: people do type their password there
+		i.log.Info("login refused") // without the name, because people sometimes type their password there
 		return session{}, false
 	}
 	now := time.Now()
@@ -205,8 +205,8 @@ func (i *identity) login(w http.ResponseWriter, r *http.Request) (session, bool)
 	return s, true
 }
 
-// token gives an access token for a code. The code is used up by the first
-// attempt, right or wrong.
+// token exchanges a code for an access token. A code is valid for one attempt,
+// successful or not.
 func (i *identity) token(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	code := r.PostFormValue("code")
@@ -222,8 +222,8 @@ func (i *identity) token(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant"}) // RFC 6749 §5.2
 		return
 	}
-	// A logout between here and above finds no code to delete, but what it
-	// tells the sites ends this token too.
+	// A logout at this moment finds no code to delete, but its message to the
+	// sites revokes the new token, too.
 	token, err := i.keys.sign(accessToken, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.url,
@@ -243,22 +243,22 @@ func (i *identity) token(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, tokenAnswer{token, "Bearer", int(i.cfg.lifetime.Seconds())})
 }
 
-// tokenAnswer is the answer to a good code (RFC 6749 §5.1).
+// tokenAnswer is the answer to a valid code (RFC 6749 §5.1).
 type tokenAnswer struct {
 	Token     string `json:"access_token"`
 	Type      string `json:"token_type"`
 	ExpiresIn int    `json:"expires_in"`
 }
 
-// rotate is for admins. Nobody else notices it.
+// rotate publishes a new key, for admins only.
 func (i *identity) rotate(w http.ResponseWriter, r *http.Request) {
 	s, ok := i.session(r)
 	if !ok || !i.cfg.users.users[s.user].admin {
-		show(w, http.StatusForbidden, "message.html", message{"Not for you", "Only an admin rotates the key."})
+		show(w, http.StatusForbidden, "message.html", message{"Not allowed", "Only an admin can rotate the key."})
 		return
 	}
 	if err := i.keys.rotate(); errors.Is(err, errPending) {
-		show(w, http.StatusConflict, "message.html", message{"Not yet", "A new key is on its way already."})
+		show(w, http.StatusConflict, "message.html", message{"Not yet", "A new key has been published and is not in use yet."})
 		return
 	} else if err != nil {
 		fail(w, i.log, err)
@@ -268,8 +268,8 @@ func (i *identity) rotate(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// logout ends the session of the browser's cookie, or of the access token that
-// a site sends. A site cannot send the cookie, and must not know it.
+// logout ends the session of the browser's cookie, or that of the access token of a
+// site. Sites do not have the cookie.
 func (i *identity) logout(w http.ResponseWriter, r *http.Request) {
 	s, ok := i.session(r)
 	token, byToken := jwthttp.TokenFromContext(r.Context())
@@ -281,7 +281,7 @@ func (i *identity) logout(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		if err := i.end(r.Context(), s.id); err != nil {
 			i.log.Error("not every site was told of a logout", "error", err)
-			http.Error(w, "Signed out here, but a site could not be told: what it has may last for "+i.cfg.lifetime.String()+".", http.StatusBadGateway)
+			http.Error(w, "Signed out here, but a site could not be told. Its tokens are valid for up to "+i.cfg.lifetime.String()+".", http.StatusBadGateway)
 			return
 		}
 	}
@@ -292,14 +292,14 @@ func (i *identity) logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// end ends a session, here and at the sites. A service with many sites tells
-// those that had a token, from a queue that tries again.
+// end ends a session here and at the sites. A service with many sites should tell
+// those that have a token, and retry from a queue.
 func (i *identity) end(ctx context.Context, id string) error {
 	i.mu.Lock()
 	maps.DeleteFunc(i.sessions, func(_ string, s session) bool { return s.id == id })
 	maps.DeleteFunc(i.codes, func(_ string, g grant) bool { return g.session.id == id })
 	i.mu.Unlock()
-	ctx = context.WithoutCancel(ctx) // a browser that hangs up does not stop a logout
+	ctx = context.WithoutCancel(ctx) // a browser that leaves must not stop a logout
 	told := make(chan error, len(i.sites))
 	for _, site := range i.sites {
 		go func() { told <- i.tell(ctx, site, id) }()
@@ -319,7 +319,7 @@ func (i *identity) tell(ctx context.Context, site, id string) error {
 			Issuer:    i.url,
 			Audience:  jwt.ClaimStrings{site},
 			IssuedAt:  jwt.NewNumericDate(now),
-			ExpiresAt: jwt.NewNumericDate(now.Add(2 * time.Minute)), // §4: short
+			ExpiresAt: jwt.NewNumericDate(now.Add(2 * time.Minute)), // §4 recommends at most two minutes
 			ID:        rand.Text(),
 		},
 		SessionID: id,
@@ -334,7 +334,7 @@ func (i *identity) tell(ctx context.Context, site, id string) error {
 	return nil
 }
 
-// home shows who is signed in, and to an admin what the keys are doing.
+// home shows the user and the keys.
 func (i *identity) home(w http.ResponseWriter, r *http.Request) {
 	s, ok := i.session(r)
 	type row struct{ ID, From, State string }
@@ -355,10 +355,10 @@ func (i *identity) home(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// redirectURI is the one that is registered for a site.
+// redirectURI returns the registered redirect URI of a site.
 func redirectURI(site string) string { return site + "/callback" }
 
-// challengeOf is the S256 code challenge of a verifier (RFC 7636 §4.2).
+// challengeOf returns the S256 code challenge of a verifier (RFC 7636 §4.2).
 func challengeOf(verifier string) string {
 	sum := sha256.Sum256([]byte(verifier))
 	return base64.RawURLEncoding.EncodeToString(sum[:])

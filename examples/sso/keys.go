@@ -17,8 +17,8 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// keyring holds the keys of the identity service. Time alone decides which of
-// them signs and which are published, so there is nothing to forget to do.
+// keyring holds the keys of the identity service. Which key signs and which keys
+// are published depends on the time only.
 type keyring struct {
 	announce time.Duration // from a key's publication to its first use
 	lifetime time.Duration // of the longest-lived token
@@ -38,11 +38,11 @@ func newKeyring(announce, lifetime time.Duration) (*keyring, error) {
 	return r, r.add(time.Now())
 }
 
-var errPending = errors.New("a new key is on its way already")
+var errPending = errors.New("the latest key is not in use yet")
 
-// rotate publishes a new key, which takes over after the announcement. A site
-// asks for the key set no more than every MinInterval, whatever the tokens
-// name: a token of a key that nobody could know yet would be refused.
+// rotate publishes a new key, which signs after the announcement. A site fetches
+// the key set at most once in MinInterval. A token of a key that the site could
+// not know yet would be rejected.
 func (r *keyring) rotate() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,7 +62,7 @@ func (r *keyring) add(from time.Time) error {
 	return err
 }
 
-// sign signs with the newest key whose time has come.
+// sign signs with the newest key that has been announced for long enough.
 func (r *keyring) sign(typ string, claims jwt.Claims) (string, error) {
 	r.mu.Lock()
 	now := time.Now()
@@ -78,8 +78,8 @@ func (r *keyring) sign(typ string, claims jwt.Claims) (string, error) {
 	return t.SignedString(key.private)
 }
 
-// published returns the keys to verify with: the one that signs, those whose
-// last token may still be in use, and one that will sign soon.
+// published returns the keys that verify: the one that signs, those whose last
+// token may still be valid, and one that will sign soon.
 func (r *keyring) published() []signingKey {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +96,7 @@ func (r *keyring) publishedAt(now time.Time) []signingKey {
 	return slices.Clone(r.keys[first:])
 }
 
-// verifying is a jwthttp.Keyfunc, for the identity service's own use.
+// verifying is the jwthttp.Keyfunc of the identity service.
 func (r *keyring) verifying(t *jwt.Token) (any, error) {
 	set := jwthttp.KeySet{}
 	for _, k := range r.published() {
@@ -105,7 +105,7 @@ func (r *keyring) verifying(t *jwt.Token) (any, error) {
 	return set.KeyfuncCtx(context.Background())(t)
 }
 
-// ServeHTTP serves the public halves as a JSON Web Key Set (RFC 7517 §5).
+// ServeHTTP serves the public keys as a JSON Web Key Set (RFC 7517 §5).
 func (r *keyring) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	set := jwkset.JWKSMarshal{}
 	for _, k := range r.published() {

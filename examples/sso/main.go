@@ -1,12 +1,12 @@
-// Sso is single sign-on in small: an identity service, and two sites that
-// leave the passwords to it.
+// Sso is a small single sign-on: an identity service, which checks the passwords,
+// and two sites.
 //
 //	go run -C examples ./sso
 //
-// One login opens both sites, one logout ends both, and the key that signs is
-// changed under way without a request noticing. It prints the addresses of the
-// three and what to try. Each of them would be a program of its own; they share
-// nothing here but types and a few functions, and talk to each other by HTTP.
+// One login signs in at both sites, one logout signs out of both, and the signing
+// key can be rotated without a rejected request. The program prints three
+// addresses and what to try. Real services would be separate programs. These share
+// only types and a few functions, and talk to each other by HTTP.
 package main
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// leeway is what the clocks of the three may differ by.
+// leeway is the clock skew allowed between the three services.
 const leeway = time.Minute
 
 //go:embed web
@@ -40,16 +40,16 @@ var web embed.FS
 
 var pages = template.Must(template.ParseFS(web, "web/*.html"))
 
-// config is what the three agree on.
+// config is shared by the three services.
 type config struct {
-	users    userStore     // the identity service's alone
+	users    userStore     // for the identity service only
 	lifetime time.Duration // of an access token
-	interval time.Duration // between a site's requests for the key set, and thus the announcement of a new key
+	interval time.Duration // minimum time between a site's requests for keys, and between publication and use of a key
 	log      *slog.Logger
 }
 
 func main() {
-	// Both signals end the program in order: requests under way are answered.
+	// After either signal, requests under way are answered before the program ends.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -59,7 +59,7 @@ func main() {
 	}
 }
 
-// run serves until ctx ends. The greeting goes to stdout, the log to stderr.
+// run serves until ctx ends. It prints the greeting to stdout and logs to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("sso", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -70,24 +70,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	cfg := config{users: demoUsers(), log: slog.New(slog.NewTextHandler(stderr, nil))}
 	flags.DurationVar(&cfg.lifetime, "lifetime", 5*time.Minute, "how long an access token is valid")
-	flags.DurationVar(&cfg.interval, "interval", 10*time.Second, "the sites' least time between requests for the keys")
+	flags.DurationVar(&cfg.interval, "interval", 10*time.Second, "minimum time between a site's requests for keys")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if cfg.lifetime < time.Second || cfg.interval <= 0 {
-		return fmt.Errorf("-lifetime: %v, -interval: %v: want a second or more, and more than nothing", cfg.lifetime, cfg.interval)
+		return fmt.Errorf("-lifetime: %v, -interval: %v: want at least a second, and more than 0", cfg.lifetime, cfg.interval)
 	}
-	// All three listen before the first is made: they know each other by address.
+	// All three listen first, because they need each other's addresses.
 	var listeners []net.Listener
 	for _, addr := range addrs {
-		l, err := net.Listen("tcp", *addr)
+		l, err := listen(*addr)
 		if err != nil {
 			return err
 		}
 		defer l.Close()
-		if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
-			return fmt.Errorf("%s: not a loopback address, and this speaks http", *addr)
-		}
 		listeners = append(listeners, l)
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -97,21 +94,40 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	fmt.Fprint(stdout, greeting(idp.url, a.url, b.url))
-	handlers := []http.Handler{idp.handler, a.handler, b.handler}
+	return serveAll(ctx, listeners, []http.Handler{idp.handler, a.handler, b.handler}, cfg.log)
+}
+
+// serveAll serves the nth handler on the nth listener until ctx ends or one fails.
+func serveAll(ctx context.Context, listeners []net.Listener, handlers []http.Handler, log *slog.Logger) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	ended := make(chan error, len(listeners))
 	for n, l := range listeners {
 		go func() {
-			ended <- serve(ctx, l, handlers[n], cfg.log)
-			stop() // if one is down, the others are of no use
+			ended <- serve(ctx, l, handlers[n], log)
+			stop() // if one fails, end the others
 		}()
 	}
+	var err error
 	for range listeners {
 		err = errors.Join(err, <-ended)
 	}
 	return err
 }
 
-// build makes the three for the addresses that they listen on.
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		_ = l.Close()
+		return nil, fmt.Errorf("%s: not a loopback address, which http requires", addr)
+	}
+	return l, nil
+}
+
+// build returns the three services for the addresses that they listen on.
 func build(ctx context.Context, listeners []net.Listener, cfg config) (idp *identity, a, b *site, err error) {
 	var urls []string
 	for _, l := range listeners {
@@ -129,11 +145,11 @@ func build(ctx context.Context, listeners []net.Listener, cfg config) (idp *iden
 	return idp, a, b, err
 }
 
-// serve answers requests until ctx ends, and then those under way.
+// serve answers requests until ctx ends, and then finishes those under way.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second, // without timeouts, slow clients keep connections for good
+		ReadHeaderTimeout: 5 * time.Second, // without timeouts, slow clients hold connections forever
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       time.Minute,
@@ -153,19 +169,19 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 	return server.Shutdown(grace)
 }
 
-// withSecurityHeaders goes around the service at self. Its forms may lead to
-// the given others: a browser holds form-action against redirects too.
+// withSecurityHeaders wraps the service at self. Its forms may lead to the given
+// others, because browsers apply form-action to redirects, too.
 func withSecurityHeaders(self string, others []string, next http.Handler) http.Handler {
 	policy := "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + strings.Join(others, " ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin") // a code in an address is nobody else's business
-		h.Set("Cache-Control", "no-store")      // RFC 6749 §5.1, and an old key set is of no use
+		h.Set("Referrer-Policy", "same-origin") // so that a code in the URL does not reach other sites
+		h.Set("Cache-Control", "no-store")      // RFC 6749 §5.1
 		if "http://"+r.Host != self {
-			// localhost and 127.0.0.1 have cookies of their own each: a
-			// sign-in that begins under one name would not end under the other.
+			// Browsers keep cookies of localhost and 127.0.0.1 apart, so a sign-in
+			// must not change from one to the other.
 			http.Redirect(w, r, self+"/", http.StatusTemporaryRedirect)
 			return
 		}
@@ -173,12 +189,15 @@ func withSecurityHeaders(self string, others []string, next http.Handler) http.H
 	})
 }
 
-// observer is the jwthttp.Options.Observer of all three. None of what it logs
-// can hold a token or a code: of the URL the path only, of the token what it
-// says, of the error what jwthttp keeps free of it.
-func observer(log *slog.Logger) func(*http.Request, jwthttp.Event) {
-	return func(r *http.Request, e jwthttp.Event) {
-		fields := []any{"method", r.Method, "path", r.URL.Path, "took", e.Took}
+// observer returns the jwthttp.Options.Observer of the three services. It logs
+// nothing that can contain a token or a code: the path but not the query, single
+// claims, and the cause of a refusal.
+func observer(log *slog.Logger) func(context.Context, jwthttp.Event) {
+	return func(ctx context.Context, e jwthttp.Event) {
+		fields := []any{"took", e.Took}
+		if e.Request != nil { // nil for a call of Verify
+			fields = append(fields, "method", e.Request.Method, "path", e.Request.URL.Path)
+		}
 		if e.Token != nil {
 			fields = append(fields, "subject", e.Token.Subject, "kid", e.Token.KeyID)
 		}
@@ -190,11 +209,11 @@ func observer(log *slog.Logger) func(*http.Request, jwthttp.Event) {
 		if e.Err.Status >= 500 {
 			level = slog.LevelError
 		}
-		log.Log(r.Context(), level, "refused", append(fields, "reason", e.Err.Reason, "status", e.Err.Status, "cause", e.Err.Err)...)
+		log.Log(ctx, level, "refused", append(fields, "reason", e.Err.Reason, "status", e.Err.Status, "cause", e.Err.Err)...)
 	}
 }
 
-// post sends a form from one server to another, and fails unless all is well.
+// post sends a form from one server to another. A status other than 2xx is an error.
 func post(ctx context.Context, to, bearer string, form url.Values) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -206,7 +225,7 @@ func post(ctx context.Context, to, bearer string, form url.Values) ([]byte, erro
 	if bearer != "" {
 		r.Header.Set("Authorization", "Bearer "+bearer)
 	}
-	resp, err := http.DefaultTransport.RoundTrip(r) // no redirects: the form is for this address only
+	resp, err := http.DefaultTransport.RoundTrip(r) // follows no redirects, because the form is for this address only
 	if err != nil {
 		return nil, err
 	}
@@ -218,8 +237,8 @@ func post(ctx context.Context, to, bearer string, form url.Values) ([]byte, erro
 	return body, err
 }
 
-// setCookie sets a cookie for browsers, or with a negative lifetime removes it.
-// With the prefix __Host- no other host can set it.
+// setCookie sets a cookie, or deletes it if lifetime is negative. With the prefix
+// __Host- no other host can set it.
 func setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
 	maxAge := int(lifetime.Seconds())
 	if lifetime < 0 {
@@ -231,7 +250,7 @@ func setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration
 	})
 }
 
-// message is a page that says one thing.
+// message is the data of a page with one text.
 type message struct{ Title, Text string }
 
 func show(w http.ResponseWriter, status int, page string, content any) {
@@ -258,8 +277,8 @@ func fail(w http.ResponseWriter, log *slog.Logger, err error) {
 	http.Error(w, "internal error", http.StatusInternalServerError)
 }
 
-// greeting has the addresses, what to try in a browser, and lines to paste into
-// a shell, each of which prints a status and the one that it should be.
+// greeting returns the addresses, what to try in a browser, and lines to paste into
+// a shell. Each line prints the status and the expected status.
 func greeting(idp, a, b string) string {
 	return strings.NewReplacer("IDP", idp, "SITE_A", a, "SITE_B", b).Replace(`Site A            SITE_A
 Site B            SITE_B
@@ -271,13 +290,13 @@ Or paste this into a shell:
 JAR=$(mktemp); SEE='%{http_code} at %{url_effective}, expected'; browse() { curl -s -L -o /dev/null -c "$JAR" -b "$JAR" -H 'Accept: text/html' "$@"; }
 curl -s -o /dev/null -w "$SEE 401 at SITE_A: no token\n" SITE_A
 LOGIN=$(browse -w '%{url_effective}' SITE_A)
-browse -w "$SEE 200 at IDP/authorize: sent there to sign in\n" "$LOGIN"
+browse -w "$SEE 200 at IDP/authorize: redirected to sign in\n" "$LOGIN"
 browse -w "$SEE 200 at SITE_A: signed in\n" -d 'username=ada&password=analytical-engine' "$LOGIN"
 browse -w "$SEE 200 at SITE_B: without a password\n" SITE_B
 browse -w "$SEE 200 at IDP: a new key is published\n" -d '' IDP/rotate
 curl -s -w "\n$SEE 200 at IDP/keys: two keys\n" IDP/keys
-browse -w "$SEE 200 at SITE_A: the token of the first key goes on\n" SITE_A
-browse -w "$SEE 200 at SITE_A/signed-out: and at B too\n" -d '' SITE_A/logout
+browse -w "$SEE 200 at SITE_A: the token of the first key stays valid\n" SITE_A
+browse -w "$SEE 200 at SITE_A/signed-out: signed out of both\n" -d '' SITE_A/logout
 browse -w "$SEE 200 at IDP/authorize: B asks to sign in\n" SITE_B
 rm "$JAR"
 

@@ -7,14 +7,13 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/chromedp"
 
-	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-// TestABrowserTakesTheTour is what the greeting tells people to try. The
-// cookies are Secure, and this is http: Chromium takes them, since it trusts
-// the loopback interface.
-func TestABrowserTakesTheTour(t *testing.T) {
+// TestPages does what the greeting suggests. The cookies are Secure and the pages
+// use http; Chromium accepts that on loopback.
+func TestPages(t *testing.T) {
 	ctx := exampletest.Browser(t)
 	s := start(t)
 	complained := exampletest.Complaints(ctx)
@@ -54,14 +53,14 @@ func TestABrowserTakesTheTour(t *testing.T) {
 	fill("alice", alicePassword)
 	shows("9-site-b-as-alice", "#kid", s.b.url+"/", "Hello, alice")
 
-	// A button of site A whose token is no good any more leads on to the other one.
+	// A logout at site A with a revoked token leads to the identity service.
 	exampletest.Do(t, ctx, chromedp.Navigate(s.a.url), chromedp.WaitVisible(`//p[text()="Site A"]`))
-	if err := s.a.ended.Add(jwthttp.Revocation{Issuer: s.idp.url, Subject: "alice", IssuedUntil: time.Now()}); err != nil {
+	if err := s.a.ended.Revoke(t.Context(), revocation.Entry{Kind: revocation.BySubject, Issuer: s.idp.url, Value: "alice", IssuedUntil: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	exampletest.Do(t, ctx, chromedp.Click("#sign-out"))
 	shows("10-identity-service", "table", s.idp.url+"/", "Signed in as alice")
 	if got := complained(); len(got) > 0 {
-		t.Errorf("the browser complains: %q", got)
+		t.Errorf("the browser reports %q", got)
 	}
 }

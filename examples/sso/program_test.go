@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// TestTheProgramDoesWhatItPrints builds the program, starts it, pastes what it
-// prints into a shell, and ends it as an operator would.
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+// TestProgram builds and starts the program, pastes the printed lines into a
+// shell, and interrupts the program.
+func TestProgram(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no SIGTERM here")
+		t.Skip("Windows has no SIGTERM")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -97,14 +97,14 @@ func TestTheProgramDoesWhatItPrints(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := program.Wait(); err != nil {
-		t.Errorf("the program did not end in order: %v", err)
+		t.Errorf("the interrupted program: %v", err)
 	}
 	if strings.Count(log.String(), "shutting down") != 3 || strings.Contains(log.String(), "eyJ") || strings.Contains(log.String(), adaPassword) {
 		t.Errorf("log:\n%s", log.String())
 	}
 }
 
-func TestBadFlagsAreRefused(t *testing.T) {
+func TestRun_invalidFlags(t *testing.T) {
 	for _, test := range []struct {
 		args []string
 		want string

@@ -15,32 +15,37 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwks"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-// site is one of the services that people use. It knows the identity service
-// by its name, and everything else about its tokens from what that publishes.
+// fromHeader is where programs send a token. Browsers send it in a cookie.
+var fromHeader = jwthttp.FromHeader("Authorization", "Bearer")
+
+// site is one of the two services that people use. Of the identity service it
+// knows only the name, and finds the rest in the metadata published there.
 type site struct {
 	id     string // its client_id
 	url    string // its audience
-	other  string // for a link
+	other  string // the other site, for a link
 	issuer string
 	cfg    config
 	log    *slog.Logger
 
-	// Browsers keep cookies per host and not per port. Here, where all three
-	// share a host, each needs names of its own, and gets to see those of the
-	// others. Real sites have hosts of their own, and __Host- then keeps even
-	// neighbours of one domain apart.
+	// A browser keeps cookies per host, not per port. Because the three services
+	// of this example share a host, their cookies need different names, and each
+	// service sees those of the others. Real sites have separate hosts, and
+	// __Host- separates even hosts of one domain.
 	cookie      string // has the access token
-	beganCookie string // has what a sign-in began with, until it comes back
+	beganCookie string // has state and verifier of a sign-in under way
 
 	auth  *jwthttp.Middleware
-	ended jwthttp.RevocationList // forgets when the program ends; its tokens live for minutes only
+	ended revocation.List // in memory, because tokens are valid for minutes only
 
 	handler http.Handler
 }
 
-// logoutClaims are what a logout token says.
+// logoutClaims are the claims of a logout token.
 type logoutClaims struct {
 	jwt.RegisteredClaims
 	SessionID string                     `json:"sid"`
@@ -48,38 +53,31 @@ type logoutClaims struct {
 	Nonce     *string                    `json:"nonce,omitempty"`
 }
 
-// Validate is what OpenID Connect Back-Channel Logout §2.6 asks for beyond what
-// jwthttp checks anyway.
+// Validate checks what OpenID Connect Back-Channel Logout §2.6 requires and
+// jwthttp does not know.
 func (c logoutClaims) Validate() error {
 	if _, ok := c.Events[logoutEvent]; !ok || c.SessionID == "" || c.Nonce != nil {
-		return errors.New("no logout event, no sid, or a nonce")
+		return errors.New("logout event or sid is missing, or there is a nonce")
 	}
 	return nil
 }
 
-// newSite fetches the keys in the background until ctx ends.
+// newSite returns a site that fetches keys in the background until ctx ends.
 func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*site, error) {
 	s := &site{
 		id: id, url: self, other: other, issuer: issuer, cfg: cfg, log: cfg.log.With("at", "site "+id),
 		cookie: "__Host-" + id, beganCookie: "__Host-" + id + "-began",
 	}
-	keys, err := jwthttp.DiscoverJWKS(ctx, issuer, jwthttp.JWKSOptions{
+	keys, err := jwks.Discover(ctx, issuer, jwks.Options{
 		MinInterval: cfg.interval,
 		OnError:     func(err error) { s.log.Error("no keys", "error", err) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	trusted := jwthttp.Issuer{
-		Name:       issuer,
-		Audience:   []string{self}, // what the other site is sent is of no use here
-		Algorithms: []string{"ES256"},
-		Types:      []string{accessToken},
-		Keys:       keys,
-	}
 	s.auth, err = jwthttp.New[claims](jwthttp.Options{
-		Issuers:      []jwthttp.Issuer{trusted},
-		Extractor:    s.place(),
+		Issuers:      []jwthttp.Issuer{s.trusted(keys, accessToken)},
+		Extractor:    jwthttp.FirstOf(fromHeader, jwthttp.FromCookie(s.cookie)),
 		Leeway:       leeway,
 		Revoked:      s.ended.Revoked,
 		ErrorHandler: s.refuse,
@@ -88,10 +86,9 @@ func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*
 	if err != nil {
 		return nil, err
 	}
-	trusted.Types = []string{logoutToken} // the same keys sign both kinds: only this keeps them apart
 	logouts, err := jwthttp.New[logoutClaims](jwthttp.Options{
-		Issuers:      []jwthttp.Issuer{trusted},
-		Extractor:    formField("logout_token"),
+		Issuers:      []jwthttp.Issuer{s.trusted(keys, logoutToken)},
+		Extractor:    jwthttp.FromForm("logout_token"),
 		Leeway:       leeway,
 		ErrorHandler: refuseLogout,
 		Observer:     observer(s.log),
@@ -105,14 +102,21 @@ func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*
 	mux.HandleFunc("GET /callback", s.callback)
 	mux.Handle("POST /logout", s.auth.Handler(http.HandlerFunc(s.logout)))
 	mux.HandleFunc("GET /signed-out", s.signedOut)
-	mux.Handle("POST /backchannel-logout", parsed(logouts.Handler(http.HandlerFunc(s.backchannelLogout))))
+	mux.Handle("POST /backchannel-logout", http.MaxBytesHandler(logouts.Handler(http.HandlerFunc(s.backchannelLogout)), 16<<10))
 	s.handler = withSecurityHeaders(self, []string{issuer}, mux)
 	return s, nil
 }
 
-// place is where an access token may be: in a header for programs, in a cookie for browsers.
-func (s *site) place() jwthttp.Extractor {
-	return jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie(s.cookie))
+// trusted returns the identity service as an issuer of one type of token. The same
+// keys sign both types, so only "typ" tells them apart.
+func (s *site) trusted(keys *jwks.Set, typ string) jwthttp.Issuer {
+	return jwthttp.Issuer{
+		Name:       s.issuer,
+		Audience:   []string{s.url}, // rejects tokens for the other site
+		Algorithms: []string{"ES256"},
+		Types:      []string{typ},
+		Keys:       keys,
+	}
 }
 
 func (s *site) home(w http.ResponseWriter, r *http.Request) {
@@ -120,28 +124,32 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) {
 	show(w, http.StatusOK, "site.html", map[string]any{"Name": strings.ToUpper(s.id), "Token": token, "Other": s.other, "Issuer": s.issuer})
 }
 
-// refuse is the jwthttp.Options.ErrorHandler: a person in front of a browser
-// is sent to the identity service, a program gets the plain refusal.
+// refuse is the jwthttp.Options.ErrorHandler. It redirects a browser to the
+// identity service. A program gets the error response of jwthttp.
 func (s *site) refuse(w http.ResponseWriter, r *http.Request, e *jwthttp.Error) {
-	found, _ := s.place()(r)
-	if e.Status != http.StatusUnauthorized || found.Source == jwthttp.SourceHeader || !strings.Contains(r.Header.Get("Accept"), "text/html") {
+	if _, err := fromHeader(r); !errors.Is(err, jwthttp.ErrNoToken) {
+		jwthttp.WriteError(w, e) // only programs send the header
+		return
+	}
+	// Delete a cookie that will never be accepted. After a 403 or 503 it may be.
+	if e.Code == "invalid_token" || e.Reason == jwthttp.ReasonMultiple {
+		setCookie(w, s.cookie, "", -1)
+	}
+	if e.Status != http.StatusUnauthorized || !strings.Contains(r.Header.Get("Accept"), "text/html") {
 		jwthttp.WriteError(w, e)
 		return
 	}
-	w.Header().Del("WWW-Authenticate") // belongs to the 401 that this is not
-	if found.Source == jwthttp.SourceCookie {
-		setCookie(w, s.cookie, "", -1) // it will not get better
-	}
+	w.Header().Del("WWW-Authenticate") // the response is no longer a 401
 	if r.Method != http.MethodGet {
-		// A logout with a token that has expired: to sign in for it would be
-		// odd, and over there is the button too.
+		// A logout with an expired token. A new sign-in would not help; the
+		// identity service has a button to sign out, too.
 		http.Redirect(w, r, s.issuer, http.StatusSeeOther)
 		return
 	}
-	// Both come back: the state from the browser that began and no other, so
-	// that nobody is signed in as someone else by a link; the verifier from
-	// the one who asks for the token, so that a code alone opens nothing. They
-	// wait in the browser: kept here, every visitor would cost memory.
+	// The state must come back with the same browser, so that a link cannot sign
+	// a visitor in as someone else. The verifier must be sent for the token, so
+	// that a stolen code is useless. Both are kept in the browser, because here
+	// each visitor would cost memory.
 	state, verifier := rand.Text(), rand.Text()+rand.Text() // RFC 7636 §4.1: 43 characters or more
 	setCookie(w, s.beganCookie, state+"."+verifier, 5*time.Minute)
 	http.Redirect(w, r, s.issuer+"/authorize?"+url.Values{
@@ -150,7 +158,7 @@ func (s *site) refuse(w http.ResponseWriter, r *http.Request, e *jwthttp.Error) 
 	}.Encode(), http.StatusSeeOther)
 }
 
-// callback is where the identity service sends the browser with a code.
+// callback signs in a browser that the identity service has sent with a code.
 func (s *site) callback(w http.ResponseWriter, r *http.Request) {
 	var state, verifier string
 	if c, err := r.Cookie(s.beganCookie); err == nil {
@@ -158,31 +166,29 @@ func (s *site) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	q := r.URL.Query()
 	if state == "" || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(state)) != 1 {
-		s.log.Warn("callback refused: not the state of this browser")
-		show(w, http.StatusBadRequest, "message.html", message{"Not signed in", "This browser did not begin that sign-in, or too long ago."})
+		s.log.Warn("callback rejected: another browser's state")
+		show(w, http.StatusBadRequest, "message.html", message{"Not signed in", "This browser did not begin that sign-in, or the sign-in took too long."})
 		return
 	}
 	setCookie(w, s.beganCookie, "", -1)
 	answer, err := s.redeem(r.Context(), q.Get("code"), verifier)
 	if err == nil {
-		// A token that is no good here would be sent back for the next one,
-		// round and round.
-		probe := r.Clone(r.Context())
-		probe.Header.Set("Authorization", "Bearer "+answer.Token)
-		_, err = s.auth.Authenticate(probe)
+		// With a token that this site rejects, the browser would be redirected to
+		// the identity service again and again.
+		_, err = s.auth.Verify(r.Context(), answer.Token)
 	}
 	if err != nil {
 		s.log.Error("no token for a code", "error", err)
 		show(w, http.StatusBadGateway, "message.html", message{"Not signed in", "The identity service gave no token for this site."})
 		return
 	}
-	// Lax, not Strict: the first request with it ends a chain of redirects
-	// that began elsewhere, and would be without it, for ever.
+	// The cookie is Lax. A browser does not send a Strict cookie at the end of
+	// redirects that began at another site, so the sign-in would never end.
 	setCookie(w, s.cookie, answer.Token, time.Duration(answer.ExpiresIn)*time.Second)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// redeem asks for the token of a code, past the browser.
+// redeem exchanges a code for a token.
 func (s *site) redeem(ctx context.Context, code, verifier string) (answer tokenAnswer, err error) {
 	body, err := post(ctx, s.issuer+"/token", "", url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {redirectURI(s.url)},
@@ -194,15 +200,16 @@ func (s *site) redeem(ctx context.Context, code, verifier string) (answer tokenA
 	return answer, err
 }
 
-// logout ends the session here, and then everywhere.
+// logout ends the session at this site first, and then everywhere.
 func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 	token, _ := jwthttp.TokenFromContext(r.Context())
-	if err := s.end(token); err != nil { // first, so that it holds whatever becomes of the rest
+	ctx := context.WithoutCancel(r.Context()) // a browser that leaves must not stop a logout
+	if err := s.end(ctx, token); err != nil {
 		fail(w, s.log, err)
 		return
 	}
 	setCookie(w, s.cookie, "", -1)
-	if _, err := post(r.Context(), s.issuer+"/logout", token.Raw(), nil); err != nil {
+	if _, err := post(ctx, s.issuer+"/logout", token.Raw(), nil); err != nil {
 		s.log.Error("not signed out everywhere", "error", err)
 		http.Redirect(w, r, "/signed-out?here-only", http.StatusSeeOther)
 		return
@@ -211,68 +218,38 @@ func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *site) signedOut(w http.ResponseWriter, r *http.Request) {
-	text := "Here, at the other site and at the identity service."
+	text := "You are signed out of both sites and of the identity service."
 	if r.URL.Query().Has("here-only") {
-		text = "Here only: the identity service did not answer, or could not tell the other site."
+		text = "You are signed out of this site only. The identity service did not answer, or could not tell the other site."
 	}
 	show(w, http.StatusOK, "message.html", message{"Signed out", text})
 }
 
-// backchannelLogout is called by the identity service when a session ended
-// elsewhere. The token is what proves that; there is no browser in it. A token
-// that comes twice ends what is ended.
+// backchannelLogout ends a session when the identity service says so. The caller is
+// a server, and the logout token proves which one. Sending a token twice does no
+// harm.
 func (s *site) backchannelLogout(w http.ResponseWriter, r *http.Request) {
 	token, _ := jwthttp.TokenFromContext(r.Context())
-	if err := s.end(token); err != nil {
+	if err := s.end(context.WithoutCancel(r.Context()), token); err != nil {
 		fail(w, s.log, err)
 		return
 	}
 	s.log.Info("session ended by the identity service")
 }
 
-// end refuses the tokens of a session from now on.
-func (s *site) end(t *jwthttp.Token) error {
-	now := time.Now()
-	return s.ended.Add(jwthttp.Revocation{
-		Issuer:    t.Issuer,
-		SessionID: t.SessionID,
-		// A session that ended does not come back, so this may lie ahead, and
-		// has to if the clock of the identity service is ahead.
-		IssuedUntil: now.Add(leeway),
-		Expires:     now.Add(s.cfg.lifetime + leeway),
+// end revokes the tokens of a session.
+func (s *site) end(ctx context.Context, t *jwthttp.Token) error {
+	// The clock of the identity service may be ahead, so its latest tokens may
+	// have a later iat than now. No new session has the same sid.
+	until := time.Now().Add(leeway)
+	return s.ended.Revoke(ctx, revocation.Entry{
+		Kind: revocation.BySession, Issuer: t.Issuer, Value: t.SessionID,
+		IssuedUntil: until, Expires: until.Add(s.cfg.lifetime),
 	})
 }
 
-// parsed reads a small form before next, whose Extractor should not.
-func parsed(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
-		if err := r.ParseForm(); err != nil {
-			http.Error(w, "not a form, or too large", http.StatusBadRequest)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// formField finds the token in a field of a parsed form. Its Source is left at
-// SourceOther: a form is what other sites make browsers send, and jwthttp's
-// guard refuses those. A server that calls is no browser and gets through.
-func formField(name string) jwthttp.Extractor {
-	return func(r *http.Request) (jwthttp.Credential, error) {
-		switch values := r.PostForm[name]; len(values) {
-		case 0:
-			return jwthttp.Credential{}, jwthttp.ErrNoToken
-		case 1:
-			return jwthttp.Credential{Token: values[0], Name: name}, nil
-		default:
-			return jwthttp.Credential{}, jwthttp.ErrMultipleTokens
-		}
-	}
-}
-
-// refuseLogout answers as OpenID Connect Back-Channel Logout §2.8 has it: 400
-// for a token that is no good. A 503, while the keys are out of reach, stays one.
+// refuseLogout answers an invalid token with 400, as OpenID Connect Back-Channel
+// Logout §2.8 requires. Other errors, such as a 503 without keys, are unchanged.
 func refuseLogout(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) {
 	if e.Status == http.StatusUnauthorized {
 		w.Header().Del("WWW-Authenticate")

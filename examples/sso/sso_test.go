@@ -25,7 +25,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 const (
@@ -34,7 +34,7 @@ const (
 	testInterval  = 300 * time.Millisecond
 )
 
-// trio is the three services behind real sockets.
+// trio is the three services on real sockets.
 type trio struct {
 	idp     *identity
 	a, b    *site
@@ -88,7 +88,7 @@ func cheapUsers(t *testing.T) userStore {
 	}
 	return userStore{
 		users: map[string]user{"alice": {hash(alicePassword), false}, "ada": {hash(adaPassword), true}},
-		decoy: hash("nobody's"),
+		decoy: hash("no-user-has-this"),
 	}
 }
 
@@ -109,7 +109,7 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-// loopbackJar sends Secure cookies to this machine over http too, as browsers do.
+// loopbackJar sends Secure cookies over http, as browsers do on loopback.
 type loopbackJar struct{ *cookiejar.Jar }
 
 func (j loopbackJar) SetCookies(u *url.URL, c []*http.Cookie)  { j.Jar.SetCookies(asTLS(u), c) }
@@ -121,7 +121,7 @@ func asTLS(u *url.URL) *url.URL {
 	return &c
 }
 
-// visitor is a browser as far as redirects and cookies go.
+// visitor follows redirects and keeps cookies, as a browser does.
 type visitor struct {
 	http.Client
 	ctx      context.Context
@@ -137,7 +137,7 @@ func newVisitor(t *testing.T) *visitor {
 	return &visitor{Client: http.Client{Jar: loopbackJar{jar}}, ctx: t.Context(), requests: new(atomic.Int64)}
 }
 
-// answer is a response, read to its end.
+// answer is a response with its body.
 type answer struct {
 	status int
 	at     string
@@ -153,7 +153,7 @@ func (a answer) want(t *testing.T, status int, at, body string) {
 	}
 }
 
-// try sends a request, a POST if there is a form, and follows redirects.
+// try sends a request, which is a POST if there is a form, and follows redirects.
 func (v *visitor) try(to string, form url.Values, fields ...string) (answer, error) {
 	method, body := http.MethodGet, ""
 	if form != nil {
@@ -210,7 +210,7 @@ func (v *visitor) step(t *testing.T, to string, form url.Values) answer {
 	return one.post(t, to, form)
 }
 
-// cookie returns the value that the visitor has, or "".
+// cookie returns the value of a cookie, or "".
 func (v *visitor) cookie(t *testing.T, at, name string) string {
 	t.Helper()
 	u, err := url.Parse(at)
@@ -225,11 +225,11 @@ func (v *visitor) cookie(t *testing.T, at, name string) string {
 	return ""
 }
 
-// signIn signs in at the first of the sites.
+// signIn signs in at site s.
 func (v *visitor) signIn(t *testing.T, s *site, name, password string) answer {
 	t.Helper()
 	form := v.get(t, s.url)
-	form.want(t, 200, s.issuer+"/authorize?", "You came from <code>"+s.url)
+	form.want(t, 200, s.issuer+"/authorize?", "After that you go back to <code>"+s.url)
 	return v.post(t, form.at, credentials(name, password))
 }
 
@@ -237,7 +237,7 @@ func credentials(name, password string) url.Values {
 	return url.Values{"username": {name}, "password": {password}}
 }
 
-func TestOneLoginOpensBothSites(t *testing.T) {
+func TestLogin(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	form := v.get(t, s.a.url)
 	for _, wrong := range []url.Values{credentials("alice", adaPassword), credentials("bob", alicePassword), {}} {
@@ -251,7 +251,7 @@ func TestOneLoginOpensBothSites(t *testing.T) {
 	newVisitor(t).get(t, s.a.url).want(t, 200, s.idp.url+"/authorize?", "Sign in")
 	a := v.cookie(t, s.a.url, "__Host-a")
 	if b := v.cookie(t, s.b.url, "__Host-b"); a == "" || b == "" || a == b {
-		t.Error("the sites do not have a token each")
+		t.Error("the sites do not have separate tokens")
 	}
 	parsed, _, err := jwt.NewParser().ParseUnverified(a, jwt.MapClaims{})
 	if err != nil {
@@ -267,11 +267,11 @@ func TestOneLoginOpensBothSites(t *testing.T) {
 		t.Errorf("header %v, claims %v", parsed.Header, c)
 	}
 	if c["sid"] == v.cookie(t, s.idp.url, sessionCookie) {
-		t.Error("the sites are told the cookie of the identity service")
+		t.Error("the sid is the cookie of the identity service")
 	}
 }
 
-func TestCookiesAreOutOfReachOfScriptsAndOtherHosts(t *testing.T) {
+func TestLogin_cookies(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	form := v.get(t, s.a.url)
 	back := v.step(t, form.at, credentials("alice", alicePassword))
@@ -288,8 +288,8 @@ func TestCookiesAreOutOfReachOfScriptsAndOtherHosts(t *testing.T) {
 	}
 }
 
-// begin goes as far as the code, which it returns with the verifier, or as far
-// as the identity service goes.
+// begin begins a sign-in and returns the code, the verifier, and the answer of the
+// identity service.
 func (v *visitor) begin(t *testing.T, s *site) (code, verifier string, back answer) {
 	t.Helper()
 	there := v.step(t, s.url, nil).header.Get("Location")
@@ -302,7 +302,7 @@ func (v *visitor) begin(t *testing.T, s *site) (code, verifier string, back answ
 	return to.Query().Get("code"), verifier, back
 }
 
-func TestACodeIsGoodOnceAndOnlyAsItWasAskedFor(t *testing.T) {
+func TestToken(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	v.signIn(t, s.b, "alice", alicePassword)
 	for _, test := range []struct {
@@ -312,7 +312,7 @@ func TestACodeIsGoodOnceAndOnlyAsItWasAskedFor(t *testing.T) {
 		expire bool
 		want   int
 	}{
-		{"as it was asked for", "client_id", "a", false, 200},
+		{"as requested", "client_id", "a", false, 200},
 		{"for another site", "client_id", "b", false, 400},
 		{"for another address", "redirect_uri", s.b.url + "/callback", false, 400},
 		{"for no address", "redirect_uri", "", false, 400},
@@ -341,7 +341,7 @@ func TestACodeIsGoodOnceAndOnlyAsItWasAskedFor(t *testing.T) {
 			if strings.Contains(a.body, "eyJ") != (test.want == 200) {
 				t.Errorf("answer %s", a.body)
 			}
-			if test.field != "code" { // used up, whatever became of it
+			if test.field != "code" { // the code is no longer valid
 				form.Set(test.field, map[string]string{
 					"client_id": "a", "redirect_uri": s.a.url + "/callback", "code_verifier": verifier, "grant_type": "authorization_code",
 				}[test.field])
@@ -351,7 +351,7 @@ func TestACodeIsGoodOnceAndOnlyAsItWasAskedFor(t *testing.T) {
 	}
 }
 
-func TestOnlyARegisteredAddressGetsACode(t *testing.T) {
+func TestAuthorize(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	v.signIn(t, s.a, "alice", alicePassword)
 	good := url.Values{
@@ -362,9 +362,9 @@ func TestOnlyARegisteredAddressGetsACode(t *testing.T) {
 		t.Fatalf("as registered: %d", a.status)
 	}
 	for _, test := range []struct{ name, field, value string }{
-		{"an evil one", "redirect_uri", "https://evil.example/callback"},
+		{"an unknown one", "redirect_uri", "https://evil.example/callback"},
 		{"the other site's", "redirect_uri", s.b.url + "/callback"},
-		{"one that goes on", "redirect_uri", s.a.url + "/callback/more"},
+		{"a longer path", "redirect_uri", s.a.url + "/callback/more"},
 		{"one with a query", "redirect_uri", s.a.url + "/callback?x=y"},
 		{"another name of the host", "redirect_uri", strings.Replace(s.a.url, "127.0.0.1", "localhost", 1) + "/callback"},
 		{"none", "redirect_uri", ""},
@@ -383,7 +383,7 @@ func TestOnlyARegisteredAddressGetsACode(t *testing.T) {
 			q.Set(test.field, test.value)
 			for _, form := range []url.Values{nil, credentials("alice", alicePassword)} {
 				a := v.step(t, s.idp.url+"/authorize?"+q.Encode(), form)
-				a.want(t, 400, "", "That link is wrong")
+				a.want(t, 400, "", "Invalid link")
 				if to := a.header.Get("Location"); to != "" {
 					t.Errorf("sent to %s", to)
 				}
@@ -392,7 +392,7 @@ func TestOnlyARegisteredAddressGetsACode(t *testing.T) {
 	}
 }
 
-func TestACallbackNeedsTheStateOfItsBrowser(t *testing.T) {
+func TestCallback_state(t *testing.T) {
 	s, mallory, v := start(t), newVisitor(t), newVisitor(t)
 	mallory.signIn(t, s.b, "ada", adaPassword)
 	_, _, back := mallory.begin(t, s.a)
@@ -400,7 +400,7 @@ func TestACallbackNeedsTheStateOfItsBrowser(t *testing.T) {
 
 	// Mallory's link would sign the victim in as Mallory.
 	v.get(t, link).want(t, 400, link, "This browser did not begin that sign-in")
-	v.step(t, s.a.url, nil) // nor does it help to have begun one
+	v.step(t, s.a.url, nil) // also if the victim has begun a sign-in
 	v.get(t, link).want(t, 400, link, "This browser did not begin that sign-in")
 	for _, state := range []string{"", "wrong"} {
 		u := regexp.MustCompile(`state=\w+`).ReplaceAllString(link, "state="+state)
@@ -418,7 +418,7 @@ func TestACallbackNeedsTheStateOfItsBrowser(t *testing.T) {
 	v.get(t, s.a.url+"/callback?code=made-up&state="+state).want(t, 502, "", "gave no token")
 }
 
-func TestATokenIsGoodForItsSiteOnly(t *testing.T) {
+func TestSite_audience(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	v.signIn(t, s.a, "alice", alicePassword)
 	token := v.cookie(t, s.a.url, "__Host-a")
@@ -426,13 +426,43 @@ func TestATokenIsGoodForItsSiteOnly(t *testing.T) {
 	stranger.get(t, s.a.url, "Authorization", "Bearer "+token).want(t, 200, s.a.url+"/", "Hello, alice")
 	stranger.get(t, s.b.url, "Authorization", "Bearer "+token).want(t, 401, s.b.url, "invalid_token")
 	if !strings.Contains(s.log.String(), "reason=audience") {
-		t.Error("refused for another reason than its audience")
+		t.Error("the reason is not the audience")
 	}
-	// Nor as B's cookie: that leads to the login.
+	// As a cookie of site B it leads to the login.
 	stranger.get(t, s.b.url, "Cookie", "__Host-b="+token).want(t, 200, s.idp.url+"/authorize?", "Sign in")
 }
 
-// logoutTokenFor returns what the identity service would send a site, changed.
+func TestRefuse_deletesCookie(t *testing.T) {
+	s, v := start(t), newVisitor(t)
+	v.signIn(t, s.a, "alice", alicePassword)
+	token := v.cookie(t, s.a.url, "__Host-a")
+	stranger := newVisitor(t)
+	for _, test := range []struct {
+		name    string
+		fields  []string
+		status  int
+		deleted bool
+	}{
+		{"an invalid cookie", []string{"Cookie", "__Host-a=x.y.z", "Accept", "application/json"}, 401, true},
+		{"two cookies", []string{"Cookie", "__Host-a=" + token + "; __Host-a=" + token}, 400, true},
+		{"an invalid header and a good cookie", []string{"Cookie", "__Host-a=" + token, "Authorization", "Bearer x.y.z"}, 401, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := stranger.get(t, s.a.url, test.fields...)
+			a.want(t, test.status, s.a.url, "")
+			if deleted := strings.HasPrefix(a.header.Get("Set-Cookie"), "__Host-a=; "); deleted != test.deleted {
+				t.Errorf("Set-Cookie %q", a.header.Get("Set-Cookie"))
+			}
+		})
+	}
+	a := v.post(t, s.a.url+"/logout", url.Values{}, "Sec-Fetch-Site", "cross-site")
+	a.want(t, 403, s.a.url, "cross_origin")
+	if v.cookie(t, s.a.url, "__Host-a") != token {
+		t.Error("a cross-origin request deletes the cookie")
+	}
+}
+
+// logoutTokenFor returns the logout token for a site, with changes.
 func (s *trio) logoutTokenFor(to *site, sid string, change func(*logoutClaims)) logoutClaims {
 	now := time.Now()
 	c := logoutClaims{
@@ -458,7 +488,7 @@ func (s *trio) sign(t *testing.T, typ string, c jwt.Claims) string {
 	return token
 }
 
-func TestOnlyAGoodLogoutTokenEndsASession(t *testing.T) {
+func TestBackchannelLogout(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	v.signIn(t, s.a, "alice", alicePassword)
 	access := v.cookie(t, s.a.url, "__Host-a")
@@ -516,19 +546,19 @@ func TestOnlyAGoodLogoutTokenEndsASession(t *testing.T) {
 			if a := v.step(t, s.a.url, nil); (a.status == 200) != (test.want != 200) {
 				t.Errorf("the site answers %d", a.status)
 			}
-			// A visit that was refused took the cookie away.
+			// A rejected visit deletes the cookie.
 			if u, err := url.Parse(s.a.url); err == nil {
 				v.Jar.SetCookies(u, []*http.Cookie{{Name: "__Host-a", Value: access, Path: "/", Secure: true}})
 			}
 		})
 	}
-	// In the URL it would end up in logs, and counts for nothing.
+	// A token in the URL is not read.
 	v.post(t, s.a.url+"/backchannel-logout?logout_token="+good, url.Values{}).want(t, 400, "", "")
-	v.post(t, s.a.url+"/backchannel-logout", url.Values{"logout_token": {strings.Repeat("x", 20<<10)}}).want(t, 400, "", "not a form, or too large")
+	v.post(t, s.a.url+"/backchannel-logout", url.Values{"logout_token": {strings.Repeat("x", 20<<10)}}).want(t, 400, "", "malformed credential")
 	v.get(t, s.b.url, "Authorization", "Bearer "+s.sign(t, logoutToken, s.logoutTokenFor(s.b, "any", nil))).want(t, 401, "", "invalid_token")
 }
 
-func TestALogoutEndsBothSites(t *testing.T) {
+func TestLogout(t *testing.T) {
 	for _, from := range []string{"site A", "site B", "the identity service"} {
 		t.Run(from, func(t *testing.T) {
 			s, v, phone := start(t), newVisitor(t), newVisitor(t)
@@ -545,11 +575,11 @@ func TestALogoutEndsBothSites(t *testing.T) {
 
 			switch from {
 			case "site A":
-				v.post(t, s.a.url+"/logout", url.Values{}).want(t, 200, s.a.url+"/signed-out", "Here, at the other site and at the identity service.")
+				v.post(t, s.a.url+"/logout", url.Values{}).want(t, 200, s.a.url+"/signed-out", "signed out of both sites")
 			case "site B":
-				v.post(t, s.b.url+"/logout", url.Values{}).want(t, 200, s.b.url+"/signed-out", "Here, at the other site and at the identity service.")
+				v.post(t, s.b.url+"/logout", url.Values{}).want(t, 200, s.b.url+"/signed-out", "signed out of both sites")
 			default:
-				v.post(t, s.idp.url+"/logout", url.Values{}).want(t, 200, s.idp.url+"/", "Nobody is signed in")
+				v.post(t, s.idp.url+"/logout", url.Values{}).want(t, 200, s.idp.url+"/", "Not signed in")
 			}
 			for site, token := range tokens {
 				v.get(t, site.url).want(t, 200, s.idp.url+"/authorize?", "Sign in")
@@ -560,7 +590,7 @@ func TestALogoutEndsBothSites(t *testing.T) {
 				"redirect_uri": {s.a.url + "/callback"}, "code_verifier": {verifier},
 			}).want(t, 400, "", "invalid_grant")
 
-			// The same user elsewhere has a session of her own, and may come back here.
+			// Another session of the user is still valid, and she can sign in again.
 			phone.get(t, s.a.url).want(t, 200, s.a.url+"/", "Hello, alice")
 			phone.get(t, s.b.url).want(t, 200, s.b.url+"/", "Hello, alice")
 			v.signIn(t, s.b, "alice", alicePassword).want(t, 200, s.b.url+"/", "Hello, alice")
@@ -568,7 +598,7 @@ func TestALogoutEndsBothSites(t *testing.T) {
 	}
 }
 
-func TestALogoutThatASiteMissesIsSaid(t *testing.T) {
+func TestLogout_unreachable(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	v.signIn(t, s.a, "alice", alicePassword)
 	v.get(t, s.b.url).want(t, 200, s.b.url+"/", "Hello, alice")
@@ -576,33 +606,33 @@ func TestALogoutThatASiteMissesIsSaid(t *testing.T) {
 	v.post(t, s.a.url+"/logout", url.Values{}).want(t, 200, s.a.url+"/signed-out?here-only", "could not tell the other site")
 	v.get(t, s.a.url).want(t, 200, s.idp.url+"/authorize?", "Sign in")
 	v.signIn(t, s.a, "alice", alicePassword)
-	v.post(t, s.idp.url+"/logout", url.Values{}).want(t, 502, s.idp.url, "a site could not be told: what it has may last for 1m0s")
+	v.post(t, s.idp.url+"/logout", url.Values{}).want(t, 502, s.idp.url, "a site could not be told. Its tokens are valid for up to 1m0s.")
 
 	s.servers[0].Close()
 	v.get(t, s.a.url+"/signed-out").want(t, 200, "", "Signed out")
 }
 
-func TestSigningOutWithAnExpiredTokenLeadsToTheOtherButton(t *testing.T) {
+func TestLogout_withoutToken(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	v.signIn(t, s.a, "alice", alicePassword)
 	v.post(t, s.b.url+"/logout", url.Values{}).want(t, 200, s.idp.url, "Signed in as alice")
 }
 
-// The identity service goes on giving tokens that this site refuses, as after a
-// logout that it could not be told of.
-func TestATokenThatIsRefusedAtOnceIsNotAskedForAgainAndAgain(t *testing.T) {
+// The identity service gives tokens that the site rejects, as after a logout that
+// the identity service could not be told of. The browser must not loop.
+func TestCallback_rejectedToken(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	v.signIn(t, s.b, "alice", alicePassword)
-	if err := s.a.ended.Add(jwthttp.Revocation{Issuer: s.idp.url, Subject: "alice", IssuedUntil: time.Now().Add(time.Minute)}); err != nil {
+	if err := s.a.ended.Revoke(t.Context(), revocation.Entry{Kind: revocation.BySubject, Issuer: s.idp.url, Value: "alice", IssuedUntil: time.Now().Add(time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
 	v.get(t, s.a.url).want(t, 502, s.a.url+"/callback", "gave no token for this site")
 	if v.cookie(t, s.a.url, "__Host-a") != "" {
-		t.Error("the token is kept")
+		t.Error("the browser has a token")
 	}
 }
 
-func TestAnotherSitesPagesCannotSignInOrOutOrRotate(t *testing.T) {
+func TestServices_crossOrigin(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	form := v.get(t, s.a.url)
 	v.signIn(t, s.a, "ada", adaPassword)
@@ -617,7 +647,7 @@ func TestAnotherSitesPagesCannotSignInOrOutOrRotate(t *testing.T) {
 	}
 }
 
-func TestOnlyAnAdminRotatesAndNotTwiceAtOnce(t *testing.T) {
+func TestRotate(t *testing.T) {
 	s, alice, ada := start(t), newVisitor(t), newVisitor(t)
 	alice.signIn(t, s.a, "alice", alicePassword)
 	ada.signIn(t, s.a, "ada", adaPassword)
@@ -625,10 +655,10 @@ func TestOnlyAnAdminRotatesAndNotTwiceAtOnce(t *testing.T) {
 		v.post(t, s.idp.url+"/rotate", url.Values{}).want(t, 403, "", "Only an admin")
 	}
 	ada.post(t, s.idp.url+"/rotate", url.Values{}).want(t, 200, s.idp.url+"/", "signs soon")
-	ada.post(t, s.idp.url+"/rotate", url.Values{}).want(t, 409, "", "on its way already")
+	ada.post(t, s.idp.url+"/rotate", url.Values{}).want(t, 409, "", "is not in use yet")
 }
 
-func TestOtherNamesOfAServiceLeadToItsOwn(t *testing.T) {
+func TestServices_hostNames(t *testing.T) {
 	s, v := start(t), newVisitor(t)
 	for _, u := range []string{s.idp.url, s.a.url, s.b.url} {
 		a := v.step(t, strings.Replace(u, "127.0.0.1", "localhost", 1)+"/callback?code=x", nil)
@@ -641,10 +671,10 @@ func TestOtherNamesOfAServiceLeadToItsOwn(t *testing.T) {
 	}
 }
 
-// TestRotatingTheKeyLosesNoRequest changes the key twice while visitors sign in
-// at both sites over and over, one keeps her old tokens, and someone makes the
-// sites look for keys that do not exist, which uses up what MinInterval allows.
-func TestRotatingTheKeyLosesNoRequest(t *testing.T) {
+// TestRotate_underLoad rotates the key twice. Meanwhile visitors sign in at both
+// sites, one visitor uses old tokens, and an attacker sends unknown key IDs, which
+// uses up the fetches that MinInterval allows.
+func TestRotate_underLoad(t *testing.T) {
 	s, ada, keeper := start(t), newVisitor(t), newVisitor(t)
 	ada.signIn(t, s.a, "ada", adaPassword)
 	keeper.signIn(t, s.a, "alice", alicePassword)
@@ -686,7 +716,7 @@ func TestRotatingTheKeyLosesNoRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	session := keeper.cookie(t, s.idp.url, sessionCookie)
-	for range 2 { // each visit has a token of its own
+	for range 2 { // each visit gets its own token
 		load.Go(func() {
 			for n := 0; ; n++ {
 				jar, _ := cookiejar.New(nil)
@@ -729,7 +759,7 @@ func TestRotatingTheKeyLosesNoRequest(t *testing.T) {
 			if err == nil {
 				var a answer
 				if a, err = v.try(at.url, nil, "Authorization", "Bearer "+text); err == nil && a.status != 401 {
-					err = fmt.Errorf("nonsense is answered with %d", a.status)
+					err = fmt.Errorf("an unknown key ID is answered with %d", a.status)
 				}
 			}
 			if err != nil && !report(visit{at, "", err}) {
@@ -767,5 +797,5 @@ func TestRotatingTheKeyLosesNoRequest(t *testing.T) {
 	if len(used) != 3 {
 		t.Errorf("%d keys were used", len(used))
 	}
-	t.Logf("%d requests, none lost, beside %d with keys that do not exist", requests.Load(), nonsense.Load())
+	t.Logf("%d requests, none rejected, and %d with unknown key IDs", requests.Load(), nonsense.Load())
 }

@@ -1,11 +1,11 @@
 // Stream is a small chat with a clock, over a WebSocket and over server-sent
-// events. Both streams end, and say why, when their token expires or is taken
-// back while they are open: Middleware.Watch tells.
+// events. A stream ends when its token expires or is revoked, and tells the
+// client why. It uses Middleware.Watch.
 //
 //	go run -C examples ./stream    # -lifetime 20s: watch the token expire
 //
-// The streams are in stream.go, websocket.go and sse.go; site.go signs users in
-// and out; web/app.js is what a browser does about the end of a stream.
+// The streams are in stream.go, websocket.go and sse.go. Login and logout are in
+// site.go. web/app.js shows what a browser does when a stream ends.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 
 func main() {
 	lifetime := flag.Duration("lifetime", 15*time.Minute, "how long a token is valid")
-	every := flag.Duration("every", 2*time.Second, "how long after a sign-out a stream may go on")
+	every := flag.Duration("every", 2*time.Second, "how long after a logout a stream may continue")
 	var s *site
 	server.Main(func(ctx context.Context, url string) (_ http.Handler, _ string, err error) {
 		if s, err = newSite(ctx, *lifetime, *every, time.Second); err != nil {
@@ -28,8 +28,8 @@ func main() {
 		}
 		return s.handler, strings.NewReplacer("URL", url, "PASSWORD", s.password).Replace(greeting), nil
 	})
-	// http.Server.Shutdown knows nothing of WebSockets: without this the program
-	// would end before it has said so to its clients.
+	// http.Server.Shutdown does not wait for WebSockets. Without this, the program
+	// would end before their clients are told.
 	s.streams.Wait()
 }
 
@@ -44,8 +44,8 @@ upgrade() { curl -s -m 1 -o /dev/null --http1.1 -H 'Connection: Upgrade' -H 'Upg
 upgrade -w '%{http_code}, expected 101: a WebSocket, by ticket\n' -H "Sec-WebSocket-Protocol: chat.v1, bearer.$TICKET"
 upgrade -w '%{http_code}, expected 101: a WebSocket, by cookie\n' -H 'Sec-WebSocket-Protocol: chat.v1' -b "$COOKIE"
 upgrade -w '%{http_code}, expected 403: another site opens one with the cookie\n' -H 'Sec-WebSocket-Protocol: chat.v1' -b "$COOKIE" -H 'Origin: https://evil.example'
-upgrade -w '%{http_code}, expected 401: not as it was signed\n' -H "Sec-WebSocket-Protocol: chat.v1, bearer.${TICKET}A"
-curl -s -o /dev/null -w '%{http_code}, expected 401: a ticket opens nothing else\n' -b "__Host-token=$TICKET" URL/events
-(sleep 1; curl -s -X POST -b "$COOKIE" URL/logout) & curl -s -m 10 -w '%{http_code}, expected 200: these events ended when I signed out\n' -b "$COOKIE" URL/events
+upgrade -w '%{http_code}, expected 401: a ticket with an invalid signature\n' -H "Sec-WebSocket-Protocol: chat.v1, bearer.${TICKET}A"
+curl -s -o /dev/null -w '%{http_code}, expected 401: a ticket is not valid elsewhere\n' -b "__Host-token=$TICKET" URL/events
+(sleep 1; curl -s -X POST -b "$COOKIE" URL/logout) & curl -s -m 10 -w '%{http_code}, expected 200: these events end at the logout\n' -b "$COOKIE" URL/events
 curl -s -o /dev/null -w '%{http_code}, expected 401: revoked\n' -b "$COOKIE" URL/events
 `

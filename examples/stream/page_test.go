@@ -8,11 +8,11 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/chromedp"
 
-	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-func TestThePageShowsBothStreamsAndTheirEnds(t *testing.T) {
+func TestPage(t *testing.T) {
 	ctx := exampletest.Browser(t)
 	r := start(t, hour, 200*time.Millisecond)
 	complained := exampletest.Complaints(ctx)
@@ -21,7 +21,7 @@ func TestThePageShowsBothStreamsAndTheirEnds(t *testing.T) {
 		t.Helper()
 		exampletest.Do(t, ctx, chromedp.SetValue("[name=password]", password), chromedp.Click("#login button", chromedp.NodeEnabled))
 	}
-	// until waits for the page to show a text, as people do.
+	// until waits for the page to show a text.
 	until := func(selector, text string) {
 		t.Helper()
 		exampletest.Do(t, ctx, chromedp.Poll(`document.querySelector("`+selector+`").textContent.includes("`+text+`")`, nil, chromedp.WithPollingTimeout(10*time.Second)))
@@ -53,19 +53,19 @@ func TestThePageShowsBothStreamsAndTheirEnds(t *testing.T) {
 	}
 }
 
-// What a comment of app.js says about EventSource: when a stream is over it asks
-// again by itself, and our 401 stops it.
-func TestARefusalStopsTheBrowserFromReconnecting(t *testing.T) {
+// EventSource reconnects when a stream ends, and a 401 stops it, as a comment of
+// app.js says.
+func TestPage_reconnect(t *testing.T) {
 	ctx := exampletest.Browser(t)
 	r := start(t, hour, hour)
 	exampletest.Do(t, ctx, chromedp.Navigate(r.url+"/"), chromedp.WaitVisible("#login"),
 		chromedp.SetValue("[name=password]", r.password), chromedp.Click("#login button", chromedp.NodeEnabled),
 		chromedp.Poll(`document.querySelector("#events").textContent.includes("clock: ")`, nil),
 		chromedp.Evaluate(`document.querySelector("#events").replaceChildren()`, nil))
-	r.stop() // every stream ends with "shutdown", and so does every next one; the page lets the browser try
+	r.stop() // this and later streams end with "shutdown", after which the page lets the browser reconnect
 	exampletest.Do(t, ctx,
 		chromedp.Poll(`document.querySelector("#events-end").textContent === "Ended: shutdown" && events.readyState === 0`, nil, chromedp.WithPollingTimeout(10*time.Second)))
-	if err := r.ended.Add(jwthttp.Revocation{Issuer: issuer, IssuedUntil: time.Now()}); err != nil {
+	if err := r.revoked.Revoke(t.Context(), revocation.Entry{Kind: revocation.ByIssuer, Issuer: issuer, IssuedUntil: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	exampletest.Do(t, ctx,

@@ -18,12 +18,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 const (
-	issuer         = "https://chat.example" // us, since we sign
-	audience       = "https://chat.example" // of the cookie's token: all of the site
-	socketAudience = "wss://chat.example"   // of a ticket: the WebSocket and nothing else
+	issuer         = "https://chat.example" // this program
+	audience       = "https://chat.example" // of the token in the cookie, for the whole site
+	socketAudience = "wss://chat.example"   // of a ticket, for the WebSocket only
 
 	cookieName = "__Host-token"
 )
@@ -31,7 +32,7 @@ const (
 //go:embed web
 var web embed.FS
 
-// claims are what both kinds of token say.
+// claims are the claims of both kinds of token.
 type claims struct {
 	jwt.RegisteredClaims
 	SessionID string `json:"sid"`
@@ -47,25 +48,25 @@ func (c claims) Validate() error {
 
 type site struct {
 	users    []string
-	password string // of all of them, for want of a database; see examples/cookie for hashes
-	secret   []byte // new at each start: a restart signs everyone out
+	password string // of all users; examples/cookie has hashed passwords
+	secret   []byte // random, so a restart signs everyone out
 	lifetime time.Duration
-	every    time.Duration // how often a stream asks whether its token was revoked
+	every    time.Duration // how often a stream checks whether its token is revoked
 
-	ended          jwthttp.RevocationList
+	revoked        revocation.List
 	pages, sockets *jwthttp.Middleware
 	room           room
-	closing        context.Context // ends when the server is to end
+	closing        context.Context // ends when the server shuts down
 	streams        sync.WaitGroup
 	handler        http.Handler
 }
 
 func newSite(closing context.Context, lifetime, every, tick time.Duration) (*site, error) {
 	if lifetime < 2*time.Second || every <= 0 {
-		return nil, fmt.Errorf("-lifetime %v, -every %v: want two seconds or more, and more than nothing", lifetime, every)
+		return nil, fmt.Errorf("-lifetime %v, -every %v: want at least 2s, and more than 0", lifetime, every)
 	}
 	s := &site{users: []string{"alice", "bob"}, password: rand.Text(), secret: make([]byte, 32), lifetime: lifetime, every: every, closing: closing}
-	rand.Read(s.secret) // never fails
+	_, _ = rand.Read(s.secret) // never fails
 	var problems [2]error
 	s.pages, problems[0] = s.accept(jwthttp.FromCookie(cookieName), audience)
 	s.sockets, problems[1] = s.accept(jwthttp.FirstOf(jwthttp.FromWebSocketProtocol(ticketPrefix), jwthttp.FromCookie(cookieName)), audience, socketAudience)
@@ -75,33 +76,36 @@ func newSite(closing context.Context, lifetime, every, tick time.Duration) (*sit
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(files))
-	// The other routes are guarded by jwthttp, since they take a cookie. This one
-	// takes none, and no other site may sign people in as someone else.
+	// jwthttp protects the other routes against cross-site requests. The login has
+	// no cookie yet, and another site must not sign its visitors in.
 	mux.Handle("POST /login", http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.login)))
 	mux.Handle("POST /ticket", s.pages.Handler(http.HandlerFunc(s.ticket)))
 	mux.Handle("POST /logout", s.pages.Handler(s.logout(false)))
 	mux.Handle("POST /logout/everywhere", s.pages.Handler(s.logout(true)))
 	mux.Handle("GET /events", s.stream(s.pages, s.events))
 	mux.Handle("GET /socket", s.stream(s.sockets, s.socket))
-	s.handler = withSecurityHeaders(http.MaxBytesHandler(mux, 4<<10)) // the login's form is small
+	mux.HandleFunc("GET /socket/message", s.socketByMessage)
+	s.handler = withSecurityHeaders(http.MaxBytesHandler(mux, 4<<10)) // the login form is small
 	go s.room.tick(closing, tick)
 	return s, nil
 }
 
-// accept returns what believes our tokens, found in the given place.
+// accept returns a Middleware for our tokens in the given place. It allows no
+// leeway, because one clock issues and checks them.
 func (s *site) accept(place jwthttp.Extractor, audience ...string) (*jwthttp.Middleware, error) {
 	return jwthttp.New[claims](jwthttp.Options{
 		Issuers: []jwthttp.Issuer{{
 			Name: issuer, Audience: audience, Algorithms: []string{"HS256"}, Types: []string{"JWT"}, Keys: jwthttp.StaticKey(s.secret),
 		}},
 		Extractor: place,
-		Revoked:   s.ended.Revoked,
+		Leeway:    -1,
+		Revoked:   s.revoked.Revoked,
 	})
 }
 
-// login signs a user in. A site on the internet also limits the attempts.
+// login signs a user in. A site on the internet must also limit the attempts.
 func (s *site) login(w http.ResponseWriter, r *http.Request) {
-	name := r.PostFormValue("username") // which does not read the URL: that ends up in logs
+	name := r.PostFormValue("username") // not from the URL, which ends up in logs
 	same := subtle.ConstantTimeCompare([]byte(r.PostFormValue("password")), []byte(s.password))
 	if same == 0 || !slices.Contains(s.users, name) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="restricted"`) // RFC 9110 §15.5.2: every 401 has one
@@ -124,21 +128,20 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// ticket returns a token for the WebSocket, to a client that is signed in with
-// the cookie.
+// ticket returns a token for the WebSocket to a client that has the cookie.
 //
-// On this origin the cookie alone would do, for the WebSocket as it does for
-// /events. A ticket is for clients that have no cookie: programs, and pages of
-// an origin that websocket.AcceptOptions lists. The login does not return the
-// cookie's token for them: a script that reads it, ours or an intruder's, could
-// do all that the user can. With a ticket it can chat, until the user signs out.
+// On this origin the cookie is sufficient for the WebSocket, as it is for /events.
+// A ticket is for clients without the cookie: programs, and pages of an origin
+// listed in websocket.AcceptOptions. The login does not return the token of the
+// cookie to them, because a script with that token could do everything that the
+// user can. With a ticket it can only chat, and only until the logout.
 //
-// It lives as long as the cookie's token, not for seconds as a ticket in a URL
-// should: Watch ends the stream with it. And it is that token's copy, "sid" and
-// "iat" included, so whatever ends the one ends the other, also if it is issued
-// in the very moment of the sign-out.
+// A ticket lives as long as the token of the cookie, because Watch ends the stream
+// with it. A ticket in a URL should live for seconds. It copies "sid" and "iat" of
+// that token, so a logout revokes both, even if the ticket is issued at the same
+// moment.
 func (s *site) ticket(w http.ResponseWriter, r *http.Request) {
-	c, _ := jwthttp.ClaimsFromContext[claims](r.Context())
+	c := jwthttp.MustClaims[claims](r.Context())
 	c.Audience = jwt.ClaimStrings{socketAudience}
 	token, err := s.sign(c)
 	if err != nil {
@@ -146,19 +149,20 @@ func (s *site) ticket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]string{"ticket": token}) // the client is gone if this fails
+	_ = json.NewEncoder(w).Encode(map[string]string{"ticket": token}) // fails only if the client is gone
 }
 
-// logout ends this session or all of the user, and with the tokens the streams.
+// logout revokes the tokens of this session, or all of the user. Their streams end.
+// A browser that leaves the page cancels the request, but not the logout.
 func (s *site) logout(everywhere bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c, _ := jwthttp.ClaimsFromContext[claims](r.Context())
+		c := jwthttp.MustClaims[claims](r.Context())
 		now := time.Now()
-		ends := jwthttp.Revocation{Issuer: issuer, SessionID: c.SessionID, IssuedUntil: now, Expires: now.Add(s.lifetime)}
+		entry := revocation.Entry{Kind: revocation.BySession, Issuer: issuer, Value: c.SessionID, IssuedUntil: now, Expires: now.Add(s.lifetime)}
 		if everywhere {
-			ends.SessionID, ends.Subject = "", c.Subject
+			entry.Kind, entry.Value = revocation.BySubject, c.Subject
 		}
-		if err := s.ended.Add(ends); err != nil {
+		if err := s.revoked.Revoke(context.WithoutCancel(r.Context()), entry); err != nil {
 			fail(w, err)
 			return
 		}
@@ -171,7 +175,7 @@ func (s *site) sign(c claims) (string, error) {
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(s.secret)
 }
 
-// setCookie hands the token to the browser, out of reach of scripts.
+// setCookie stores the token in the browser, where scripts cannot read it.
 func setCookie(w http.ResponseWriter, token string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{
 		Name: cookieName, Value: token, Path: "/", MaxAge: maxAge,

@@ -1,29 +1,29 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
 )
 
-// events is the chat as server-sent events, to listen only.
+// events is the chat as server-sent events, for listening only.
 //
-// It is a GET that changes nothing, so nobody gains by making a browser send it
-// from another site; what it answers, only a page of our own origin can read,
-// as long as no CORS header says otherwise. (SameSite keeps the cookie at home,
-// too.)
+// It is a GET that changes nothing, so a cross-site request has no effect. Only
+// pages of our origin can read the response, because it has no CORS header. The
+// cookie is also SameSite.
 func (s *site) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
 	send := func(format string, text any) bool {
-		// In place of the server's WriteTimeout, which is for the whole answer.
+		// This replaces the server's WriteTimeout, which is for the whole response.
 		err := out.SetWriteDeadline(time.Now().Add(writeTimeout))
 		if err == nil {
 			_, err = fmt.Fprintf(w, format, text)
 		}
 		return err == nil && out.Flush() == nil
 	}
-	if !send("retry: %d\n\n", 2000) { // ms until the browser comes back by itself
+	if !send("retry: %d\n\n", 2000) { // ms until the browser reconnects
 		return
 	}
 	for message := range s.room.hear(r.Context()) {
@@ -31,6 +31,6 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	_, reason := ending(r.Context())
+	_, reason := closing(context.Cause(r.Context()))
 	send("event: end\ndata: %s\n\n", reason)
 }

@@ -15,58 +15,69 @@ import (
 	"github.com/seed450a7203/jwthttp"
 )
 
-// writeTimeout is how long a client may take for one message: less than what
-// server.Main gives at a shutdown.
+// writeTimeout is how long a client may take for one message. It is shorter than
+// the time that server.Main allows for a shutdown.
 const writeTimeout = 3 * time.Second
 
 var errShutdown = errors.New("the server shuts down")
 
-// stream admits a request, and hands it to next with a context that ends with
-// its token, with its connection and with the server.
+// stream calls next for an admitted request, with a context that ends with its
+// token, its connection or the server.
 func (s *site) stream(auth *jwthttp.Middleware, next http.HandlerFunc) http.Handler {
 	return auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.streams.Add(1)
-		defer s.streams.Done()
-		ctx, end := context.WithCancelCause(r.Context())
-		defer end(nil) // ends Watch, too
-		defer context.AfterFunc(s.closing, func() { end(errShutdown) })()
-		// auth, and no other: it knows what it has admitted.
-		next(w, r.WithContext(auth.Watch(ctx, s.every)))
+		ctx, done := s.begin(r.Context())
+		defer done()
+		// Only the Middleware that admitted the request can watch it.
+		ctx, stop := auth.Watch(ctx, s.every)
+		defer stop()
+		next(w, r.WithContext(ctx))
 	}))
 }
 
-// ending says to a client why its stream has ended: a word of a closed set, and
-// the code of a close frame (RFC 6455 §7.4). The text of an error may tell of
-// our insides, and goes to the log at the most.
-func ending(ctx context.Context) (websocket.StatusCode, string) {
+// begin counts a stream until done is called, and returns a context that ends when
+// the server shuts down.
+func (s *site) begin(ctx context.Context) (_ context.Context, done func()) {
+	s.streams.Add(1)
+	ctx, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.closing, func() { end(errShutdown) })
+	return ctx, func() {
+		stop()
+		end(nil)
+		s.streams.Done()
+	}
+}
+
+// closing returns the code of a close frame (RFC 6455 §7.4) and a word of a closed
+// set, which tell a client why its stream has ended. The text of an error may
+// reveal internals, so it only goes to the log.
+func closing(cause error) (websocket.StatusCode, string) {
 	var refused *jwthttp.Error
-	cause := context.Cause(ctx)
 	switch {
 	case errors.As(cause, &refused) && refused.Status == http.StatusServiceUnavailable:
-		return websocket.StatusTryAgainLater, string(refused.Reason) // our trouble: the token may be good
+		return websocket.StatusTryAgainLater, string(refused.Reason) // the server failed; the token may be good
 	case errors.As(cause, &refused):
 		return websocket.StatusPolicyViolation, string(refused.Reason)
 	case errors.Is(cause, errShutdown):
 		return websocket.StatusGoingAway, "shutdown"
 	case errors.Is(cause, context.Canceled):
-		return websocket.StatusNormalClosure, "" // it was the client itself
+		return websocket.StatusNormalClosure, "" // the client hung up
 	}
 	log.Printf("a stream ended: %v", cause) // such as a panic in a hook
 	return websocket.StatusInternalError, "internal"
 }
 
-// room is where everyone hears what is said. The zero value is an empty one.
+// room sends each message to all members. The zero value is an empty room.
 type room struct {
 	mu      sync.Mutex
 	members map[chan []byte]bool
 }
 
-// say tells all members at once, and waits for none: one whose channel is full
-// misses the message. A chat that must not have gaps would end that one's
-// stream, and let it ask for what it has missed. It would also limit how often
-// one may speak, and how many streams a user may have open.
+// say sends a message to all members without waiting. A member whose channel is
+// full misses it. A chat without gaps would end the stream of that member, and let
+// the client ask for what it has missed. It would also limit the messages and
+// streams of each user.
 func (r *room) say(from, text string) {
-	// JSON has no line breaks, so nobody writes events into another's stream.
+	// JSON has no line breaks, so a message cannot contain an event.
 	message, _ := json.Marshal(map[string]string{"from": from, "text": text}) // strings always marshal
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +89,7 @@ func (r *room) say(from, text string) {
 	}
 }
 
-// hear yields what is said until ctx ends, and nothing after that.
+// hear yields messages until ctx ends, and none after that.
 func (r *room) hear(ctx context.Context) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		member := make(chan []byte, 16)
@@ -98,7 +109,7 @@ func (r *room) hear(ctx context.Context) iter.Seq[[]byte] {
 			case <-ctx.Done():
 				return
 			case message := <-member:
-				// Where both are ready, select takes either.
+				// If both are ready, select takes either.
 				if ctx.Err() != nil || !yield(message) {
 					return
 				}
@@ -107,7 +118,7 @@ func (r *room) hear(ctx context.Context) iter.Seq[[]byte] {
 	}
 }
 
-// tick tells the time until ctx ends.
+// tick sends the time until ctx ends.
 func (r *room) tick(ctx context.Context, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

@@ -26,17 +26,18 @@ import (
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 const hour = time.Hour
 
-// running is the site on a socket, with a clock that is in a hurry.
+// running is a running site whose clock ticks fast.
 type running struct {
 	*testing.T
 	*site
 	url  string
 	ctx  context.Context // with a deadline for the test
-	stop func()          // what the program's interrupt does
+	stop func()          // shuts the site down
 }
 
 func start(t *testing.T, lifetime, every time.Duration) *running {
@@ -52,8 +53,8 @@ func startWithClock(t *testing.T, lifetime, every, tick time.Duration) *running 
 		t.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// For streams, as if WriteTimeout were shorter than any of them; a
-		// login on a slow machine has the time it needs.
+		// Streams must set a longer deadline. A login has the time that it
+		// needs on a slow machine.
 		if r.URL.Path == "/events" || r.URL.Path == "/socket" {
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 		}
@@ -123,7 +124,7 @@ type client interface {
 	hangUp()
 }
 
-// ended says how a stream has ended.
+// ended is how a stream has ended.
 type ended string
 
 func (e ended) Error() string { return string(e) }
@@ -175,20 +176,24 @@ func (c eventsClient) next() (string, error) {
 
 func (c eventsClient) hangUp() { _ = c.body.Close() }
 
-// dial opens a WebSocket; the answer is there even if it is a refusal.
+// dial opens a WebSocket. The response is not nil even if it is a refusal.
 func (r *running) dial(protocols []string, header ...string) (*websocket.Conn, *http.Response, error) {
 	h := http.Header{}
 	for i := 0; i+1 < len(header); i += 2 {
 		h.Add(header[i], header[i+1])
 	}
-	conn, resp, err := websocket.Dial(r.ctx, r.url+"/socket", &websocket.DialOptions{Subprotocols: protocols, HTTPHeader: h})
+	return r.dialPath("/socket", protocols, h)
+}
+
+func (r *running) dialPath(path string, protocols []string, h http.Header) (*websocket.Conn, *http.Response, error) {
+	conn, resp, err := websocket.Dial(r.ctx, r.url+path, &websocket.DialOptions{Subprotocols: protocols, HTTPHeader: h})
 	if conn != nil {
 		r.Cleanup(func() { _ = conn.CloseNow() })
 	}
 	return conn, resp, err
 }
 
-var ways = []string{"WebSocket by ticket", "WebSocket by cookie", "server-sent events by cookie"}
+var ways = []string{"WebSocket by ticket", "WebSocket by cookie", "server-sent events by cookie", "WebSocket by first message"}
 
 // open opens a stream, and waits for its first message.
 func (r *running) open(way, cookie string) client {
@@ -206,6 +211,15 @@ func (r *running) open(way, cookie string) client {
 		lines := bufio.NewScanner(resp.Body)
 		lines.Buffer(nil, 1<<20)
 		c = eventsClient{lines, resp.Body}
+	case ways[3]:
+		conn, _, err := r.dialPath("/socket/message", []string{protocol}, nil)
+		if err == nil {
+			err = conn.Write(r.ctx, websocket.MessageText, []byte(r.newTicket(cookie)))
+		}
+		if err != nil {
+			r.Fatalf("%s: %v", way, err)
+		}
+		c = socketClient{conn, r.ctx}
 	default:
 		protocols, header := []string{protocol}, []string{"Cookie", cookie}
 		if way == ways[0] {
@@ -223,7 +237,7 @@ func (r *running) open(way, cookie string) client {
 	return c
 }
 
-// sayUntil is a clock that says something until it is heard.
+// sayUntil sends messages until one is heard.
 func (r *running) sayUntil(heard <-chan struct{}) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -246,7 +260,7 @@ func rest(c client) string {
 	}
 }
 
-// wantEnd is what a client of a way should see at the end.
+// wantEnd is the end that a client should see.
 func wantEnd(way, code, reason string) string {
 	if way == ways[2] {
 		return "end " + reason
@@ -254,16 +268,16 @@ func wantEnd(way, code, reason string) string {
 	return code + " " + reason
 }
 
-func TestAStreamEndsAndSaysWhy(t *testing.T) {
+func TestStream_end(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
 		lifetime, every time.Duration
 		event           func(r *running, cookie string)
 		code, reason    string
 	}{
-		{"the token expires, between two looks", 4 * time.Second, hour, func(*running, string) {}, "1008", "expired"},
-		{"the session is signed out", hour, 100 * time.Millisecond, func(r *running, cookie string) { r.logout("/logout", cookie) }, "1008", "revoked"},
-		{"the user signs out everywhere, on another device", hour, 100 * time.Millisecond, func(r *running, _ string) {
+		{"the token expires, between two checks", 4 * time.Second, hour, func(*running, string) {}, "1008", "expired"},
+		{"the session logs out", hour, 100 * time.Millisecond, func(r *running, cookie string) { r.logout("/logout", cookie) }, "1008", "revoked"},
+		{"the user logs out everywhere, on another device", hour, 100 * time.Millisecond, func(r *running, _ string) {
 			r.logout("/logout/everywhere", r.login("alice"))
 		}, "1008", "revoked"},
 		{"the server shuts down", hour, hour, func(r *running, _ string) { r.stop() }, "1001", "shutdown"},
@@ -274,7 +288,7 @@ func TestAStreamEndsAndSaysWhy(t *testing.T) {
 				r := start(t, tt.lifetime, tt.every)
 				cookie := r.login("alice")
 				var clients []client
-				for range 5 { // a connection that is cut too early is often not
+				for range 5 { // a race often has the right result
 					clients = append(clients, r.open(way, cookie))
 				}
 				opened := time.Now()
@@ -292,8 +306,8 @@ func TestAStreamEndsAndSaysWhy(t *testing.T) {
 	}
 }
 
-// The list forgets a sign-out when no token of that session can be left.
-func TestASignOutIsRememberedForAsLongAsItsTokensLive(t *testing.T) {
+// An entry is kept until all tokens of its session have expired.
+func TestLogout_lifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -321,8 +335,8 @@ func TestASignOutIsRememberedForAsLongAsItsTokensLive(t *testing.T) {
 			t.Fatalf("the sign-out: %d", got)
 		}
 		time.Sleep(hour - time.Second)
-		// Adding one makes the list look for others to forget.
-		if err := s.ended.Add(jwthttp.Revocation{Issuer: issuer, SessionID: "another", IssuedUntil: time.Now()}); err != nil {
+		// Revoke also removes expired entries.
+		if err := s.revoked.Revoke(t.Context(), revocation.Entry{Kind: revocation.BySession, Issuer: issuer, Value: "another", IssuedUntil: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		if got := post("/ticket"); got != http.StatusUnauthorized {
@@ -331,9 +345,8 @@ func TestASignOutIsRememberedForAsLongAsItsTokensLive(t *testing.T) {
 	})
 }
 
-// The other half of the rules above: nothing ends what should go on, the
-// server's timeouts included.
-func TestAStreamGoesOn(t *testing.T) {
+// Neither another session's logout nor the server's timeouts end a stream.
+func TestStream_continues(t *testing.T) {
 	r := start(t, hour, 50*time.Millisecond)
 	cookie, otherDevice := r.login("bob"), r.login("bob")
 	clients := map[string]client{}
@@ -351,7 +364,7 @@ func TestAStreamGoesOn(t *testing.T) {
 	}
 }
 
-func TestWhoGetsIn(t *testing.T) {
+func TestSite_requests(t *testing.T) {
 	r := start(t, hour, hour)
 	cookie := r.login("alice")
 	ticket := ticketPrefix + r.newTicket(cookie)
@@ -384,7 +397,7 @@ func TestWhoGetsIn(t *testing.T) {
 		{"a WebSocket with a ticket", upgrade(with(ticket)), 101, ""},
 		{"a WebSocket with a ticket offered first", upgrade([]string{ticket, protocol}), 101, ""},
 		{"a WebSocket with a forged ticket", upgrade(with(ticketPrefix + forged)), 401, "signature"},
-		{"a forged ticket beside a good cookie", upgrade(with(ticketPrefix+forged), "Cookie", cookie), 401, "signature"},
+		{"a forged ticket and a good cookie", upgrade(with(ticketPrefix+forged), "Cookie", cookie), 401, "signature"},
 		{"a WebSocket with an expired ticket", upgrade(with(ticketPrefix + expired)), 401, "expired"},
 		{"a WebSocket with a token for another service", upgrade(with(ticketPrefix + foreign)), 401, "another audience"},
 		{"a WebSocket with two tickets", upgrade(with(ticket, ticket)), 400, "invalid_request"},
@@ -392,22 +405,22 @@ func TestWhoGetsIn(t *testing.T) {
 		{"a WebSocket with the cookie, from a program", upgrade(with(), "Cookie", cookie), 101, ""},
 		{"a WebSocket with the cookie, from our page", upgrade(with(), "Cookie", cookie, "Origin", r.url), 101, ""},
 		{"a WebSocket with the cookie, from another site", upgrade(with(), "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
-		{"the same, by the word of the browser alone", upgrade(with(), "Cookie", cookie, "Sec-Fetch-Site", "cross-site"), 403, "cross_origin"},
+		{"the same, with Sec-Fetch-Site only", upgrade(with(), "Cookie", cookie, "Sec-Fetch-Site", "cross-site"), 403, "cross_origin"},
 		{"a WebSocket with a ticket, from our page", upgrade(with(ticket), "Origin", r.url, "Sec-Fetch-Site", "same-origin"), 101, ""},
-		{"a WebSocket with a ticket, from a page of an origin not listed", upgrade(with(ticket), "Origin", evil), 403, "not authorized for Host"},
+		{"a WebSocket with a ticket, from another site", upgrade(with(ticket), "Origin", evil), 403, "not authorized for Host"},
 		{"events without a token", request("GET", "/events"), 401, "missing"},
 		{"events with the cookie", request("GET", "/events", "Cookie", cookie), 200, ""},
-		{"events with the cookie, asked for by another site", request("GET", "/events", "Cookie", cookie, "Origin", evil), 200, ""},
+		{"events with the cookie, from another site", request("GET", "/events", "Cookie", cookie, "Origin", evil), 200, ""},
 		{"events with a forged cookie", request("GET", "/events", "Cookie", cookieName+"="+forged), 401, "audience"},
-		{"events with a ticket for a cookie", request("GET", "/events", "Cookie", cookieName+"="+strings.TrimPrefix(ticket, ticketPrefix)), 401, "audience"},
-		{"a ticket for a ticket", request("POST", "/ticket", "Cookie", cookieName+"="+strings.TrimPrefix(ticket, ticketPrefix)), 401, "audience"},
+		{"events with a ticket in the cookie", request("GET", "/events", "Cookie", cookieName+"="+strings.TrimPrefix(ticket, ticketPrefix)), 401, "audience"},
+		{"a ticket requested with a ticket", request("POST", "/ticket", "Cookie", cookieName+"="+strings.TrimPrefix(ticket, ticketPrefix)), 401, "audience"},
 		{"events with an altered cookie", request("GET", "/events", "Cookie", cookie+"A"), 401, "signature"},
 		{"a ticket without a token", request("POST", "/ticket"), 401, "missing"},
-		{"a ticket with the cookie, asked for by another site", request("POST", "/ticket", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
-		{"a sign-out with the cookie, asked for by another site", request("POST", "/logout", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
+		{"a ticket with the cookie, from another site", request("POST", "/ticket", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
+		{"a logout with the cookie, from another site", request("POST", "/logout", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
 		{"a login with a wrong password", login("alice", "x"), 401, "wrong name or password"},
 		{"a login whose form is too long to read", login("alice", r.password+"&padding="+strings.Repeat("x", 4<<10)), 401, "wrong name or password"},
-		{"a login of nobody", login("mallory", r.password), 401, "wrong name or password"},
+		{"a login of an unknown user", login("mallory", r.password), 401, "wrong name or password"},
 		{"a login with the password in the URL", request("POST", "/login?username=alice&password="+r.password), 401, "wrong name or password"},
 		{"a login by another site", request("POST", "/login?username=alice&password="+r.password, "Origin", evil), 403, "cross-origin"},
 	} {
@@ -435,6 +448,57 @@ func TestWhoGetsIn(t *testing.T) {
 	}
 }
 
+func TestSocketByMessage(t *testing.T) {
+	r := start(t, hour, hour)
+	cookie := r.login("alice")
+	expired, err := r.sign(claimsFor(socketAudience, -hour))
+	foreign, err2 := r.sign(claimsFor("https://other.example", hour))
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, message, end string }{
+		{"an expired ticket", expired, "1008 expired"},
+		{"a ticket for another service", foreign, "1008 audience"},
+		{"no token", "hello", "1008 malformed"},
+		{"an empty message", "", "1008 missing"},
+		{"text that cannot be a token", "a b", "1008 malformed"},
+		{"a revoked ticket", r.revokedTicket(), "1008 revoked"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			// The cookie must not count.
+			conn, _, err := r.dialPath("/socket/message", []string{protocol}, http.Header{"Cookie": {cookie}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.Write(r.ctx, websocket.MessageText, []byte(tt.message)); err != nil {
+				t.Fatal(err)
+			}
+			if got := rest(socketClient{conn, r.ctx}); got != tt.end {
+				t.Errorf("it ended with %q, want %q", got, tt.end)
+			}
+		})
+	}
+	for _, tt := range []struct {
+		name, origin string
+		status       int
+	}{
+		{"our page", r.url, 101},
+		{"another site", "https://evil.example", 403},
+	} {
+		if _, resp, _ := r.dialPath("/socket/message", []string{protocol}, http.Header{"Origin": {tt.origin}}); resp == nil || resp.StatusCode != tt.status {
+			t.Errorf("%s: %v, want %d", tt.name, resp, tt.status)
+		}
+	}
+}
+
+func (r *running) revokedTicket() string {
+	r.Helper()
+	cookie := r.login("bob")
+	ticket := r.newTicket(cookie)
+	r.logout("/logout", cookie)
+	return ticket
+}
+
 func claimsFor(audience string, left time.Duration) claims {
 	return claims{SessionID: "s", RegisteredClaims: jwt.RegisteredClaims{
 		Issuer: issuer, Subject: "alice", Audience: jwt.ClaimStrings{audience}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(left)),
@@ -442,7 +506,7 @@ func claimsFor(audience string, left time.Duration) claims {
 }
 
 // A client that offers the token alone must not be answered with it.
-func TestTheTokenIsNoSubprotocol(t *testing.T) {
+func TestSocket_selectedProtocol(t *testing.T) {
 	r := start(t, hour, hour)
 	conn, resp, err := r.dial([]string{ticketPrefix + r.newTicket(r.login("alice"))})
 	if err != nil {
@@ -456,9 +520,9 @@ func TestTheTokenIsNoSubprotocol(t *testing.T) {
 	}
 }
 
-// Whatever ends the cookie's token must end the ticket, even one that was asked
-// for before and issued after: so "sid", "iat" and "exp" are the cookie's.
-func TestATicketIsTheCookiesTokenForTheSocketAlone(t *testing.T) {
+// A logout must revoke the ticket with the token of the cookie, so "sid", "iat" and
+// "exp" are equal.
+func TestTicket_claims(t *testing.T) {
 	r := start(t, hour, hour)
 	cookie := r.login("alice")
 	var was, is claims
@@ -473,7 +537,7 @@ func TestATicketIsTheCookiesTokenForTheSocketAlone(t *testing.T) {
 	}
 }
 
-func TestWhatIsSaidIsHeardOnBothStreams(t *testing.T) {
+func TestRoom_allStreams(t *testing.T) {
 	r := start(t, hour, hour)
 	speaker := r.open(ways[0], r.login("alice")).(socketClient)
 	const want = `{"from":"alice","text":"hello\n\nevent: end\ndata: revoked\n\n"}`
@@ -528,7 +592,7 @@ func speak(t *testing.T, to io.Writer, text string) {
 	}
 }
 
-func TestNobodyListensToWhoseTokenHasEnded(t *testing.T) {
+func TestSocket_messagesAfterLogout(t *testing.T) {
 	r := start(t, hour, 50*time.Millisecond)
 	cookie := r.login("alice")
 	conn, in := r.rawSocket(r.newTicket(cookie))
@@ -559,8 +623,8 @@ func TestNobodyListensToWhoseTokenHasEnded(t *testing.T) {
 	}
 }
 
-// The same from within: the client may be quicker than its close frame.
-func TestListenPassesNothingOnAfterTheEnd(t *testing.T) {
+// A client may send a message before it gets the close frame.
+func TestListen_end(t *testing.T) {
 	r := start(t, hour, hour)
 	witness := r.open(ways[2], r.login("bob"))
 	ctx, end := context.WithCancel(jwthttp.ContextWithClaims(t.Context(), claimsFor(socketAudience, hour)))
@@ -598,8 +662,8 @@ func TestListenPassesNothingOnAfterTheEnd(t *testing.T) {
 	}
 }
 
-// In a silent room: there is no write that would fail.
-func TestAClientThatHangsUpLeavesNothingBehind(t *testing.T) {
+// The room is silent, so no write fails.
+func TestStream_clientHangsUp(t *testing.T) {
 	r := startWithClock(t, hour, hour, hour)
 	cookie := r.login("alice")
 	var clients []client
@@ -636,9 +700,9 @@ func TestAClientThatHangsUpLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// Clients that do not read fill the buffers of the network, and then make
-// writers wait: their own, for writeTimeout, and nobody else.
-func TestSlowClientsHoldNobodyUp(t *testing.T) {
+// A client that does not read makes its own stream wait, for writeTimeout, and no
+// other one.
+func TestRoom_slowClients(t *testing.T) {
 	r := start(t, hour, hour)
 	cookie := r.login("alice")
 	r.open(ways[0], cookie)
@@ -671,8 +735,8 @@ func TestSlowClientsHoldNobodyUp(t *testing.T) {
 	}
 }
 
-func TestNothingIsHeardAfterTheEnd(t *testing.T) {
-	for range 50 { // each has an even chance to go well by luck
+func TestRoom_end(t *testing.T) {
+	for range 50 { // each has an even chance to pass by luck
 		r := &running{site: &site{}}
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
@@ -694,7 +758,7 @@ func TestNothingIsHeardAfterTheEnd(t *testing.T) {
 	}
 }
 
-func TestEnding(t *testing.T) {
+func TestClosing(t *testing.T) {
 	secret := errors.New("dial tcp 10.0.0.7: refused")
 	for _, tt := range []struct {
 		name   string
@@ -703,22 +767,20 @@ func TestEnding(t *testing.T) {
 		reason string
 	}{
 		{"a refusal", &jwthttp.Error{Status: 401, Reason: jwthttp.ReasonRevoked, Err: secret}, 1008, "revoked"},
-		{"our trouble", &jwthttp.Error{Status: 503, Reason: jwthttp.ReasonRevocationUnavailable, Err: secret}, 1013, "revocation_unavailable"},
+		{"a failing store", &jwthttp.Error{Status: 503, Reason: jwthttp.ReasonRevocationUnavailable, Err: secret}, 1013, "revocation_unavailable"},
 		{"a shutdown", errShutdown, 1001, "shutdown"},
-		{"the client is gone", nil, 1000, ""},
+		{"the client is gone", context.Canceled, 1000, ""},
 		{"a panic in a hook", secret, 1011, "internal"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, end := context.WithCancelCause(t.Context())
-			end(tt.cause)
-			if code, reason := ending(ctx); code != tt.code || reason != tt.reason {
+			if code, reason := closing(tt.cause); code != tt.code || reason != tt.reason {
 				t.Errorf("%d %q, want %d %q", code, reason, tt.code, tt.reason)
 			}
 		})
 	}
 }
 
-func TestFlagsThatMakeNoSense(t *testing.T) {
+func TestNewSite_invalidFlags(t *testing.T) {
 	for _, tt := range []struct{ lifetime, every time.Duration }{{time.Second, hour}, {hour, 0}, {hour, -hour}} {
 		if _, err := newSite(t.Context(), tt.lifetime, tt.every, time.Second); err == nil {
 			t.Errorf("-lifetime %v -every %v is taken", tt.lifetime, tt.every)
@@ -726,7 +788,7 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-func TestTheProgramDoesWhatItPrints(t *testing.T) {
+func TestProgram(t *testing.T) {
 	p := exampletest.Start(t)
 	if got := p.Status(t, "GET", "/events"); got != http.StatusUnauthorized {
 		t.Errorf("without a token: %d", got)
@@ -736,8 +798,7 @@ func TestTheProgramDoesWhatItPrints(t *testing.T) {
 	defer cancel()
 	password := regexp.MustCompile(`with (\w+),`).FindStringSubmatch(p.Greeting)[1]
 	r := &running{T: t, site: &site{password: password}, url: p.URL, ctx: ctx}
-	// A WebSocket and no events: Shutdown waits for those, and hides what the
-	// program forgets.
+	// Only a WebSocket is open, because Shutdown waits for events.
 	conn, in := r.rawSocket(r.newTicket(r.login("bob")))
 	ends := make(chan error, 1)
 	go func() { ends <- endOf(conn, in) }()
@@ -747,10 +808,10 @@ func TestTheProgramDoesWhatItPrints(t *testing.T) {
 	}
 }
 
-// endOf reads until a WebSocket ends by a shutdown. Then it is silent for a
-// while, in which the program must still be there to wait for its answer.
+// endOf reads until a shutdown ends a WebSocket. Then it does not answer for a
+// while, in which the program must wait.
 func endOf(conn net.Conn, in *bufio.Reader) error {
-	defer conn.Close() // which the program waits for, whatever comes
+	defer conn.Close() // the program waits for it
 	payload, err := closeFrame(in)
 	if err != nil {
 		return err
@@ -760,7 +821,7 @@ func endOf(conn net.Conn, in *bufio.Reader) error {
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 	if _, err := in.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("nobody waited for the client: %v", err)
+		return fmt.Errorf("the program did not wait for the client: %v", err)
 	}
 	return nil
 }

@@ -3,45 +3,84 @@ package main
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/seed450a7203/jwthttp"
 )
 
-// A client offers two subprotocols, "chat.v1" and "bearer.<token>": the only
-// field of an upgrade that a script can set. The answer is the first of them.
+// A client offers two subprotocols, "chat.v1" and "bearer.<token>", because
+// Sec-WebSocket-Protocol is the only field that a script can set. The server
+// selects the first.
 const (
 	protocol     = "chat.v1"
 	ticketPrefix = "bearer."
 )
 
-// socket is the chat over a WebSocket.
+// firstMessage is how long a client may take to send its ticket.
+const firstMessage = 5 * time.Second
+
+// socket is the chat over a WebSocket whose upgrade had a token.
 //
-// Two guards look at its Origin. That of jwthttp has refused a cross-origin
-// upgrade with the cookie, which the browser sends whoever asks. A ticket it
-// lets pass: another site's page has none unless it was given one, so that is no
-// cross-site request forgery. Accept, then, refuses every origin but our own,
-// whatever the token: a page of another origin that should come with a ticket
-// must be listed in its OriginPatterns (and not in Options.CrossOrigin, which
-// would open the cookie to it). Neither stops programs, which send no Origin.
+// Its Origin is checked twice. jwthttp has refused a cross-origin upgrade with the
+// cookie, because the browser sends the cookie for every page. It does not check
+// the origin for a ticket: a page of another site has none unless it was given
+// one. Accept refuses every origin but ours, regardless of the token. A page of
+// another origin that should use tickets must be listed in OriginPatterns. Do not
+// list it in Options.CrossOrigin, which would admit it with the cookie. Programs
+// send no Origin and are not affected.
 func (s *site) socket(w http.ResponseWriter, r *http.Request) {
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{protocol}})
 	if err != nil {
-		return // it has answered
+		return // Accept has answered
 	}
 	defer conn.CloseNow()
-	conn.SetReadLimit(1 << 10)
 	if conn.Subprotocol() == "" {
 		_ = conn.Close(websocket.StatusPolicyViolation, "protocol")
 		return
 	}
-	// The request's context outlives the upgrade, but no longer notices when
-	// the client hangs up: listen does.
-	ctx, hungUp := context.WithCancel(r.Context())
+	s.chat(r.Context(), conn)
+}
+
+// socketByMessage is the chat for clients that send the ticket as their first
+// message. The route is open to everyone, so Accept alone checks the Origin, and
+// the time and size of the first message are limited. The cookie is not read.
+func (s *site) socketByMessage(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{protocol}})
+	if err != nil {
+		return // Accept has answered
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(8 << 10)
+	ctx, done := s.begin(r.Context())
+	defer done()
+	timed, cancel := context.WithTimeout(ctx, firstMessage)
+	_, ticket, err := conn.Read(timed)
+	cancel()
+	if err != nil {
+		return // Read has cut the connection
+	}
+	verified, err := s.sockets.Verify(ctx, string(ticket))
+	if err != nil {
+		_ = conn.Close(closing(err))
+		return
+	}
+	verified, stop := s.sockets.Watch(verified, s.every)
+	defer stop()
+	s.chat(verified, conn)
+}
+
+// chat serves a connection until ctx ends or the client hangs up.
+func (s *site) chat(ctx context.Context, conn *websocket.Conn) {
+	conn.SetReadLimit(1 << 10)
+	// After the upgrade, the context of the request does not end when the client
+	// hangs up. listen notices it.
+	ctx, hungUp := context.WithCancel(ctx)
 	defer hungUp()
 	// When the context of a Read or Write ends, the library cuts the connection,
-	// and the client never learns why. So they get one that outlives the token.
+	// and the client never learns why. So they get a context that does not end
+	// with the token.
 	connected := context.WithoutCancel(ctx)
 	s.streams.Go(func() {
 		defer hungUp()
@@ -55,18 +94,19 @@ func (s *site) socket(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	// Close waits for the client's answer, but for no more than ten seconds in
-	// all. An error says that it was gone before.
-	_ = conn.Close(ending(ctx))
+	// Close waits up to ten seconds for the client's answer. An error means that
+	// the client is gone.
+	_ = conn.Close(closing(context.Cause(ctx)))
 }
 
-// listen passes on what the client says, until ctx ends or the client hangs up.
+// listen sends the client's messages to the room until ctx ends or the client
+// hangs up.
 func (s *site) listen(ctx, connected context.Context, conn *websocket.Conn) {
-	c, _ := jwthttp.ClaimsFromContext[claims](ctx)
+	c := jwthttp.MustClaims[claims](ctx)
 	for {
 		_, text, err := conn.Read(connected)
-		// A client that does not answer the close frame can still speak, but
-		// nobody listens to it: Close discards the rest.
+		// A client that does not answer the close frame can still send messages.
+		// They are discarded.
 		if err != nil || ctx.Err() != nil {
 			return
 		}

@@ -1,7 +1,6 @@
-// Package tutorials has no code but tests: the programs that tutorials about
-// JSON Web Tokens build, each with its own routes and names, written with
-// jwthttp and nothing else, and driven over a socket.
+// Package tutorials contains only tests: the programs of tutorials about JSON Web
+// Tokens, with their routes and names, written with jwthttp and tested over a
+// socket.
 //
-// They leave out where the users come from; ../login has passwords and keys
-// as they should be.
+// The programs have no user database. See ../login for passwords and keys.
 package tutorials

@@ -96,9 +96,19 @@ const (
 	maxRSABits = 16384
 )
 
-// Fits returns an error unless key is a sound public key or secret for m.
+// MisfitError is the error of Fits.
+type MisfitError struct{ error }
+
+// Fits returns a MisfitError unless key is a sound public key or secret for m.
 // Neither golang-jwt nor keyfunc checks this (RFC 8725 §3.1, §3.5).
 func Fits(m jwt.SigningMethod, key any) error {
+	if err := fits(m, key); err != nil {
+		return MisfitError{err}
+	}
+	return nil
+}
+
+func fits(m jwt.SigningMethod, key any) error {
 	switch m := m.(type) {
 	case *jwt.SigningMethodHMAC:
 		return fitsHMAC(m.Hash, key)
@@ -109,6 +119,24 @@ func Fits(m jwt.SigningMethod, key any) error {
 	default:
 		return fitsEd25519(key)
 	}
+}
+
+// Fitting returns the first MaxKeys keys of a list that fit a method, or the error
+// of one that does not.
+func Fitting(method jwt.SigningMethod, list []jwt.VerificationKey) ([]jwt.VerificationKey, error) {
+	var fit []jwt.VerificationKey
+	var misfit error
+	for _, key := range list {
+		if err := Fits(method, key); err != nil {
+			misfit = err
+		} else if len(fit) < MaxKeys {
+			fit = append(fit, key)
+		}
+	}
+	if len(fit) == 0 {
+		return nil, misfit
+	}
+	return fit, nil
 }
 
 func fitsHMAC(hash crypto.Hash, key any) error {

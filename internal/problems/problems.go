@@ -5,6 +5,7 @@ package problems
 import (
 	"errors"
 	"fmt"
+	"reflect"
 )
 
 // List is a list of problems. The zero value is empty and has no prefix.
@@ -27,5 +28,16 @@ func (l *List) AddHidden(field, format string, args ...any) {
 // Len returns the number of problems.
 func (l *List) Len() int { return len(l.errs) }
 
-// Err returns all problems as one error, or nil if there are none.
+// Err returns all problems as one error, or nil if the list is empty.
 func (l *List) Err() error { return errors.Join(l.errs...) }
+
+// IsNil reports whether an interface holds nothing or a nil.
+func IsNil(v any) bool {
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Map, reflect.Func, reflect.Interface, reflect.Slice:
+		return r.IsNil()
+	}
+	return false
+}

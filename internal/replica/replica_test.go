@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,7 +14,8 @@ import (
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/internal/replica"
-	"github.com/seed450a7203/jwthttp/jwthttptest"
+	"github.com/seed450a7203/jwthttp/revocation"
+	"github.com/seed450a7203/jwthttp/revocation/revocationtest"
 )
 
 // database is a store in memory: what a Redis or SQL server is to an instance.
@@ -20,7 +23,7 @@ type database struct {
 	mu      sync.Mutex
 	down    bool
 	seq     uint64
-	entries map[string]replica.Entry
+	entries map[string]replica.Record
 	log     []replica.Change // the last logLength changes
 }
 
@@ -28,22 +31,22 @@ const logLength = 50
 
 var errDown = errors.New("out of reach")
 
-func (d *database) write(e replica.Entry, remove bool) (replica.Change, error) {
+func (d *database) write(r replica.Record, remove bool) (replica.Change, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.down {
 		return replica.Change{}, errDown
 	}
 	d.seq++
-	if old, ok := d.entries[e.Key]; ok {
-		e.Until, e.Expires = max(e.Until, old.Until), max(e.Expires, old.Expires)
+	if old, ok := d.entries[r.Key]; ok {
+		r.Until, r.Expires = max(r.Until, old.Until), max(r.Expires, old.Expires)
 	}
 	if remove {
-		delete(d.entries, e.Key)
+		delete(d.entries, r.Key)
 	} else {
-		d.entries[e.Key] = e
+		d.entries[r.Key] = r
 	}
-	change := replica.Change{Seq: d.seq, Entry: e, Removed: remove}
+	change := replica.Change{Seq: d.seq, Record: r, Removed: remove}
 	d.log = append(d.log[max(0, len(d.log)-logLength+1):], change)
 	return change, nil
 }
@@ -101,44 +104,40 @@ func (s *store) follow(ctx context.Context) {
 	}
 }
 
-func (s *store) Revoke(_ context.Context, r jwthttp.Revocation) error {
-	e, err := replica.NewEntry(r)
-	if err != nil {
-		return err
-	}
-	return s.write(e, false)
+func (s *store) Revoke(_ context.Context, e revocation.Entry) error {
+	r, err := replica.NewRecord(e)
+	return s.write(r, false, err)
 }
 
-func (s *store) Remove(_ context.Context, r jwthttp.Revocation) error {
-	e, err := replica.NewRemoval(r)
-	if err != nil {
-		return err
-	}
-	return s.write(e, true)
+func (s *store) Remove(_ context.Context, e revocation.Entry) error {
+	r, err := replica.NewRemoval(e)
+	return s.write(r, true, err)
 }
 
-func (s *store) write(e replica.Entry, remove bool) error {
-	change, err := s.db.write(e, remove)
+func (s *store) RevokeToken(_ context.Context, t *jwthttp.Token) error {
+	r, err := replica.OfToken(t)
+	return s.write(r, false, err)
+}
+
+func (s *store) write(r replica.Record, remove bool, invalid error) error {
+	if invalid != nil {
+		return invalid
+	}
+	change, err := s.db.write(r, remove)
 	if err != nil {
 		return err
 	}
 	return s.Made(change)
 }
 
-func (s *store) RevokeToken(ctx context.Context, t *jwthttp.Token) error {
-	r, err := replica.OfToken(t)
-	if err != nil {
-		return err
-	}
-	return s.Revoke(ctx, r)
-}
+func (s *store) Revoked(_ context.Context, t *jwthttp.Token) (bool, error) { return s.Copy.Revoked(t) }
 
 func (s *store) Ready(context.Context) error { return s.Copy.Ready() }
 func (s *store) Wait()                       { <-s.done }
 
-func TestAStoreInMemory(t *testing.T) {
-	jwthttptest.TestRevocationStore(t, func(*testing.T) jwthttptest.RevocationBackend {
-		db := &database{entries: map[string]replica.Entry{}}
+func TestCopy_store(t *testing.T) {
+	revocationtest.TestStore(t, func(*testing.T) revocationtest.Backend {
+		db := &database{entries: map[string]replica.Record{}}
 		down := func(down bool) func() {
 			return func() {
 				db.mu.Lock()
@@ -146,19 +145,19 @@ func TestAStoreInMemory(t *testing.T) {
 				db.down = down
 			}
 		}
-		return jwthttptest.RevocationBackend{
-			Open: func(ctx context.Context, maxStale time.Duration) (jwthttptest.RevocationStore, error) {
+		return revocationtest.Backend{
+			Open: func(ctx context.Context, maxStale time.Duration) (revocation.Store, error) {
 				return open(ctx, db, maxStale)
 			},
 			Stop: down(true), Start: down(false),
-			Delay: time.Second,
+			Delay: time.Minute,
 		}
 	})
 }
 
-func entry(t *testing.T, id string) replica.Entry {
+func record(t *testing.T, id string) replica.Record {
 	t.Helper()
-	e, err := replica.NewEntry(jwthttp.Revocation{Issuer: "i", ID: id})
+	e, err := replica.NewRecord(revocation.Entry{Kind: revocation.ByID, Issuer: "i", Value: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +166,7 @@ func entry(t *testing.T, id string) replica.Entry {
 
 func want(t *testing.T, c *replica.Copy, id string, revoked bool) {
 	t.Helper()
-	if got, err := c.Revoked(t.Context(), &jwthttp.Token{Issuer: "i", ID: id}); err != nil || got != revoked {
+	if got, err := c.Revoked(&jwthttp.Token{Issuer: "i", ID: id}); err != nil || got != revoked {
 		t.Errorf("%s is revoked: %v, %v; want %v", id, got, err, revoked)
 	}
 }
@@ -177,7 +176,7 @@ func fresh(t *testing.T, seq uint64, ids ...string) *replica.Copy {
 	c := replica.NewCopy(time.Minute)
 	var s replica.Snapshot
 	for _, id := range ids {
-		if err := s.Add(entry(t, id)); err != nil {
+		if err := s.Add(record(t, id)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -185,59 +184,88 @@ func fresh(t *testing.T, seq uint64, ids ...string) *replica.Copy {
 	return c
 }
 
-func TestAnEntryIsItsRevocation(t *testing.T) {
-	now := time.Unix(1_700_000_000, 123_456_789)
-	keys := map[string]int{}
-	for i, r := range []jwthttp.Revocation{
-		{Issuer: "i", ID: "x"},
-		{ID: "x"},
-		{Issuer: "i", ID: "x", IssuedUntil: now},
-		{Issuer: "i", Subject: "x", IssuedUntil: now, Expires: time.Unix(1_700_000_100, 0)},
-		{Issuer: "i", SessionID: "x", IssuedUntil: now},
-		{Issuer: "i", ClientID: "x", IssuedUntil: now},
-		{Issuer: "ix", IssuedUntil: now},
-		{Issuer: "i", IssuedUntil: now},
-		{Fingerprint: fmt.Sprintf("%064x", 5)},
+// The names and texts that are stored must not change.
+func TestRecord_stored(t *testing.T) {
+	until := time.Unix(1_700_000_000, 123_456_789)
+	expires := time.Now().Add(time.Hour)
+	fingerprint := fmt.Sprintf("%064x", 5)
+	entry := func(kind revocation.Kind, issuer, value string) revocation.Entry {
+		return revocation.Entry{Kind: kind, Issuer: issuer, Value: value, IssuedUntil: until}
+	}
+	keys := map[string]string{}
+	for _, tt := range []struct {
+		name, identity, key string // key: "" is not compared
+		entry               revocation.Entry
+	}{
+		{"ID", `{"iss":"i","jti":"x"}`, "vKuPmsoNXRSli0MTH8O4Le8F4g35ogw-TgYul35XU7M", entry(revocation.ByID, "i", "x")},
+		{"ID without issuer", `{"jti":"x"}`, "", entry(revocation.ByID, revocation.NoIssuer, "x")},
+		{"subject", `{"iss":"i","sub":"x"}`, "rZcVQBmeiRL6PQdOFJ6ipFOf7V4vzHTv07z_9_XHBxk", entry(revocation.BySubject, "i", "x")},
+		{"session", `{"iss":"i","sid":"x"}`, "", entry(revocation.BySession, "i", "x")},
+		{"client", `{"iss":"i","client_id":"x"}`, "", entry(revocation.ByClient, "i", "x")},
+		{"issuer", `{"iss":"i"}`, "KWXfeBQdRfWiBqtN6N4J4VbUiwH74id8IKwLjn4tDkY", entry(revocation.ByIssuer, "i", "")},
+		{"another issuer", `{"iss":"ix"}`, "", entry(revocation.ByIssuer, "ix", "")},
+		{"no issuer", `{}`, "", entry(revocation.ByIssuer, revocation.NoIssuer, "")},
+		{"fingerprint", `{"fingerprint":"` + fingerprint + `"}`, "-yiYq4f2W6L3I0gEiKglKPMVbuCtqYkou_S3D3Osnpw", entry(revocation.ByFingerprint, "i", fingerprint)},
 	} {
-		e, err := replica.NewEntry(r)
+		tt.entry.Expires = expires
+		r, err := replica.NewRecord(tt.entry)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := e.Revocation(); err != nil || back != r {
-			t.Errorf("%+v comes back as %+v, %v", r, back, err)
+		if r.Identity != tt.identity || r.Until != until.UnixNano() || r.Expires != expires.Add(time.Second-1).Unix() {
+			t.Errorf("%s: stored as %+v", tt.name, r)
 		}
-		if j, ok := keys[e.Key]; ok && !(j == 0 && i == 2) || len(e.Key) != 43 {
-			t.Errorf("key %q of %d and %d", e.Key, i, j)
+		if tt.key != "" && r.Key != tt.key {
+			t.Errorf("%s: key %q, want %q", tt.name, r.Key, tt.key)
 		}
-		keys[e.Key] = i
-	}
-	for _, tt := range []struct{ until, expires, wantUntil, wantExpires time.Time }{
-		{time.Unix(-5, 0), time.Unix(100, 1), time.Unix(0, 1), time.Unix(101, 0)},
-		{time.Unix(0, 0), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(0, 1), time.Time{}},
-		{time.Unix(0, 5), time.Unix(-100, 0), time.Unix(0, 5), time.Unix(1, 0)},
-		{time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.Unix(100, 0), time.Unix(0, 1), time.Unix(100, 0)},
-	} {
-		e, err := replica.NewEntry(jwthttp.Revocation{Issuer: "i", Subject: "x", IssuedUntil: tt.until, Expires: tt.expires})
-		if err != nil {
-			t.Fatal(err)
+		if other, ok := keys[r.Key]; ok || len(r.Key) != 43 {
+			t.Errorf("%s: key %q is that of %s", tt.name, r.Key, other)
 		}
-		if back, err := e.Revocation(); err != nil || !back.IssuedUntil.Equal(tt.wantUntil) || !back.Expires.Equal(tt.wantExpires) {
-			t.Errorf("%v, %v come back as %v, %v, %v", tt.until, tt.expires, back.IssuedUntil, back.Expires, err)
+		keys[r.Key] = tt.name
+		removal, err := replica.NewRemoval(tt.entry)
+		if err != nil || removal.Key != r.Key {
+			t.Errorf("%s: removal of %q, %v", tt.name, removal.Key, err)
 		}
 	}
-	covered, _ := replica.NewEntry(jwthttp.Revocation{Fingerprint: fmt.Sprintf("%064x", 5)})
-	if e, err := replica.NewEntry(jwthttp.Revocation{Issuer: "i", Fingerprint: fmt.Sprintf("%064x", 5)}); err != nil || e.Key != covered.Key {
-		t.Errorf("a fingerprint with its issuer is another entry than without: %v", err)
-	}
-	if _, err := (replica.Entry{Identity: "x"}).Revocation(); err == nil {
-		t.Error("an entry of nonsense")
+	another := entry(revocation.ByFingerprint, "another", fingerprint)
+	if r, err := replica.NewRecord(another); err != nil || keys[r.Key] != "fingerprint" {
+		t.Errorf("a fingerprint with another issuer is another record: %v", err)
 	}
 }
 
-func TestFollowing(t *testing.T) {
+func TestRecord_times(t *testing.T) {
+	for _, tt := range []struct {
+		name                   string
+		until, expires         time.Time
+		wantUntil, wantExpires int64
+	}{
+		{"before 1970", time.Unix(-5, 0), time.Unix(1e11, 1), 1, 1e11 + 1},
+		{"1970, and after the year 9999", time.Unix(0, 0), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), 1, replica.Never},
+		{"the year 1", time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.Time{}, 1, replica.Never},
+	} {
+		r, err := replica.NewRecord(revocation.Entry{Kind: revocation.BySubject, Issuer: "i", Value: "x", IssuedUntil: tt.until, Expires: tt.expires})
+		if err != nil || r.Until != tt.wantUntil || r.Expires != tt.wantExpires {
+			t.Errorf("%s: stored as %+v, %v", tt.name, r, err)
+		}
+	}
+	if r := record(t, "x"); r.Until != 0 || r.Expires != replica.Never {
+		t.Errorf("without times: stored as %+v", r)
+	}
+}
+
+func TestRecord_invalid(t *testing.T) {
+	for _, identity := range []string{"x", `{"iss":"i","jti":"x","sub":"y"}`, `{"iss":"i","device":"of a later version"}`} {
+		var s replica.Snapshot
+		if err := s.Add(replica.Record{Key: "k", Identity: identity}); err == nil {
+			t.Errorf("%s is accepted", identity)
+		}
+	}
+}
+
+func TestCopy_Follow(t *testing.T) {
 	c := fresh(t, 5, "a")
 	change := func(seq uint64, id string, removed bool) replica.Change {
-		return replica.Change{Seq: seq, Entry: entry(t, id), Removed: removed}
+		return replica.Change{Seq: seq, Record: record(t, id), Removed: removed}
 	}
 	if err := c.Follow(change(4, "old", false), change(5, "old", false), change(6, "b", false), change(7, "a", true)); err != nil {
 		t.Fatal(err)
@@ -249,16 +277,16 @@ func TestFollowing(t *testing.T) {
 		t.Errorf("a gap: %v at %d", err, c.Seq())
 	}
 	want(t, c, "c", false)
-	if err := c.Follow(replica.Change{Seq: 8, Entry: replica.Entry{Identity: "x"}}); err == nil || c.Seq() != 7 {
+	if err := c.Follow(replica.Change{Seq: 8, Record: replica.Record{Identity: "x"}}); err == nil || c.Seq() != 7 {
 		t.Errorf("nonsense: %v at %d", err, c.Seq())
 	}
 }
 
 // A change made here is in force at once, and an older one that comes by later
 // does not undo it.
-func TestChangesOfOnesOwn(t *testing.T) {
+func TestCopy_Made(t *testing.T) {
 	c := fresh(t, 0)
-	revoke, remove := replica.Change{Seq: 2, Entry: entry(t, "a")}, replica.Change{Seq: 1, Entry: entry(t, "a"), Removed: true}
+	revoke, remove := replica.Change{Seq: 2, Record: record(t, "a")}, replica.Change{Seq: 1, Record: record(t, "a"), Removed: true}
 	made := func(change replica.Change) {
 		t.Helper()
 		if err := c.Made(change); err != nil {
@@ -273,7 +301,7 @@ func TestChangesOfOnesOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, c, "a", true)
-	if err := c.Follow(revoke, replica.Change{Seq: 3, Entry: entry(t, "a"), Removed: true}); err != nil {
+	if err := c.Follow(revoke, replica.Change{Seq: 3, Record: record(t, "a"), Removed: true}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, c, "a", false)
@@ -282,29 +310,33 @@ func TestChangesOfOnesOwn(t *testing.T) {
 
 	// A snapshot that was read before does not undo it either; one that was
 	// read after has the last word.
-	made(replica.Change{Seq: 5, Entry: entry(t, "b")})
-	made(replica.Change{Seq: 6, Entry: entry(t, "c")})
+	made(replica.Change{Seq: 5, Record: record(t, "b")})
+	made(replica.Change{Seq: 6, Record: record(t, "c")})
 	c.Install(&replica.Snapshot{}, 5, time.Now(), false)
 	want(t, c, "b", false)
 	want(t, c, "c", true)
-	if err := c.Follow(replica.Change{Seq: 6, Entry: entry(t, "c")}, replica.Change{Seq: 7, Entry: entry(t, "c"), Removed: true}); err != nil {
+	if err := c.Follow(replica.Change{Seq: 6, Record: record(t, "c")}, replica.Change{Seq: 7, Record: record(t, "c"), Removed: true}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, c, "c", false)
 }
 
-// A number of ours that another change has shows that ours was lost.
-func TestANumberThatIsTakenByAnother(t *testing.T) {
-	removed := replica.Change{Seq: 3, Entry: entry(t, "a"), Removed: true}
-	for name, other := range map[string]replica.Change{
-		"of another token": {Seq: 3, Entry: entry(t, "b")}, "the opposite": {Seq: 3, Entry: entry(t, "a")},
+// If another change has the number of an own one, the own one was lost.
+func TestCopy_Follow_lostOwn(t *testing.T) {
+	removed := replica.Change{Seq: 3, Record: record(t, "a"), Removed: true}
+	for _, tt := range []struct {
+		name  string
+		other replica.Change
+	}{
+		{"of another token", replica.Change{Seq: 3, Record: record(t, "b")}},
+		{"the opposite", replica.Change{Seq: 3, Record: record(t, "a")}},
 	} {
 		c := fresh(t, 2, "a")
 		if err := c.Made(removed); err != nil || c.Known() != 3 || c.Seq() != 2 {
 			t.Fatalf("%v, known %d at %d", err, c.Known(), c.Seq())
 		}
-		if err := c.Follow(other); !errors.Is(err, replica.ErrLost) || c.Seq() != 2 {
-			t.Errorf("%s: %v at %d", name, err, c.Seq())
+		if err := c.Follow(tt.other); !errors.Is(err, replica.ErrLost) || c.Seq() != 2 {
+			t.Errorf("%s: %v at %d", tt.name, err, c.Seq())
 		}
 		if err := c.Follow(removed); err != nil || c.Known() != 3 {
 			t.Errorf("our own: %v, known %d", err, c.Known())
@@ -313,17 +345,17 @@ func TestANumberThatIsTakenByAnother(t *testing.T) {
 }
 
 // What a store has lost stays in force where it was known, until it is removed.
-func TestAStoreThatLosesChanges(t *testing.T) {
+func TestCopy_Install_lossy(t *testing.T) {
 	c := fresh(t, 9, "a", "b")
 	var s replica.Snapshot
-	if err := s.Add(entry(t, "c")); err != nil {
+	if err := s.Add(record(t, "c")); err != nil {
 		t.Fatal(err)
 	}
 	c.Install(&s, 3, time.Now(), true)
 	for _, id := range []string{"a", "b", "c"} {
 		want(t, c, id, true)
 	}
-	if err := c.Follow(replica.Change{Seq: 4, Entry: entry(t, "a"), Removed: true}); err != nil {
+	if err := c.Follow(replica.Change{Seq: 4, Record: record(t, "a"), Removed: true}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, c, "a", false)
@@ -335,14 +367,14 @@ func TestAStoreThatLosesChanges(t *testing.T) {
 	}
 }
 
-func TestStaleness(t *testing.T) {
+func TestCopy_Staleness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := replica.NewCopy(time.Minute)
 		if err := c.Ready(); !errors.Is(err, replica.ErrStale) || c.Staleness() != math.MaxInt64 {
 			t.Errorf("before it has heard of anything: %v, %v", err, c.Staleness())
 		}
 		var s replica.Snapshot
-		if err := s.Add(entry(t, "a")); err != nil {
+		if err := s.Add(record(t, "a")); err != nil {
 			t.Fatal(err)
 		}
 		asOf := time.Now()
@@ -354,7 +386,7 @@ func TestStaleness(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		want(t, c, "b", false)
 		time.Sleep(time.Nanosecond)
-		if revoked, err := c.Revoked(t.Context(), &jwthttp.Token{Issuer: "i", ID: "b"}); revoked || !errors.Is(err, replica.ErrStale) {
+		if revoked, err := c.Revoked(&jwthttp.Token{Issuer: "i", ID: "b"}); revoked || !errors.Is(err, replica.ErrStale) {
 			t.Errorf("%v, %v", revoked, err)
 		}
 		want(t, c, "a", true)
@@ -368,55 +400,68 @@ func TestStaleness(t *testing.T) {
 	})
 }
 
-// A machine whose clock runs behind must neither refuse nor cut what another one
+// A machine whose clock is behind must neither reject nor shorten what another one
 // was allowed to revoke.
-func TestAClockBehindTheWriters(t *testing.T) {
+func TestCopy_clockBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one := entry(t, "one token, whose IssuedUntil does not matter")
+		one := record(t, "one token, whose IssuedUntil does not matter")
 		one.Until = time.Now().Add(10 * time.Minute).UnixNano()
 		c := fresh(t, 0)
-		if err := c.Follow(replica.Change{Seq: 1, Entry: one}); err != nil {
+		if err := c.Follow(replica.Change{Seq: 1, Record: one}); err != nil {
 			t.Fatal(err)
 		}
 		want(t, c, "one token, whose IssuedUntil does not matter", true)
-		c = fresh(t, 0)
 		until := time.Now().Add(7 * time.Minute)
-		e, err := replica.NewEntry(jwthttp.Revocation{Issuer: "i", Subject: "s", IssuedUntil: time.Now()})
+		r, err := replica.NewRecord(revocation.Entry{Kind: revocation.BySubject, Issuer: "i", Value: "s", IssuedUntil: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.Until = until.UnixNano()
+		r.Until = until.UnixNano()
 		var s replica.Snapshot
-		if err := s.Add(e); err != nil {
+		if err := s.Add(r); err != nil {
 			t.Fatal(err)
 		}
-		lost := replica.NewCopy(time.Hour)
+		followed, installed, removed, lost := fresh(t, 0), replica.NewCopy(time.Hour), fresh(t, 0), replica.NewCopy(time.Hour)
+		installed.Install(&s, 1, time.Now(), false)
 		lost.Install(&s, 5, time.Now(), false)
 		lost.Install(&replica.Snapshot{}, 1, time.Now(), true)
-		copies := []*replica.Copy{c, replica.NewCopy(time.Hour), replica.NewCopy(time.Hour), lost}
-		copies[1].Install(&s, 1, time.Now(), false)
-		for _, i := range []int{0, 2} {
-			copies[i].Install(&replica.Snapshot{}, 0, time.Now(), false)
-			if err := copies[i].Follow(replica.Change{Seq: 1, Entry: e}); err != nil {
+		for _, c := range []*replica.Copy{followed, removed} {
+			if err := c.Follow(replica.Change{Seq: 1, Record: r}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := copies[2].Follow(replica.Change{Seq: 2, Entry: e, Removed: true}); err != nil {
+		if err := removed.Follow(replica.Change{Seq: 2, Record: r, Removed: true}); err != nil {
 			t.Fatal(err)
 		}
 		for minute := range 10 {
-			for i, c := range copies {
+			for i, c := range []*replica.Copy{followed, installed, lost, removed} {
 				c.Heard(time.Now())
 				iat := time.Now().Add(5 * time.Minute) // the most that a Leeway admits
 				if iat.After(until) {
 					iat = until
 				}
-				got, err := c.Revoked(t.Context(), &jwthttp.Token{Issuer: "i", Subject: "s", IssuedAt: iat})
-				if err != nil || got == (i == 2) {
+				got, err := c.Revoked(&jwthttp.Token{Issuer: "i", Subject: "s", IssuedAt: iat})
+				if err != nil || got == (c == removed) {
 					t.Errorf("copy %d, minute %d: %v, %v", i, minute, got, err)
 				}
 			}
 			time.Sleep(time.Minute)
 		}
 	})
+}
+
+func TestReporter(t *testing.T) {
+	var told error
+	replica.Reporter(func(err error) { told = err })(replica.ErrLost)
+	if told != replica.ErrLost {
+		t.Errorf("reported %v", told)
+	}
+	var text strings.Builder
+	old := slog.Default()
+	defer slog.SetDefault(old)
+	slog.SetDefault(slog.New(slog.NewTextHandler(&text, nil)))
+	replica.Reporter(nil)(replica.ErrLost)
+	if !strings.Contains(text.String(), "level=ERROR") || !strings.Contains(text.String(), "lost") {
+		t.Errorf("logged %q", &text)
+	}
 }

@@ -1,5 +1,5 @@
-// Package storetest torments a revocation store and its followers, for the tests
-// of the modules that keep revocations outside of the program.
+// Package storetest disturbs a revocation store and its followers, for the tests of
+// the modules that keep revocations outside of the program.
 package storetest
 
 import (
@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Proxy passes TCP connections on to a server, and can spoil that. Its methods
+// Proxy passes TCP connections on to a server, and can disturb them. Its methods
 // are safe for concurrent use.
 type Proxy struct {
 	target   string
@@ -52,7 +52,7 @@ func (p *Proxy) Delay(d time.Duration) { p.set(false, false, d, false) }
 // HalfOpen keeps all connections open and passes nothing any more.
 func (p *Proxy) HalfOpen() { p.set(false, true, 0, false) }
 
-// Heal makes everything well again. Connections that were half open are closed.
+// Heal ends all disturbances. Connections that were half open are closed.
 func (p *Proxy) Heal() {
 	p.mu.Lock()
 	silent := p.silent

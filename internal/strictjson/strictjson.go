@@ -1,8 +1,11 @@
-// Package strictjson reads JSON objects as a signed token needs them read: any
-// two readers of the same bytes must see the same members. What encoding/json
-// tolerates and other readers judge differently (a duplicate name, names that
-// differ by case only, invalid UTF-8, a lone surrogate, a number no float64
-// holds) is an error here, and so is nesting deeper than [MaxDepth].
+// Package strictjson parses JSON objects so that any two readers of the same
+// bytes see the same members. It rejects what encoding/json tolerates and other
+// parsers treat differently: a duplicate name, names that differ by case only,
+// invalid UTF-8, a lone surrogate, and a number out of float64's range. It also
+// rejects nesting deeper than [MaxDepth].
+//
+// When Go 1.27 is the oldest supported release, encoding/json/v2 can replace
+// this package.
 package strictjson
 
 import (
@@ -10,11 +13,13 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// MaxDepth is the deepest nesting that [Parse] accepts; the object itself is the first level.
+// MaxDepth is the deepest nesting that [Parse] accepts. The object itself is the
+// first level.
 const MaxDepth = 32
 
 // Kind is the JSON type of a [Value].
@@ -36,76 +41,55 @@ type Value struct {
 	Kind    Kind
 	escaped bool // Text has a backslash
 
-	Text string // as it stands in the input, quotes and brackets included
+	Text string // the input, including quotes and brackets
 }
 
 // Errors that [Parse] returns. None of them quotes the input.
 var (
-	errSyntax     = errors.New("invalid JSON object")
-	errUTF8       = errors.New("invalid UTF-8 or lone surrogate")
-	errDuplicate  = errors.New("duplicate member name")
-	errCase       = errors.New("member name differs from a known one by case only")
-	errDepth      = errors.New("nesting is too deep")
-	errNumber     = errors.New("number out of range")
-	errLeftBehind = errors.New("data after the JSON object")
+	errSyntax    = errors.New("invalid JSON object")
+	errUTF8      = errors.New("invalid UTF-8 or lone surrogate")
+	errDuplicate = errors.New("duplicate member name")
+	errCase      = errors.New("member name differs from a known name by case only")
+	errDepth     = errors.New("nesting is too deep")
+	errNumber    = errors.New("number out of range")
+	errTrailing  = errors.New("data after the JSON object")
 )
 
-// Names are the members that [Parse] looks for. They never change.
+// Names are the members that [Parse] looks for. They are immutable and safe for
+// concurrent use.
 type Names struct {
-	strict  int // those of lower index must be spelt as they are
-	size    int // number of members
-	buckets [64][]spelling
-}
-
-// spelling is one way to write a name, and the index of the member.
-type spelling struct {
-	name string
-	i    int
+	strict    int // members of a lower index must be spelled exactly
+	size      int // number of members
+	spellings map[string]int
 }
 
 // NewNames returns the Names with the strict ones, in their order, and after
 // them the others. Strict names are lower-case ASCII, and no other spelling of
-// one is accepted; the others are found without case, as encoding/json does,
-// and one that differs from an earlier name by case only is the same member.
+// one is accepted. The others are found without case, as encoding/json finds
+// them; one that differs from an earlier name by case only is the same member.
 func NewNames(strict, others []string) *Names {
-	n := &Names{strict: len(strict), size: len(strict)}
+	n := &Names{strict: len(strict), size: len(strict), spellings: make(map[string]int)}
 	for i, name := range strict {
-		n.add(name, i)
+		n.spellings[name] = i
 	}
 	for _, name := range others {
 		i := n.Index(name)
 		if i < 0 {
 			i = n.size
 			n.size++
-			n.add(fold(name), i)
+			n.spellings[fold(name)] = i
 		}
-		if i >= n.strict && n.lookUp(name) < 0 {
-			n.add(name, i)
+		if i >= n.strict {
+			n.spellings[name] = i
 		}
 	}
 	return n
 }
 
-// bucket is a hash that takes next to no time, where a map's takes as long as
-// all else about a name.
-func bucket(name string) int {
-	if name == "" {
-		return 0
-	}
-	return int(name[0]*3+name[len(name)/2]*5+name[len(name)-1]*7+uint8(len(name))) % len(Names{}.buckets)
-}
-
-func (n *Names) add(name string, i int) {
-	b := &n.buckets[bucket(name)]
-	*b = append(*b, spelling{name, i})
-}
-
-// lookUp returns the index of the member that is spelt like that, or -1.
+// lookUp returns the index of the member that is spelled like that, or -1.
 func (n *Names) lookUp(name string) int {
-	for _, s := range n.buckets[bucket(name)] {
-		if s.name == name {
-			return s.i
-		}
+	if i, ok := n.spellings[name]; ok {
+		return i
 	}
 	return -1
 }
@@ -116,8 +100,8 @@ func (n *Names) Len() int { return n.size }
 // Index returns the index of a name, however it is spelt, or -1.
 func (n *Names) Index(name string) int { return n.lookUp(fold(name)) }
 
-// find returns the index of the member called name, or -1 and the name folded:
-// what two names that encoding/json could confuse have in common.
+// find returns the index of the member called name, or -1 and the folded name,
+// which is the same for two names that encoding/json could confuse.
 func (n *Names) find(name string) (i int, folded string, err error) {
 	if i := n.lookUp(name); i >= 0 {
 		return i, name, nil
@@ -133,9 +117,9 @@ func (n *Names) find(name string) (i int, folded string, err error) {
 	return i, folded, nil
 }
 
-// Parse checks that text is one JSON object, whole and unambiguous, and stores
-// the values of the members that names has at their indexes of values, of which
-// there must be names.Len().
+// Parse checks that text is one complete and unambiguous JSON object, and stores
+// the values of the members in names at their indexes of values. The length of
+// values must be names.Len().
 //
 // At the top level no two names, and no name and a strict one, may differ by
 // case only: encoding/json matches names without case and would let "Exp"
@@ -157,7 +141,7 @@ func Parse(text string, names *Names, values []Value) error {
 	}
 	p.skipSpace()
 	if p.pos != len(text) {
-		return errLeftBehind
+		return errTrailing
 	}
 	return nil
 }
@@ -166,9 +150,8 @@ type parser struct {
 	text string
 	pos  int
 
-	// The names of the members of all open objects, the innermost last: n of
-	// them, in few while they fit. A slice of an array of the caller's would
-	// put that on the heap.
+	// The names of the members of all open objects, the innermost last. The
+	// first ones are in an array, which stays on the stack.
 	n    int
 	few  [24]string
 	many []string
@@ -186,7 +169,7 @@ func (p *parser) push(name string) {
 	p.n++
 }
 
-// pop takes the names from base on off, and reports one that occurs twice.
+// pop removes the names from base on, and reports one that occurs twice.
 func (p *parser) pop(base int) error {
 	names := p.few[:]
 	if p.many != nil {
@@ -197,7 +180,8 @@ func (p *parser) pop(base int) error {
 	return err
 }
 
-// peek returns the next byte, or 0 at the end: no JSON grammar has a place for a real one.
+// peek returns the next byte, or 0 at the end. The JSON grammar has no place for
+// a zero byte.
 func (p *parser) peek() byte {
 	if p.pos < len(p.text) {
 		return p.text[p.pos]
@@ -227,7 +211,7 @@ func (p *parser) next(c byte) bool {
 }
 
 // object reads an object whose opening brace is next. Only the outermost one
-// has names to look for.
+// has names to look for; for the others names is nil.
 func (p *parser) object(depth int, names *Names, values []Value) error {
 	base := p.n
 	p.pos++ // the brace
@@ -306,9 +290,9 @@ func distinct(names []string) error {
 	return nil
 }
 
-// fold maps all names that differ by case only, as Unicode's simple folding
-// has it (and encoding/json with it), to one of them; lower-case ASCII stays
-// as it is.
+// fold returns the same text for all names that differ by case only, in the
+// sense of Unicode's simple folding, which encoding/json uses. Lower-case ASCII
+// is returned unchanged.
 func fold(name string) string {
 	plain := true
 	for i := range len(name) {
@@ -396,8 +380,8 @@ func (p *parser) literal(word string) error {
 	return nil
 }
 
-// number reads a number (RFC 8259 §6) and refuses one that overflows a
-// float64, as RFC 7493 §2.2 advises: readers disagree on what it means.
+// number reads a number (RFC 8259 §6). One that overflows a float64 is an error
+// (RFC 7493 §2.2), because parsers disagree about its value.
 func (p *parser) number() error {
 	start := p.pos
 	exponent := false
@@ -518,7 +502,7 @@ func (v Value) Unquote() (string, bool) {
 }
 
 // Strings returns the elements of an array of strings, and false for any other
-// value. Unlike encoding/json it takes no null for a string.
+// value. Unlike in encoding/json, null is not a string.
 func (v Value) Strings() ([]string, bool) {
 	if v.Kind != Array {
 		return nil, false
@@ -552,4 +536,13 @@ func (v Value) Float() (float64, bool) {
 	}
 	f, err := strconv.ParseFloat(v.Text, 64)
 	return f, err == nil
+}
+
+// Integer returns the text of a number without fraction and exponent, and false
+// for any other value.
+func (v Value) Integer() (string, bool) {
+	if v.Kind != Number || strings.ContainsAny(v.Text, ".eE") {
+		return "", false
+	}
+	return v.Text, true
 }

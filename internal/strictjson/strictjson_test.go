@@ -12,117 +12,120 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
 
-// known are the members that are looked for; the last two without case.
+// known are the members to look for, the last two without case.
 var (
 	known = []string{"iss", "exp", "client_id", "tenantId", "été"}
 	look  = strictjson.NewNames(known[:3], append(known[3:], "TENANTID", "Exp"))
 )
 
-// texts has inputs and whether Parse accepts them; they seed the fuzz test too.
-var texts = map[string]bool{
-	`{}`:                               true,
-	" {\t}\r\n":                        true,
-	`{"iss":"a","exp":1,"x":null}`:     true,
-	`{"\u0069ss":"a"}`:                 true,
-	`{"":1}`:                           true,
-	`{"x":[1,-0,0.5,1e3,1E+3,1e-3]}`:   true,
-	`{"x":[true,false,null,"",{},[]]}`: true,
-	`{"x":"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00"}`: true,
-	`{"x":"é😀` + "\u2028\x7f" + `"}`:             true,
-	`{"x":1e-400}`:                               true,
-	`{"x":1` + strings.Repeat("0", 308) + `}`:    true,
-	`{"x":` + nested(31) + `}`:                   true,
-	`{"a":{"x":1,"X":2}}`:                        true,
-	`{"kid":"a","Kid2":"b"}`:                     true,
-	`{"x":{` + names(40) + `}}`:                  true,
-	`{` + names(40) + `}`:                        true,
-	``:                                           false,
-	` `:                                          false,
-	`[]`:                                         false,
-	`"a"`:                                        false,
-	`null`:                                       false,
-	`{`:                                          false,
-	`{"`:                                         false,
-	`{"a`:                                        false,
-	`{"a"`:                                       false,
-	`{"a":`:                                      false,
-	`{"a":1`:                                     false,
-	`{"a":1,`:                                    false,
-	`{"a":1,}`:                                   false,
-	`{,}`:                                        false,
-	`{"a" 1}`:                                    false,
-	`{a:1}`:                                      false,
-	`{"a":1 "b":2}`:                              false,
-	`{"a":[1,]}`:                                 false,
-	`{"a":[1 2]}`:                                false,
-	`{"a":[`:                                     false,
-	`{"a":[1`:                                    false,
-	`{"a":tru}`:                                  false,
-	`{"a":True}`:                                 false,
-	`{"a":nul`:                                   false,
-	`{"a":01}`:                                   false,
-	`{"a":1.}`:                                   false,
-	`{"a":.1}`:                                   false,
-	`{"a":1e}`:                                   false,
-	`{"a":1e+}`:                                  false,
-	`{"a":-}`:                                    false,
-	`{"a":+1}`:                                   false,
-	`{"a":0x1}`:                                  false,
-	`{"a":1_0}`:                                  false,
-	`{"a":Infinity}`:                             false,
-	`{"a":1e400}`:                                false,
-	`{"a":-1e400}`:                               false,
-	`{"a":1` + strings.Repeat("0", 309) + `}`: false,
-	`{"a":"` + "\n" + `"}`:                    false,
-	`{"a":"` + "\x00" + `"}`:                  false,
-	`{"a":"\x"}`:                              false,
-	`{"a":"\`:                                 false,
-	`{"a":"\u12`:                              false,
-	`{"a":"\u12g4"}`:                          false,
-	`{"a":"\u+123"}`:                          false,
-	`{"a":"\ud800"}`:                          false,
-	`{"a":"\udfff"}`:                          false,
-	`{"a":"\udc00\udc00"}`:                    false,
-	`{"a":"\ud800\ue000"}`:                    false,
-	`{"a":"\ud800\udbff"}`:                    false,
-	`{"a":"\udbff\udfff"}`:                    true,
-	`{"a":"` + "\x1f" + `"}`:                  false,
-	`{"x":{` + names(9) + `,"n8":1}}`:         false,
-	`{"x":{` + names(16) + `,"n0":1}}`:        false,
-	`{"a":"\udc00"}`:                          false,
-	`{"a":"\ud800\ud800"}`:                    false,
-	`{"a":"\ud800\u00"}`:                      false,
-	`{"a":"\ud800x"}`:                         false,
-	`{"a":"` + "\xff" + `"}`:                  false,
-	`{"a":"` + "\xed\xa0\x80" + `"}`:          false,
-	"\ufeff{}":                                false,
-	"{}\x00":                                  false,
-	`{}{}`:                                    false,
-	`{"a":1}//`:                               false,
-	"{\v}":                                    false,
-	"{\u00a0}":                                false,
-	`{"x":` + nested(32) + `}`:                false,
-	strings.Repeat(`{"a":`, 33) + `1` + strings.Repeat(`}`, 33): false,
-	`{"iss":1,"iss":2}`:                false,
-	`{"x":1,"x":2}`:                    false,
-	`{"x":1,"\u0078":2}`:               false,
-	`{"x":1,"X":2}`:                    false,
-	`{"ISS":1}`:                        false,
-	`{"i\u017fs":1}`:                   false,
-	`{"Client_ID":1}`:                  false,
-	`{"tenantid":1}`:                   true,
-	`{"tEnAnTiD":1}`:                   true,
-	`{"tenantId":1,"x":2}`:             true,
-	`{"tenantId":1,"TenantID":2}`:      false,
-	`{"tenantId":1,"tenantid":2}`:      false,
-	`{"\u0074enantId":1,"tenantId":2}`: false,
-	`{"ÉTÉ":1}`:                        true,
-	`{"ÉTÉ":1,"été":2}`:                false,
-	`{"É":1,"é":2}`:                    false,
-	`{"K":1,"` + "\u212a" + `":2}`:     false,
-	`{"a":[{"b":{"c":1,"c":1}}]}`:      false,
-	`{"x":{` + names(40) + `,"n3":1}}`: false,
-	`{` + names(40) + `,"N3":1}`:       false,
+// texts has inputs and whether Parse accepts them; they seed the fuzz test, too.
+var texts = []struct {
+	text string
+	want bool
+}{
+	{`{}`, true},
+	{" {\t}\r\n", true},
+	{`{"iss":"a","exp":1,"x":null}`, true},
+	{`{"\u0069ss":"a"}`, true},
+	{`{"":1}`, true},
+	{`{"x":[1,-0,0.5,1e3,1E+3,1e-3]}`, true},
+	{`{"x":[true,false,null,"",{},[]]}`, true},
+	{`{"x":"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00"}`, true},
+	{`{"x":"é😀` + "\u2028\x7f" + `"}`, true},
+	{`{"x":1e-400}`, true},
+	{`{"x":1` + strings.Repeat("0", 308) + `}`, true},
+	{`{"x":` + nested(31) + `}`, true},
+	{`{"a":{"x":1,"X":2}}`, true},
+	{`{"kid":"a","Kid2":"b"}`, true},
+	{`{"x":{` + names(40) + `}}`, true},
+	{`{` + names(40) + `}`, true},
+	{``, false},
+	{` `, false},
+	{`[]`, false},
+	{`"a"`, false},
+	{`null`, false},
+	{`{`, false},
+	{`{"`, false},
+	{`{"a`, false},
+	{`{"a"`, false},
+	{`{"a":`, false},
+	{`{"a":1`, false},
+	{`{"a":1,`, false},
+	{`{"a":1,}`, false},
+	{`{,}`, false},
+	{`{"a" 1}`, false},
+	{`{a:1}`, false},
+	{`{"a":1 "b":2}`, false},
+	{`{"a":[1,]}`, false},
+	{`{"a":[1 2]}`, false},
+	{`{"a":[`, false},
+	{`{"a":[1`, false},
+	{`{"a":tru}`, false},
+	{`{"a":True}`, false},
+	{`{"a":nul`, false},
+	{`{"a":01}`, false},
+	{`{"a":1.}`, false},
+	{`{"a":.1}`, false},
+	{`{"a":1e}`, false},
+	{`{"a":1e+}`, false},
+	{`{"a":-}`, false},
+	{`{"a":+1}`, false},
+	{`{"a":0x1}`, false},
+	{`{"a":1_0}`, false},
+	{`{"a":Infinity}`, false},
+	{`{"a":1e400}`, false},
+	{`{"a":-1e400}`, false},
+	{`{"a":1` + strings.Repeat("0", 309) + `}`, false},
+	{`{"a":"` + "\n" + `"}`, false},
+	{`{"a":"` + "\x00" + `"}`, false},
+	{`{"a":"\x"}`, false},
+	{`{"a":"\`, false},
+	{`{"a":"\u12`, false},
+	{`{"a":"\u12g4"}`, false},
+	{`{"a":"\u+123"}`, false},
+	{`{"a":"\ud800"}`, false},
+	{`{"a":"\udfff"}`, false},
+	{`{"a":"\udc00\udc00"}`, false},
+	{`{"a":"\ud800\ue000"}`, false},
+	{`{"a":"\ud800\udbff"}`, false},
+	{`{"a":"\udbff\udfff"}`, true},
+	{`{"a":"` + "\x1f" + `"}`, false},
+	{`{"x":{` + names(9) + `,"n8":1}}`, false},
+	{`{"x":{` + names(16) + `,"n0":1}}`, false},
+	{`{"a":"\udc00"}`, false},
+	{`{"a":"\ud800\ud800"}`, false},
+	{`{"a":"\ud800\u00"}`, false},
+	{`{"a":"\ud800x"}`, false},
+	{`{"a":"` + "\xff" + `"}`, false},
+	{`{"a":"` + "\xed\xa0\x80" + `"}`, false},
+	{"\ufeff{}", false},
+	{"{}\x00", false},
+	{`{}{}`, false},
+	{`{"a":1}//`, false},
+	{"{\v}", false},
+	{"{\u00a0}", false},
+	{`{"x":` + nested(32) + `}`, false},
+	{strings.Repeat(`{"a":`, 33) + `1` + strings.Repeat(`}`, 33), false},
+	{`{"iss":1,"iss":2}`, false},
+	{`{"x":1,"x":2}`, false},
+	{`{"x":1,"\u0078":2}`, false},
+	{`{"x":1,"X":2}`, false},
+	{`{"ISS":1}`, false},
+	{`{"i\u017fs":1}`, false},
+	{`{"Client_ID":1}`, false},
+	{`{"tenantid":1}`, true},
+	{`{"tEnAnTiD":1}`, true},
+	{`{"tenantId":1,"x":2}`, true},
+	{`{"tenantId":1,"TenantID":2}`, false},
+	{`{"tenantId":1,"tenantid":2}`, false},
+	{`{"\u0074enantId":1,"tenantId":2}`, false},
+	{`{"ÉTÉ":1}`, true},
+	{`{"ÉTÉ":1,"été":2}`, false},
+	{`{"É":1,"é":2}`, false},
+	{`{"K":1,"` + "\u212a" + `":2}`, false},
+	{`{"a":[{"b":{"c":1,"c":1}}]}`, false},
+	{`{"x":{` + names(40) + `,"n3":1}}`, false},
+	{`{` + names(40) + `,"N3":1}`, false},
 }
 
 func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
@@ -141,14 +144,14 @@ func parse(text string) ([]strictjson.Value, error) {
 }
 
 func TestParse(t *testing.T) {
-	for text, want := range texts {
-		if _, err := parse(text); (err == nil) != want {
-			t.Errorf("%.100q: error %v", text, err)
+	for _, tt := range texts {
+		if _, err := parse(tt.text); (err == nil) != tt.want {
+			t.Errorf("%.100q: error %v", tt.text, err)
 		}
 	}
 }
 
-func TestValues(t *testing.T) {
+func TestValue(t *testing.T) {
 	values, err := parse(`{ "exp" : 1.5 , "x" : 0 , "client_id" : [ "a" , "\u00e9" ] }`)
 	if err != nil {
 		t.Fatal(err)
@@ -164,14 +167,14 @@ func TestValues(t *testing.T) {
 	}
 	for i, v := range values {
 		if _, ok := v.Unquote(); ok {
-			t.Errorf("value %d is no string", i)
+			t.Errorf("value %d is a string", i)
 		}
 	}
 	if _, ok := values[2].Float(); ok {
-		t.Error("an array is no number")
+		t.Error("an array is a number")
 	}
 	if _, ok := values[1].Strings(); ok {
-		t.Error("a number is no array")
+		t.Error("a number is an array")
 	}
 	for i, text := range []string{`{"tenantId":1}`, `{"TENANTID":1}`, `{"tenantid":1}`, `{"Tenantıd":1}`, `{"\u0074enantId":1}`} {
 		values, err := parse(text)
@@ -182,32 +185,53 @@ func TestValues(t *testing.T) {
 	if look.Len() != 5 || look.Index("TenantId") != 3 || look.Index("EXP") != 1 {
 		t.Errorf("%d names, two at %d and %d", look.Len(), look.Index("TenantId"), look.Index("EXP"))
 	}
-	// Values of an earlier call do not shine through.
+	// Values of an earlier call are cleared.
 	if err := strictjson.Parse(`{}`, look, values); err != nil || values[1].Kind != strictjson.Absent {
 		t.Errorf("left over: %v, %v", values[1], err)
 	}
 }
 
-func TestStringsTakesNothingButStrings(t *testing.T) {
-	for text, want := range map[string]bool{
-		`[]`: true, `[ ]`: true, `["a"]`: true, ` [ "a" , "b" ] `: true,
-		`["a",null]`: false, `[1]`: false, `[["a"]]`: false, `[{"a":{"b":1}}]`: false, `"a"`: false, `null`: false, `{}`: false,
+func TestValue_Strings(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want bool
+	}{
+		{`[]`, true}, {`[ ]`, true}, {`["a"]`, true}, {` [ "a" , "b" ] `, true},
+		{`["a",null]`, false}, {`[1]`, false}, {`[["a"]]`, false}, {`[{"a":{"b":1}}]`, false}, {`"a"`, false}, {`null`, false}, {`{}`, false},
 	} {
-		values, err := parse(`{"iss":` + text + `}`)
+		values, err := parse(`{"iss":` + tt.text + `}`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := values[0].Strings(); ok != want {
-			t.Errorf("%s: %v", text, ok)
+		if _, ok := values[0].Strings(); ok != tt.want {
+			t.Errorf("%s: %v", tt.text, ok)
 		}
 	}
 }
 
-// FuzzParse: what Parse accepts, encoding/json accepts with the same meaning,
-// for every known name; and no other spelling of it is there.
+func TestValue_Integer(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want bool
+	}{
+		{`0`, true}, {`42`, true}, {`-1`, true}, {`12345678901234567890123`, true},
+		{`1.0`, false}, {`1e2`, false}, {`1E2`, false}, {`"42"`, false}, {`null`, false}, {`true`, false}, {`[42]`, false}, {`{"a":42}`, false},
+	} {
+		values, err := parse(`{"iss":` + tt.text + `}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := values[0].Integer(); ok != tt.want || ok && got != tt.text {
+			t.Errorf("%s: %q, %v", tt.text, got, ok)
+		}
+	}
+}
+
+// FuzzParse checks that encoding/json accepts what Parse accepts, with the same
+// value for every known name, and that no other spelling of it is there.
 func FuzzParse(f *testing.F) {
-	for text := range texts {
-		f.Add(text)
+	for _, tt := range texts {
+		f.Add(tt.text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		values, err := parse(text)

@@ -77,3 +77,19 @@ func ParsePublicURL(text string) (*url.URL, error) {
 	}
 	return u, nil
 }
+
+// IsWebSocket reports whether the header of a request opens a WebSocket: over
+// HTTP/1.1 (RFC 6455 §4.1), or as an extended CONNECT (RFC 8441 §4), which
+// net/http shows as the field ":protocol".
+func IsWebSocket(header map[string][]string) bool {
+	for _, field := range [...]string{"Upgrade", ":protocol"} {
+		for _, line := range header[field] {
+			for protocol := range strings.SplitSeq(line, ",") {
+				if strings.EqualFold(strings.Trim(protocol, " \t"), "websocket") {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

@@ -26,9 +26,9 @@ func Browser(t *testing.T) context.Context {
 	}
 	if path == "" {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("no Chromium found: the page is not driven")
+			t.Fatal("no Chromium found")
 		}
-		t.Skip("no Chromium found: the page is not driven")
+		t.Skip("no Chromium found")
 	}
 	ctx, stopClock := context.WithTimeout(context.Background(), time.Minute)
 	ctx, stopProcess := chromedp.NewExecAllocator(ctx,
@@ -47,7 +47,7 @@ func Browser(t *testing.T) context.Context {
 	)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	t.Cleanup(func() {
-		// In order, so that the profile's folder is left alone when it is removed.
+		// The browser must end before the folder of its profile is removed.
 		if err := chromedp.Cancel(ctx); err != nil {
 			t.Logf("closing the browser: %v", err)
 		}
@@ -55,14 +55,15 @@ func Browser(t *testing.T) context.Context {
 		stopProcess()
 		stopClock()
 	})
-	if err := chromedp.Run(ctx); err != nil { // starts it: as part of a Do it would end with that
+	if err := chromedp.Run(ctx); err != nil { // starts the browser; inside Do it would end with the context of Do
 		t.Fatal(err)
 	}
 	return ctx
 }
 
-// Complaints collects what the page throws and what the browser blocks. A
-// refused request is logged by the browser too, and is what we are here for.
+// Complaints returns a function that returns uncaught exceptions of the page and
+// messages of the browser, such as blocked scripts. Failed requests are left out,
+// because the tests cause them.
 func Complaints(ctx context.Context) func() []string {
 	var mu sync.Mutex
 	var all []string
@@ -85,10 +86,10 @@ func Complaints(ctx context.Context) func() []string {
 	}
 }
 
-// Do runs actions in the browser, one after the other.
+// Do runs actions in the browser in order.
 func Do(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // an element that is not there is waited for
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // actions wait for elements
 	defer cancel()
 	for i, action := range actions {
 		if err := chromedp.Run(ctx, action); err != nil {
@@ -97,8 +98,8 @@ func Do(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
 	}
 }
 
-// Screenshot keeps a picture of the page in the folder that the variable
-// SCREENSHOTS names, and in none without it.
+// Screenshot saves a picture of the page in the folder that the environment
+// variable SCREENSHOTS names. Without it, Screenshot does nothing.
 func Screenshot(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	folder := os.Getenv("SCREENSHOTS")

@@ -1,5 +1,5 @@
-// Package exampletest drives the programs of the examples: as a process of its
-// own, and in a headless Chromium.
+// Package exampletest runs the programs of the examples in tests, and opens their
+// pages in a headless Chromium.
 package exampletest
 
 import (
@@ -17,16 +17,17 @@ import (
 	"time"
 )
 
-// Program is an example that runs.
+// Program is a running example.
 type Program struct {
-	URL      string // where it listens
-	Greeting string // what it printed before that
+	URL      string // the address of the program
+	Greeting string // the output before the address
 
 	cmd *exec.Cmd
 	log Buffer
 }
 
-// Buffer may be read while it is written to. The zero value is an empty one.
+// Buffer is a bytes.Buffer that is safe for concurrent use. The zero value is an
+// empty Buffer.
 type Buffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -39,7 +40,7 @@ func (l *Buffer) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// String returns what was written so far.
+// String returns the text written so far.
 func (l *Buffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,12 +49,12 @@ func (l *Buffer) String() string {
 
 var listening = regexp.MustCompile(`^Listening on (http://127\.0\.0\.1:[1-9]\d*);`)
 
-// Start builds the program in the test's folder and starts it on a free
-// loopback port. The test's end kills it if it still runs.
+// Start builds the program in the folder of the test and starts it on a free port
+// of loopback. If it still runs when the test ends, it is killed.
 func Start(t *testing.T, args ...string) *Program {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("no SIGTERM here")
+		t.Skip("Windows has no SIGTERM")
 	}
 	binary := filepath.Join(t.TempDir(), "example")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
@@ -85,15 +86,16 @@ func Start(t *testing.T, args ...string) *Program {
 		p.Greeting += lines.Text() + "\n"
 	}
 	if p.URL == "" {
-		t.Fatalf("the program says no address; log:\n%s", p.Log())
+		t.Fatalf("the program prints no address; log:\n%s", p.Log())
 	}
 	return p
 }
 
-// Log is what the program has written to its standard error.
+// Log returns the standard error of the program.
 func (p *Program) Log() string { return p.log.String() }
 
-// End interrupts the program, which should end in order and have logged no token.
+// End interrupts the program. It is an error if the exit status is not 0, or if the
+// log contains a token.
 func (p *Program) End(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
@@ -102,7 +104,7 @@ func (p *Program) End(t *testing.T) {
 	late := time.AfterFunc(20*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
 	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("the program did not end in order: %v", err)
+		t.Errorf("the interrupted program: %v", err)
 	}
 	if log := p.Log(); !strings.Contains(log, "shutting down") || strings.Contains(log, "eyJ") {
 		t.Errorf("log:\n%s", log)
@@ -110,7 +112,7 @@ func (p *Program) End(t *testing.T) {
 }
 
 // Status sends a request for path and returns the status of the answer.
-// Redirects are not followed. header is name and value in turn.
+// It does not follow redirects. The header fields are name, value, ...
 func (p *Program) Status(t *testing.T, method, path string, header ...string) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, p.URL+path, nil)
@@ -128,9 +130,9 @@ func (p *Program) Status(t *testing.T, method, path string, header ...string) in
 	return resp.StatusCode
 }
 
-// PasteLines pastes the greeting's curl lines into a shell. Each must print
-// "STATUS, expected STATUS: " and the two must be equal. Without curl they are
-// not run, which is a failure if CI is true.
+// PasteLines pastes the curl lines of the greeting into a shell. Each must print
+// "STATUS, expected STATUS: " with two equal numbers. If curl is not installed,
+// they are not run; that is an error if the environment variable CI is true.
 func (p *Program) PasteLines(t *testing.T) {
 	t.Helper()
 	for _, tool := range []string{"bash", "curl", "sed"} {

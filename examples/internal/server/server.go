@@ -1,5 +1,4 @@
-// Package server starts and ends the programs of the examples, so that each of
-// them is about its story.
+// Package server starts and ends the programs of the examples.
 package server
 
 import (
@@ -16,12 +15,12 @@ import (
 	"time"
 )
 
-// Main serves what setup returns, at the address of the flag -addr, until the
-// program is interrupted; then ctx ends, and requests under way get five
-// seconds. setup learns the server's own URL, and returns what to print:
-// lines to try, mostly. Flags of the program's own are parsed with -addr.
+// Main serves the handler that setup returns, at the address of the flag -addr,
+// until the program is interrupted. Then ctx ends, and requests under way get five
+// seconds to finish. The url is that of the server. Main prints the greeting, which
+// usually has lines to try. It parses the flags of the program together with -addr.
 func Main(setup func(ctx context.Context, url string) (handler http.Handler, greeting string, err error)) {
-	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -37,7 +36,7 @@ func run(ctx context.Context, addr string, setup func(context.Context, string) (
 	}
 	defer listener.Close()
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		return fmt.Errorf("-addr %s: not a loopback address: this is an example, without TLS", addr)
+		return fmt.Errorf("-addr %s: not a loopback address, which http requires", addr)
 	}
 	handler, greeting, err := setup(ctx, "http://"+listener.Addr().String())
 	if err != nil {
@@ -45,9 +44,9 @@ func run(ctx context.Context, addr string, setup func(context.Context, string) (
 	}
 	server := &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second, // without timeouts, slow clients keep connections for good
+		ReadHeaderTimeout: 5 * time.Second, // without timeouts, slow clients hold connections forever
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      10 * time.Second, // a handler that streams sets a deadline of its own
+		WriteTimeout:      10 * time.Second, // a handler that streams sets its own deadline
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    32 << 10,
 	}

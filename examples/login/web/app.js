@@ -1,31 +1,34 @@
 "use strict";
 
-// The token lives in a variable and goes when the page does. localStorage
-// would keep it for every script that ever gets into this origin.
+// The token is kept in a variable and is gone when the page is closed.
+// localStorage would show it to every script that ever runs in this origin.
 let token = "";
 let user = "";
 let expires = 0;
 let signedOut = false;
 let count = 0;
 
+const leeway = 30_000; // the default of jwthttp: a token is accepted that long after its exp
+
 const element = (id) => document.getElementById(id);
 
-// What should happen depends on the token alone.
+// The expected answer depends on the token alone. The texts are values of the
+// member "reason".
 function expectedFor(sent, needsAdmin) {
 	if (!sent) return { status: 401, text: "missing", because: "the request has no token" };
-	if (Date.now() >= expires) return { status: 401, text: "expired", because: "the token's time is up" };
-	if (sent !== token) return { status: 401, text: "signature", because: "the signature no longer fits" };
-	if (signedOut) return { status: 401, text: "revoked", because: "you signed out, and that token with you" };
-	if (needsAdmin && user !== "ada") return { status: 403, text: "forbidden", because: user + " is no admin" };
+	if (Date.now() >= expires + leeway) return { status: 401, text: "expired", because: "the token has expired" };
+	if (sent !== token) return { status: 401, text: "signature", because: "the signature was changed" };
+	if (signedOut) return { status: 401, text: "revoked", because: "signing out has revoked the token" };
+	if (needsAdmin && user !== "ada") return { status: 403, text: "forbidden", because: user + " is not an admin" };
 	return { status: 200, text: "", because: "the token is valid" };
 }
 
-// ask sends one request and shows the answer beside what it should be.
+// ask sends one request and shows the answer with the expected one.
 async function ask(step, title, method, path, { sent = "", body, expected }) {
 	const headers = {};
 	if (sent) headers.Authorization = "Bearer " + sent;
 	if (body) headers["Content-Type"] = "application/json";
-	// Without the cookie, which would answer in place of the header.
+	// Without credentials, so that a cookie is not used if there is no header.
 	const options = { method, headers, credentials: "omit", cache: "no-store" };
 	if (body) options.body = JSON.stringify(body);
 	let response, text;
@@ -33,7 +36,7 @@ async function ask(step, title, method, path, { sent = "", body, expected }) {
 		response = await fetch(path, options);
 		text = await response.text();
 	} catch {
-		element("status").textContent = "No answer: is the program still running?";
+		element("status").textContent = "No answer. Is the program still running?";
 		return null;
 	}
 	show(step, title, method + " " + path, sent, response, text, expected);
@@ -58,7 +61,7 @@ function show(step, title, request, sent, response, text, expected) {
 	};
 	row("Request", request);
 	row("Token", sent ? shorten(sent) : "none");
-	row("Expected", expected.status + ", since " + expected.because, "span");
+	row("Expected", expected.status + ", because " + expected.because, "span");
 	row("Status", response.status + " " + response.statusText);
 	const challenge = response.headers.get("WWW-Authenticate");
 	if (challenge) row("Challenge", challenge);
@@ -81,7 +84,7 @@ function readable(text) {
 	}
 }
 
-// shorten leaves the beginnings of a token's three parts.
+// shorten keeps the beginning of each part of a token.
 function shorten(token) {
 	return token.split(".").map((part) => part.slice(0, 6) + "…").join(".");
 }
@@ -93,13 +96,13 @@ function tamper(token) {
 }
 
 element("login").addEventListener("submit", async (event) => {
-	if (event.submitter?.id === "sign-in-cookie") return; // the browser's own way
+	if (event.submitter?.id === "sign-in-cookie") return; // the browser sends the form
 	event.preventDefault();
 	const username = element("username").value;
 	const password = element("password").value;
 	const known = { alice: "down-the-rabbit-hole", ada: "analytical-engine" };
 	const expected = Object.hasOwn(known, username) && known[username] === password
-		? { status: 200, text: "token", because: "name and password are right" }
+		? { status: 200, text: "token", because: "name and password are correct" }
 		: { status: 401, text: "invalid_credentials", because: "name or password is wrong" };
 	const answer = await ask("sign-in", "Sign in", "POST", "/login", { body: { username, password }, expected });
 	if (!answer) return;
@@ -115,7 +118,7 @@ element("list").addEventListener("click", () => {
 });
 
 element("admin").addEventListener("click", () => {
-	ask("admin", "Ask as an admin", "GET", "/admin", { sent: token, expected: expectedFor(token, true) });
+	ask("admin", "Get the admin's page", "GET", "/admin", { sent: token, expected: expectedFor(token, true) });
 });
 
 element("tamper").addEventListener("click", () => {
@@ -124,7 +127,7 @@ element("tamper").addEventListener("click", () => {
 });
 
 element("sign-out").addEventListener("click", async () => {
-	const expected = signedOut ? expectedFor(token) : { status: 204, text: "", because: "the token was valid until now" };
+	const expected = signedOut ? expectedFor(token) : { status: 204, text: "", because: "the token is still valid" };
 	await ask("sign-out", "Sign out", "POST", "/logout", { sent: token, expected });
-	signedOut = true; // the old token stays in the variable, to show that it is of no use
+	signedOut = true; // the variable keeps the token, to show that it is no longer accepted
 });

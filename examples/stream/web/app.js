@@ -11,13 +11,12 @@ const hear = (list) => (message) => {
 const ended = (stream, text) => { element(stream + "-end").textContent = text; };
 
 function openEvents() {
-	events = new EventSource("/events"); // the cookie goes along
+	events = new EventSource("/events"); // with the cookie
 	events.onmessage = hear("events");
-	// However a stream ends, EventSource asks again by itself after a while
-	// ("retry"), for good, with the cookie of then. So the server says why it
-	// ends one, and we close it unless the next server will have it. If nothing
-	// was said, the browser's next attempt is judged as every request: an answer
-	// that is not 200, be it a 204, our 401 or a passing 503, stops it (HTML
+	// After the end of a stream, EventSource reconnects by itself ("retry"), with
+	// the current cookie. So the server says why it ends a stream, and we close
+	// it unless the server has shut down. Without a reason, the browser tries
+	// again. Any response other than 200, such as 401 or 503, stops it (HTML
 	// Standard §9.2). After "..._unavailable" a page may open a new one later.
 	events.addEventListener("end", ({ data }) => {
 		ended("events", "Ended: " + data);
@@ -35,9 +34,9 @@ async function openSocket() {
 	const url = location.origin.replace("http", "ws") + "/socket";
 	socket = new WebSocket(url, ["chat.v1", "bearer." + ticket]);
 	socket.onmessage = hear("socket");
-	// A WebSocket does not come back by itself. After 1001 or 1013 a page may
-	// try again after a random while, with a new ticket; after 1008 it is the
-	// user's turn.
+	// A WebSocket does not reconnect by itself. After 1001 or 1013, a page may try
+	// again after a random time with a new ticket. After 1008, the user has to
+	// sign in.
 	socket.onclose = ({ code, reason }) => ended("socket", "Ended: " + code + " " + reason);
 }
 
@@ -54,7 +53,7 @@ element("login").addEventListener("submit", async (event) => {
 	signedIn(true, "Signed in as " + form("login").get("username") + ".");
 	for (const stream of ["socket", "events"]) {
 		ended(stream, "");
-		element(stream).replaceChildren(); // of the last time: what is sent before the socket is open is lost
+		element(stream).replaceChildren(); // messages sent before the socket is open are lost
 	}
 	openEvents();
 	await openSocket();
@@ -69,7 +68,7 @@ element("chat").addEventListener("submit", (event) => {
 for (const [id, path] of [["logout", "/logout"], ["everywhere", "/logout/everywhere"]]) {
 	element(id).addEventListener("click", async () => {
 		const answer = await fetch(path, { method: "POST" });
-		// The streams stay open: the server is to end them.
+		// The server ends the streams.
 		signedIn(false, answer.ok ? "Signed out." : "Not signed in any more.");
 	});
 }

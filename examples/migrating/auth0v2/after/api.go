@@ -1,23 +1,28 @@
-// Package after guards with jwthttp what package before guards.
+// Package after is the API of package before, protected by jwthttp.
 package after
 
 import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwks"
 )
 
 func New(ctx context.Context, issuer, audience string) (http.Handler, error) {
-	keys, err := jwthttp.DiscoverJWKS(ctx, issuer, jwthttp.JWKSOptions{})
+	keys, err := jwks.Discover(ctx, issuer, jwks.Options{})
 	if err != nil {
 		return nil, err
 	}
-	auth, err := jwthttp.New[jwt.RegisteredClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{{
-		Name: issuer, Audience: []string{audience}, Algorithms: []string{"RS256"}, Keys: keys,
-	}}})
+	auth, err := jwthttp.New[jwt.RegisteredClaims](jwthttp.Options{
+		Issuers: []jwthttp.Issuer{{
+			Name: issuer, Audience: []string{audience}, Algorithms: []string{"RS256"}, Keys: keys,
+		}},
+		Leeway: time.Minute,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +36,7 @@ func New(ctx context.Context, issuer, audience string) (http.Handler, error) {
 func public(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "welcome") }
 
 func me(w http.ResponseWriter, r *http.Request) {
-	claims, _ := jwthttp.ClaimsFromContext[jwt.RegisteredClaims](r.Context())
+	claims := jwthttp.MustClaims[jwt.RegisteredClaims](r.Context())
 	fmt.Fprintln(w, claims.Subject)
 }
 

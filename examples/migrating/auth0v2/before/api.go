@@ -1,4 +1,5 @@
-// Package before guards an API with auth0/go-jwt-middleware v2, as its documentation does.
+// Package before is an API protected by auth0/go-jwt-middleware v2, set up as in
+// its documentation.
 package before
 
 import (
@@ -28,7 +29,8 @@ func New(issuer, audience string) (http.Handler, error) {
 	}
 	v, err := validator.New(jwks.NewCachingProvider(issuerURL, 5*time.Minute).KeyFunc,
 		validator.RS256, issuer, []string{audience},
-		validator.WithCustomClaims(func() validator.CustomClaims { return new(Claims) }))
+		validator.WithCustomClaims(func() validator.CustomClaims { return new(Claims) }),
+		validator.WithAllowedClockSkew(time.Minute))
 	if err != nil {
 		return nil, err
 	}

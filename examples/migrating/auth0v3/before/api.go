@@ -1,4 +1,4 @@
-// Package before guards an API with auth0/go-jwt-middleware v3, as its README does.
+// Package before is an API protected by auth0/go-jwt-middleware v3, set up as in its documentation.
 package before
 
 import (
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	jwtmiddleware "github.com/auth0/go-jwt-middleware/v3"
 	"github.com/auth0/go-jwt-middleware/v3/jwks"
@@ -14,7 +15,8 @@ import (
 )
 
 type Claims struct {
-	OrgID string `json:"org_id"`
+	OrgID       string   `json:"org_id"`
+	Permissions []string `json:"permissions"`
 }
 
 func (c *Claims) Validate(context.Context) error {
@@ -53,6 +55,7 @@ func New(issuer, audience string) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /public", public)
 	mux.HandleFunc("GET /me", me)
+	mux.HandleFunc("POST /reports", reports)
 	return auth.CheckJWT(mux), nil
 }
 
@@ -61,4 +64,13 @@ func public(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "welcome")
 func me(w http.ResponseWriter, r *http.Request) {
 	claims := jwtmiddleware.MustGetClaims[*validator.ValidatedClaims](r.Context())
 	fmt.Fprintln(w, claims.RegisteredClaims.Subject)
+}
+
+func reports(w http.ResponseWriter, r *http.Request) {
+	claims := jwtmiddleware.MustGetClaims[*validator.ValidatedClaims](r.Context())
+	if !slices.Contains(claims.CustomClaims.(*Claims).Permissions, "write:reports") {
+		http.Error(w, "not permitted", http.StatusForbidden)
+		return
+	}
+	fmt.Fprintln(w, "written")
 }

@@ -1,4 +1,4 @@
-// Package after guards with jwthttp what package before guards.
+// Package after is the API of package before, protected by jwthttp.
 package after
 
 import (
@@ -36,6 +36,6 @@ func New(secret []byte) (http.Handler, error) {
 func public(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "welcome") }
 
 func me(w http.ResponseWriter, r *http.Request) {
-	claims, _ := jwthttp.ClaimsFromContext[Claims](r.Context())
+	claims := jwthttp.MustClaims[Claims](r.Context())
 	fmt.Fprintln(w, claims.Subject)
 }

@@ -1,4 +1,4 @@
-// Package before guards an API with a handler of its own over golang-jwt, and a careful one.
+// Package before is an API protected by careful code over golang-jwt.
 package before
 
 import (

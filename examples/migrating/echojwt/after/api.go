@@ -1,7 +1,8 @@
-// Package after guards with jwthttp what package before guards.
+// Package after is the API of package before, protected by jwthttp.
 package after
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -20,13 +21,14 @@ func New(secret []byte) (http.Handler, error) {
 			Name: "https://login.example", Audience: []string{"https://api.example"},
 			Algorithms: []string{"HS256"}, Keys: jwthttp.StaticKey(secret),
 		}},
-		Extractor: jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("jwt")),
+		Extractor:    jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("jwt")),
+		ErrorHandler: signIn,
 	})
 	if err != nil {
 		return nil, err
 	}
 	e := echo.New()
-	e.Use(echo.WrapMiddleware(auth.Handler)) // forgotten routes too
+	e.Use(echo.WrapMiddleware(auth.Handler)) // all other paths, including unknown ones
 	e.GET("/me", me)
 	e.POST("/reports", reports)
 	site := echo.New()
@@ -35,15 +37,25 @@ func New(secret []byte) (http.Handler, error) {
 	return site, nil
 }
 
+func signIn(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) {
+	if e.Status != http.StatusUnauthorized {
+		jwthttp.WriteError(w, e)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusUnauthorized)
+	fmt.Fprintln(w, `{"message":"please sign in"}`)
+}
+
 func public(c echo.Context) error { return c.String(http.StatusOK, "welcome") }
 
 func me(c echo.Context) error {
-	claims, _ := jwthttp.ClaimsFromContext[Claims](c.Request().Context())
+	claims := jwthttp.MustClaims[Claims](c.Request().Context())
 	return c.String(http.StatusOK, claims.Subject)
 }
 
 func reports(c echo.Context) error {
-	claims, _ := jwthttp.ClaimsFromContext[Claims](c.Request().Context())
+	claims := jwthttp.MustClaims[Claims](c.Request().Context())
 	if claims.Role != "admin" {
 		return echo.NewHTTPError(http.StatusForbidden, "admins only")
 	}

@@ -1,4 +1,4 @@
-// Package before guards an API with labstack/echo-jwt, as its documentation does.
+// Package before is an API protected by labstack/echo-jwt, set up as in its documentation.
 package before
 
 import (
@@ -21,11 +21,16 @@ func New(secret []byte) (http.Handler, error) {
 		TokenLookup:   "header:Authorization:Bearer ,cookie:jwt",
 		NewClaimsFunc: func(echo.Context) jwt.Claims { return new(Claims) },
 		Skipper:       func(c echo.Context) bool { return c.Path() == "/public" },
+		ErrorHandler:  signIn,
 	}))
 	e.GET("/public", public)
 	e.GET("/me", me)
 	e.POST("/reports", reports)
 	return e, nil
+}
+
+func signIn(c echo.Context, _ error) error {
+	return c.JSON(http.StatusUnauthorized, map[string]string{"message": "please sign in"})
 }
 
 func public(c echo.Context) error { return c.String(http.StatusOK, "welcome") }

@@ -1,4 +1,4 @@
-// Package after guards with jwthttp what package before guards.
+// Package after is the API of package before, protected by jwthttp.
 package after
 
 import (
@@ -24,13 +24,13 @@ func New(secret []byte) (http.Handler, error) {
 	}
 	e := gin.New()
 	e.GET("/public", public)
-	guarded := e.Group("", guard(auth))
-	guarded.GET("/me", me)
-	guarded.POST("/reports", guard(auth.Require(adminOnly)), reports)
+	private := e.Group("", authenticated(auth))
+	private.GET("/me", me)
+	private.POST("/reports", authenticated(auth.Require(jwthttp.Rule(adminOnly))), reports)
 	return e, nil
 }
 
-func guard(auth *jwthttp.Middleware) gin.HandlerFunc {
+func authenticated(auth *jwthttp.Middleware) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		admitted := false
 		auth.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -42,8 +42,8 @@ func guard(auth *jwthttp.Middleware) gin.HandlerFunc {
 	}
 }
 
-func adminOnly(r *http.Request) error {
-	if claims, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context()); claims["role"] != "admin" {
+func adminOnly(_ *http.Request, claims jwt.MapClaims) error {
+	if claims["role"] != "admin" {
 		return errors.New("admins only")
 	}
 	return nil
@@ -52,7 +52,7 @@ func adminOnly(r *http.Request) error {
 func public(c *gin.Context) { c.String(http.StatusOK, "welcome") }
 
 func me(c *gin.Context) {
-	claims, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](c.Request.Context())
+	claims := jwthttp.MustClaims[jwt.MapClaims](c.Request.Context())
 	c.String(http.StatusOK, "%s", claims["sub"])
 }
 

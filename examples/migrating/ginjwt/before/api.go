@@ -1,4 +1,4 @@
-// Package before guards an API with appleboy/gin-jwt, as its README does.
+// Package before is an API protected by appleboy/gin-jwt, set up as in its documentation.
 package before
 
 import (
@@ -21,9 +21,9 @@ func New(secret []byte) (http.Handler, error) {
 	}
 	e := gin.New()
 	e.GET("/public", public)
-	guarded := e.Group("", auth.MiddlewareFunc())
-	guarded.GET("/me", me)
-	guarded.POST("/reports", reports)
+	private := e.Group("", auth.MiddlewareFunc())
+	private.GET("/me", me)
+	private.POST("/reports", reports)
 	return e, nil
 }
 

@@ -1,4 +1,4 @@
-// Package after guards with jwthttp what package before guards.
+// Package after is the API of package before, protected by jwthttp.
 package after
 
 import (
@@ -27,13 +27,13 @@ func New(secret []byte) (http.Handler, error) {
 	r.Group(func(r chi.Router) {
 		r.Use(auth.Handler)
 		r.Get("/me", me)
-		r.With(auth.Require(adminOnly).Handler).Post("/reports", reports)
+		r.With(auth.Require(jwthttp.Rule(adminOnly)).Handler).Post("/reports", reports)
 	})
 	return r, nil
 }
 
-func adminOnly(r *http.Request) error {
-	if claims, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context()); claims["role"] != "admin" {
+func adminOnly(_ *http.Request, claims jwt.MapClaims) error {
+	if claims["role"] != "admin" {
 		return errors.New("admins only")
 	}
 	return nil
@@ -42,7 +42,7 @@ func adminOnly(r *http.Request) error {
 func public(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "welcome") }
 
 func me(w http.ResponseWriter, r *http.Request) {
-	claims, _ := jwthttp.ClaimsFromContext[jwt.MapClaims](r.Context())
+	claims := jwthttp.MustClaims[jwt.MapClaims](r.Context())
 	fmt.Fprintln(w, claims["sub"])
 }
 

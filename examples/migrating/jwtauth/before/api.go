@@ -1,4 +1,4 @@
-// Package before guards an API with go-chi/jwtauth, as its README does.
+// Package before is an API protected by go-chi/jwtauth, set up as in its documentation.
 package before
 
 import (

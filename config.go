@@ -1,0 +1,225 @@
+package jwthttp
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp/internal/cache"
+	"github.com/seed450a7203/jwthttp/internal/jwk"
+	"github.com/seed450a7203/jwthttp/internal/problems"
+	"github.com/seed450a7203/jwthttp/internal/syntax"
+)
+
+// Limits of the options.
+const (
+	maxLeeway            = 5 * time.Minute
+	maxTokenSize         = 1 << 20
+	maxRevocationTimeout = time.Minute
+	maxTokenAge          = 10 * 365 * 24 * time.Hour
+	maxCacheSize         = 1 << 24
+)
+
+// meanCachedSize is the mean size in bytes of the tokens in a full cache.
+const meanCachedSize = 2 << 10
+
+// config is what New makes of Options. A Middleware and all that are derived
+// from it share one. It is immutable.
+type config struct {
+	issuers    map[string][]*issuer // by "iss"
+	anyIssuer  *issuer              // for every "iss", or nil
+	algorithms map[string]bool      // of all issuers
+	padding    bool                 // of any issuer
+
+	opts   Options                 // with defaults, and Leeway without its special values
+	cache  *cache.Cache[*verified] // or nil
+	claims *claimsType
+}
+
+// issuer is the compiled form of an Issuer.
+type issuer struct {
+	Issuer  // Audience nil: any; Types without "application/"
+	methods map[string]jwt.SigningMethod
+	keys    keys
+}
+
+func newConfig(o Options) (*config, error) {
+	p := problems.List{Prefix: "jwthttp: "}
+	c := &config{opts: o}
+	checkRange(&p, "Leeway", max(o.Leeway, 0), maxLeeway)
+	checkRange(&p, "MaxTokenSize", o.MaxTokenSize, maxTokenSize)
+	checkRange(&p, "RevocationTimeout", o.RevocationTimeout, maxRevocationTimeout)
+	checkRange(&p, "CacheSize", o.CacheSize, maxCacheSize)
+	if o.RevocationFailOpen && o.Revoked == nil {
+		p.Add("RevocationFailOpen", true, "has no effect without Revoked")
+	}
+	if !syntax.FitsQuotedString(o.Realm) {
+		p.Add("Realm", o.Realm, "want printable ASCII without double quote and backslash")
+	}
+	if o.ResourceMetadataURL != "" {
+		if _, err := syntax.ParsePublicURL(o.ResourceMetadataURL); err != nil {
+			p.AddHidden("ResourceMetadataURL", "%w", err)
+		}
+	}
+	c.addIssuers(&p, o.Issuers)
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	c.opts.Issuers = nil // the caller's
+	c.setDefaults()
+	return c, nil
+}
+
+func checkRange[N int | time.Duration](p *problems.List, field string, n, most N) {
+	if n < 0 || n > most {
+		p.Add(field, n, "want 0 to %v", most)
+	}
+}
+
+func (c *config) setDefaults() {
+	o := &c.opts
+	if o.Extractor == nil {
+		o.Extractor = FromHeader("Authorization", "Bearer")
+	}
+	switch {
+	case o.Leeway == 0:
+		o.Leeway = 30 * time.Second
+	case o.Leeway < 0:
+		o.Leeway = 0
+	}
+	if o.MaxTokenSize == 0 {
+		o.MaxTokenSize = 8 << 10
+	}
+	if o.RevocationTimeout == 0 {
+		o.RevocationTimeout = time.Second
+	}
+	if o.CrossOrigin == nil {
+		o.CrossOrigin = http.NewCrossOriginProtection()
+	}
+	if o.Realm == "" {
+		o.Realm = defaultRealm
+	}
+	if o.CacheSize > 0 {
+		c.cache = cache.New[*verified](o.CacheSize, int64(o.CacheSize)*meanCachedSize)
+	}
+}
+
+func (c *config) addIssuers(p *problems.List, issuers []Issuer) {
+	if len(issuers) == 0 {
+		p.AddHidden("Issuers", "want at least one")
+	}
+	c.issuers = make(map[string][]*issuer, len(issuers))
+	c.algorithms = make(map[string]bool)
+	for i, o := range issuers {
+		field := fmt.Sprintf("Issuers[%d].", i)
+		iss := newIssuer(p, field, o)
+		if o.Name == Any && len(issuers) > 1 {
+			p.Add(field+"Name", o.Name, "Any must be the only issuer")
+		}
+		for _, other := range c.issuers[o.Name] {
+			for alg := range other.methods {
+				if iss.methods[alg] != nil {
+					p.Add(field+"Algorithms", alg, "another issuer named %q has this algorithm", o.Name)
+				}
+			}
+		}
+		c.issuers[o.Name] = append(c.issuers[o.Name], iss)
+		if o.Name == Any {
+			c.anyIssuer = iss
+		}
+		c.padding = c.padding || iss.PaddedSegments
+		for alg := range iss.methods {
+			c.algorithms[alg] = true
+		}
+	}
+}
+
+func newIssuer(p *problems.List, field string, o Issuer) *issuer {
+	iss := &issuer{Issuer: o}
+	if o.Name == "" {
+		p.AddHidden(field+"Name", `want the exact "iss" of the tokens, or Any`)
+	}
+	iss.setAudience(p, field+"Audience", o.Audience)
+	iss.setClients(p, field+"Clients", o.Clients)
+	iss.setTypes(p, field+"Types", o.Types)
+	iss.setMethods(p, field+"Algorithms", o.Algorithms)
+	checkRange(p, field+"MaxTokenAge", o.MaxTokenAge, maxTokenAge)
+	iss.keys = newKeys(p, field+"Keys", o.Keys, iss)
+	return iss
+}
+
+func (iss *issuer) setAudience(p *problems.List, field string, audience []string) {
+	const want = "want the names of this service, or Any alone"
+	if len(audience) == 0 {
+		p.AddHidden(field, want)
+	}
+	iss.Audience = slices.Clone(audience)
+	if slices.Equal(audience, []string{Any}) {
+		iss.Audience = nil
+	}
+	for _, name := range iss.Audience {
+		if name == "" || name == Any {
+			p.Add(field, name, want)
+		}
+	}
+}
+
+func (iss *issuer) setClients(p *problems.List, field string, clients []string) {
+	if clients != nil && len(clients) == 0 {
+		p.AddHidden(field, "want nil for any client, or at least one")
+	}
+	for _, client := range clients {
+		if client == "" || client == Any {
+			p.Add(field, client, "want client IDs")
+		}
+	}
+	iss.Clients = slices.Clone(clients)
+}
+
+func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
+	if types == nil {
+		// For access tokens: it rejects logout tokens and DPoP proofs of the
+		// same issuer.
+		types = []string{"", "JWT", "at+jwt"}
+	}
+	if len(types) == 0 {
+		p.AddHidden(field, `want nil for the default, or at least one "typ"`)
+	}
+	iss.Types = nil
+	for _, typ := range types {
+		if !syntax.FitsQuotedString(typ) {
+			p.Add(field, typ, "want a media type")
+		}
+		iss.Types = append(iss.Types, cutApplication(typ))
+	}
+}
+
+func (iss *issuer) setMethods(p *problems.List, field string, algorithms []string) {
+	if len(algorithms) == 0 {
+		p.AddHidden(field, `want the accepted values of "alg"`)
+	}
+	iss.methods = make(map[string]jwt.SigningMethod, len(algorithms))
+	var secret, public bool
+	for _, alg := range algorithms {
+		method := jwk.Method(alg)
+		if method == nil {
+			p.Add(field, alg, "unknown algorithm")
+			continue
+		}
+		iss.methods[alg] = method
+		secret = secret || jwk.IsHMAC(method)
+		public = public || !jwk.IsHMAC(method)
+	}
+	if secret && public {
+		// RFC 8725 §2.1: a public key must never be tried as a secret.
+		p.Add(field, strings.Join(algorithms, " "), "HMAC and public-key algorithms need an Issuer each")
+	}
+}
+
+// algorithms returns the sorted names of the methods.
+func (iss *issuer) algorithms() []string { return slices.Sorted(maps.Keys(iss.methods)) }

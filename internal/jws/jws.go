@@ -1,0 +1,140 @@
+// Package jws takes a compact token apart: strict base64url (RFC 7515 §2), the
+// header, and the claims that a server needs. It verifies nothing.
+package jws
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/seed450a7203/jwthttp/internal/base64url"
+	"github.com/seed450a7203/jwthttp/internal/strictjson"
+)
+
+// Token is a compact token taken apart. Nothing in it is verified.
+type Token struct {
+	Header
+	Signed    string // header and payload as sent, which the signature covers
+	Payload   string // JSON
+	Signature []byte
+	Padded    bool // a segment ends in padding
+}
+
+// Header has the members of a header that are read.
+type Header struct {
+	Algorithm string // "alg"
+	KeyID     string // "kid"
+	Type      string // "typ"; empty if it is missing
+	HasKeyID  bool   // there is a "kid", which may be empty
+}
+
+// Errors of Parse. None of them quotes the token.
+var (
+	errSegments   = errors.New("not three base64url segments")
+	errAlgorithm  = errors.New(`"alg" is missing or not a string`)
+	errExtension  = errors.New(`header has "crit", "b64", "enc" or "zip"`)
+	errHeaderType = errors.New("header parameter of the wrong type")
+)
+
+// Parse splits a token in compact serialization (RFC 7515 §7.1), and reads its
+// header. With padding, segments may end in "=".
+func Parse(text string, padding bool) (*Token, error) {
+	header, rest, ok := strings.Cut(text, ".")
+	payload, signature, ok2 := strings.Cut(rest, ".")
+	if !ok || !ok2 || strings.Contains(signature, ".") {
+		return nil, errSegments
+	}
+	t := &Token{Signed: text[:len(header)+1+len(payload)]}
+	if padding {
+		size := len(header) + len(payload) + len(signature)
+		header, payload, signature = trimPadding(header), trimPadding(payload), trimPadding(signature)
+		t.Padded = size != len(header)+len(payload)+len(signature)
+	}
+	headerJSON, ok := decodeText(header)
+	t.Payload, ok2 = decodeText(payload)
+	var ok3 bool
+	if t.Signature, ok3 = decodeBytes(signature); !ok || !ok2 || !ok3 {
+		return nil, errSegments
+	}
+	var err error
+	if t.Header, err = parseHeader(headerJSON); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// trimPadding removes the padding of a segment of the right length (RFC 4648 §3.2).
+func trimPadding(segment string) string {
+	if len(segment)%4 != 0 {
+		return segment
+	}
+	segment = strings.TrimSuffix(segment, "=")
+	return strings.TrimSuffix(segment, "=")
+}
+
+// decodeText decodes a segment that is text.
+func decodeText(segment string) (string, bool) {
+	var stack [1 << 10]byte
+	buffer := stack[:]
+	if n := base64url.DecodedLen(len(segment)); n > len(buffer) {
+		buffer = make([]byte, n)
+	}
+	decoded, ok := base64url.Decode(buffer, segment)
+	return string(decoded), ok
+}
+
+func decodeBytes(segment string) ([]byte, bool) {
+	return base64url.Decode(make([]byte, base64url.DecodedLen(len(segment))), segment)
+}
+
+// Indexes of the members of a header.
+const (
+	headerAlg = iota
+	headerKid
+	headerTyp
+	headerCrit
+	headerMembers = headerCrit + 4
+)
+
+var headerNames = strictjson.NewNames([]string{"alg", "kid", "typ", "crit", "b64", "enc", "zip"}, nil)
+
+func parseHeader(text string) (h Header, err error) {
+	var values [headerMembers]strictjson.Value
+	if err := strictjson.Parse(text, headerNames, values[:]); err != nil {
+		return Header{}, wrap("header", err)
+	}
+	// RFC 7515 §4.1.11: an extension that is not understood must be refused.
+	// None is understood here, and "b64", "enc" and "zip" would change what the
+	// signature covers.
+	if slices.ContainsFunc(values[headerCrit:], func(v strictjson.Value) bool { return v.Kind != strictjson.Absent }) {
+		return Header{}, errExtension
+	}
+	var ok bool
+	if h.Algorithm, ok = values[headerAlg].Unquote(); !ok {
+		return Header{}, errAlgorithm
+	}
+	if kid := values[headerKid]; kid.Kind != strictjson.Absent {
+		if h.KeyID, h.HasKeyID = kid.Unquote(); !h.HasKeyID || strings.ContainsFunc(h.KeyID, isControl) {
+			return Header{}, errHeaderType
+		}
+	}
+	if typ := values[headerTyp]; typ.Kind != strictjson.Absent {
+		if h.Type, ok = typ.Unquote(); !ok || h.Type == "" {
+			return Header{}, errHeaderType // RFC 7515 §4.1.9: a media type
+		}
+	}
+	return h, nil
+}
+
+func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
+
+// Segment decodes a segment of a token that Parse has accepted: 0 is the header,
+// 1 the payload.
+func Segment(text string, i int) []byte {
+	parts := strings.SplitN(text, ".", 3)
+	if i >= len(parts) {
+		return nil
+	}
+	decoded, _ := decodeBytes(strings.TrimRight(parts[i], "="))
+	return decoded
+}
