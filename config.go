@@ -123,7 +123,7 @@ func (c *config) addIssuers(p *problems.List, issuers []Issuer) {
 		}
 		for _, other := range c.issuers[o.Name] {
 			for alg := range other.methods {
-				if iss.methods[alg] != nil {
+				if iss.methods[alg] != nil && o.Name != "" {
 					p.Add(field+"Algorithms", alg, "another issuer named %q has this algorithm", o.Name)
 				}
 			}

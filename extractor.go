@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed450a7203/jwthttp/internal/authfield"
 	"github.com/seed450a7203/jwthttp/internal/cookie"
+	"github.com/seed450a7203/jwthttp/internal/form"
 	"github.com/seed450a7203/jwthttp/internal/rawquery"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
@@ -194,11 +195,14 @@ func onlyOne(c Credential, values []string) (Credential, error) {
 	return c, nil
 }
 
-// FromForm returns an Extractor for a form field (RFC 6750 §2.2) of a POST with
-// Content-Type application/x-www-form-urlencoded. It parses the form, so the
-// handler finds the body read and PostForm filled. It never reads the query.
-// Its tokens are subject to [Options].CrossOrigin. An empty field counts as
-// absent; two of the name are an error. FromForm panics if field is empty.
+// FromForm returns an Extractor for a field of a form (RFC 6750 §2.2): a POST
+// with Content-Type application/x-www-form-urlencoded. It reads the body, up to 1
+// MiB, so the handler finds it in [http.Request.PostForm]; a larger or invalid
+// form is an error. It never reads a query parameter. Its tokens are subject to
+// [Options].CrossOrigin. An empty field counts as absent; two of the name are an
+// error.
+//
+// FromForm panics if field is empty.
 func FromForm(field string) Extractor {
 	if field == "" {
 		panic("jwthttp: FromForm: empty field name")
@@ -208,10 +212,11 @@ func FromForm(field string) Extractor {
 		if r.Method != http.MethodPost || kind != "application/x-www-form-urlencoded" {
 			return Credential{}, ErrNoToken
 		}
-		if err := r.ParseForm(); err != nil {
-			return Credential{}, errors.New("invalid form") // the error may quote the token
+		pairs, err := form.Parse(r)
+		if err != nil {
+			return Credential{}, err
 		}
-		if len(r.PostForm) > maxPairs {
+		if pairs > maxPairs {
 			return Credential{}, errTooMany
 		}
 		return onlyOne(Credential{Name: field}, r.PostForm[field])

@@ -307,6 +307,9 @@ func TestFromForm(t *testing.T) {
 		one("a body that does not decode", badField, postForm("token=%zz")),
 		one("more fields than we read", badField, postForm(fields(3000)+"token=<token>")), // Rule 8
 		// Rule 45
+		one("a query that does not decode", admitted, postForm("token=<token>"), withQuery("q=100%&a=1;b=2")),
+		one("more fields of one name than we read", badField, postForm(strings.Repeat("a=&", 3000)+"token=<token>")),
+		one("more bytes than we read", badField, postForm("a="+strings.Repeat("x", 1<<20)+"&token=<token>")),
 		one("from the same origin", admitted, postForm("token=<token>"), withField("Sec-Fetch-Site", "same-origin")),
 		one("from another site", "403 cross_origin", postForm("token=<token>"), withField("Sec-Fetch-Site", "cross-site")),
 		one("from another origin", "403 cross_origin", postForm("token=<token>"), withField("Origin", "https://evil.example")),
@@ -342,6 +345,9 @@ func TestFromForm_handler(t *testing.T) {
 		if got := inner.PostForm.Get("a"); got != "1" {
 			t.Errorf("PostForm %v", inner.PostForm)
 		}
+		if err := inner.ParseForm(); err != nil {
+			t.Error(err)
+		}
 		if got := inner.Form["token"]; inner.URL.RawQuery != "b=2" || len(got) != 1 || got[0] == "x" {
 			t.Errorf("query %q, form has %d tokens", inner.URL.RawQuery, len(got))
 		}
@@ -351,6 +357,32 @@ func TestFromForm_handler(t *testing.T) {
 	_, err := mustNew[testClaims](t, opts).Authenticate(newRequest(postForm("token=confidential%zz")))
 	if err == nil || strings.Contains(err.Error(), "confidential") || strings.Contains(err.Error(), "%zz") {
 		t.Errorf("the error quotes the form: %v", err)
+	}
+}
+
+// A form that cannot be parsed is refused each time, also if an outer middleware
+// has tried to parse it before. Rule 8
+func TestFromForm_twice(t *testing.T) {
+	opts := newOptions()
+	opts.Extractor = jwthttp.FromForm("token")
+	m := mustNew[testClaims](t, opts)
+	for _, tt := range []struct {
+		name   string
+		before func(*http.Request)
+	}{
+		{"after another Handler", func(r *http.Request) { _, _ = m.AllowAnonymous().Authenticate(r) }},
+		{"after FormValue", func(r *http.Request) { r.FormValue("a") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, body := range []string{"token=x&b=%zz", strings.Repeat("a=&", 1<<20)} {
+				r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				tt.before(r)
+				if got := verdict(m.Optional(), r); got == admitted {
+					t.Errorf("form of %d bytes: verdict %q", len(body), got)
+				}
+			}
+		})
 	}
 }
 

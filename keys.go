@@ -74,12 +74,12 @@ func (s KeySet) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(s)), ni
 // *rsa.PublicKey of 2048 bits or more, an *ecdsa.PublicKey or an
 // ed25519.PublicKey. It must fit every algorithm of the Issuer. [New] copies
 // it.
-func StaticKey(key any) KeySource { return staticKey{key} }
+func StaticKey(key any) KeySource { return staticKey{&key} }
 
-type staticKey struct{ key any }
+type staticKey struct{ key *any } // a pointer, which fmt does not follow
 
 func (s staticKey) KeyfuncCtx(context.Context) jwt.Keyfunc {
-	return func(*jwt.Token) (any, error) { return s.key, nil }
+	return func(*jwt.Token) (any, error) { return *s.key, nil }
 }
 
 // Format keeps the key out of printed Options.
@@ -98,7 +98,7 @@ type keys struct {
 	find func(ctx context.Context, v *verified) ([]jwt.VerificationKey, error)
 	// refetch returns newer keys for a token that none of find has verified. It
 	// is nil if there are never any.
-	refetch func(context.Context, keyset.Query) []jwt.VerificationKey
+	refetch func(context.Context, keyset.Query) ([]jwt.VerificationKey, error)
 	// mutable means that the owner of the source may modify the keys.
 	mutable bool
 }
@@ -112,7 +112,7 @@ func newKeys(p *problems.List, field string, source KeySource, iss *issuer) keys
 	}
 	switch source := source.(type) {
 	case staticKey:
-		return staticKeys(p, field, source.key, iss)
+		return staticKeys(p, field, *source.key, iss)
 	case KeySet:
 		return setKeys(p, field, source, iss)
 	case keyset.Finder:
@@ -210,7 +210,7 @@ func askedKeys(source KeySource, iss *issuer) keys {
 
 // refuseKeys returns the refusal of a token for which there are no keys.
 func refuseKeys(ctx context.Context, err error) *Error {
-	unavailable := errors.Is(err, ErrKeysUnavailable)
+	unavailable := errors.Is(err, ErrKeysUnavailable) || ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 	var misfit jwk.MisfitError
 	switch {
 	case (unavailable || errors.Is(err, context.Canceled)) && errors.Is(ctx.Err(), context.Canceled):

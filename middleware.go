@@ -20,8 +20,9 @@ import (
 //
 // If an outer Handler from the same [New] call has verified the token, Handler
 // does not verify it again. It checks only its own requirements, the token's
-// times and whether the context has ended. A request with another credential,
-// such as a part of a batch, is verified as usual.
+// times, whether the context has ended, and the origin if the method has changed.
+// A request with another credential, such as a part of a batch, is verified as
+// usual.
 type Middleware struct {
 	config       *config
 	requirements requirements
@@ -178,12 +179,8 @@ func (a *admission) includes(ctx context.Context, found Credential, err error) b
 // request: the end of its context, the token's times, and the method.
 func (c *config) recheck(r *http.Request, a *admission) *Error {
 	if r.Context().Err() != nil {
-		err := context.Cause(r.Context())
-		if ended := (*Error)(nil); errors.As(err, &ended) { // by Watch
-			e := *ended
-			return e.about(a.token)
-		}
-		return refuse(ReasonCanceled, err).about(a.token)
+		err := context.Cause(r.Context()) // an *Error if Watch ended it
+		return refuse(ReasonCanceled, err).orOwn(err).about(a.token)
 	}
 	if a.token == nil {
 		return nil

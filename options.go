@@ -69,8 +69,8 @@ type Options struct {
 
 	// ErrorHandler writes the response to a refused request. If nil,
 	// WriteError. Header fields are already set and may be changed. If it
-	// writes nothing, Error.Status is sent. The request has no claims and no
-	// query token. It is not called for ReasonCanceled.
+	// writes nothing, Error.Status is sent. The request has no query
+	// token, and no claims of a refused token. It is not called for ReasonCanceled.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 
 	// Observer is called once per decision of Handler, Authenticate and Verify,
@@ -89,7 +89,7 @@ type Issuer struct {
 	// []string{Any} disables the check. Required.
 	Audience []string
 
-	// Clients are the accepted clients: client_id, azp or cid must be one of
+	// Clients are the accepted clients: Token.ClientID must be one of
 	// them. Set it if tokens have no "aud", as those of Amazon Cognito and
 	// Clerk. If nil, any client.
 	Clients []string

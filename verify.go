@@ -2,7 +2,6 @@ package jwthttp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -236,12 +235,11 @@ func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.Verifica
 		return list[i], nil
 	}
 	if refetch := v.issuer.keys.refetch; refetch != nil { // the "kid" may have got another key
-		list = refetch(ctx, v.query())
+		if list, err = refetch(ctx, v.query()); err != nil {
+			return nil, refuseKeys(ctx, err)
+		}
 		if i := slices.IndexFunc(list, verifies); i >= 0 {
 			return list[i], nil
-		}
-		if errors.Is(ctx.Err(), context.Canceled) { // while the request waited for keys
-			return nil, refuse(ReasonCanceled, ctx.Err())
 		}
 	}
 	return nil, refuse(ReasonSignature, &cause{[]error{jwt.ErrTokenSignatureInvalid}, "no key of the issuer verifies the signature", nil})

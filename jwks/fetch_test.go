@@ -778,3 +778,41 @@ func TestDiscover_metadataFails(t *testing.T) {
 		}
 	})
 }
+
+// Metadata that names a wrong address once must not replace one that works.
+func TestDiscover_wrongAddressOnce(t *testing.T) {
+	bubble(t, "the last address that served keys", func(t *testing.T) {
+		issuer := jwthttptest.New(t, "ES256")
+		metadata := "good"
+		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			switch {
+			case r.URL.Path == "/typo":
+				http.NotFound(w, r)
+			case !strings.HasPrefix(r.URL.Path, "/.well-known/") || metadata == "good":
+				issuer.ServeHTTP(w, r)
+			case metadata == "wrong":
+				fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"%s/typo"}`, issuer.Name(), issuer.Name())
+			default:
+				http.Error(w, "down", http.StatusServiceUnavailable)
+			}
+			return w.Result(), nil
+		})}
+		set, err := jwks.Discover(t.Context(), issuer.Name(), jwks.Options{Client: client, OnError: func(error) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		metadata = "wrong"
+		if err := set.Refresh(t.Context()); err == nil {
+			t.Error("no error of a wrong address")
+		}
+		metadata = "down"
+		issuer.Rotate()
+		if err := set.Refresh(t.Context()); err != nil {
+			t.Errorf("fetch from the last good address: %v", err)
+		}
+	})
+}

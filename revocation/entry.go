@@ -15,7 +15,7 @@ const (
 	ByFingerprint                 // the token with this [jwthttp.Token.Fingerprint]
 	BySubject                     // tokens with this "sub"
 	BySession                     // tokens with this "sid"
-	ByClient                      // tokens with this "client_id", or "azp" or "cid"
+	ByClient                      // tokens with this [jwthttp.Token.ClientID]
 	ByIssuer                      // all tokens of the issuer
 )
 
