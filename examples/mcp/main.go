@@ -82,25 +82,10 @@ func newResource(ctx context.Context, resource, issuer, origin string, leeway ti
 	if err != nil {
 		return nil, err
 	}
-	keys, err := jwks.Discover(ctx, issuer, jwks.Options{})
+	auth, err := newAuth(ctx, resource, issuer, metadata.URL(), leeway)
 	if err != nil {
 		return nil, err
 	}
-	auth, err := jwthttp.New[claims](jwthttp.Options{
-		Issuers: []jwthttp.Issuer{{
-			Name:       issuer,
-			Audience:   []string{resource},
-			Algorithms: []string{"ES256"},
-			Types:      []string{"at+jwt"}, // no ID tokens
-			Keys:       keys,
-		}},
-		Leeway:              leeway,
-		ResourceMetadataURL: metadata.URL(), // in the 401, where discovery begins
-	})
-	if err != nil {
-		return nil, err
-	}
-	auth = auth.RequireScopes(scopeUse)
 
 	// From the inside out. The SDK refuses other Host names on loopback (DNS
 	// rebinding), and requests of another user in a session.
@@ -123,6 +108,30 @@ func newResource(ctx context.Context, resource, issuer, origin string, leeway ti
 	mux.Handle(metadata.Path(), metadata)
 	mux.Handle("/mcp", handler)
 	return mux, nil
+}
+
+// newAuth returns a Middleware for the access tokens that issuer signs for resource.
+// All of them need scopeUse.
+func newAuth(ctx context.Context, resource, issuer, metadataURL string, leeway time.Duration) (*jwthttp.Middleware, error) {
+	keys, err := jwks.Discover(ctx, issuer, jwks.Options{})
+	if err != nil {
+		return nil, err
+	}
+	auth, err := jwthttp.New[claims](jwthttp.Options{
+		Issuers: []jwthttp.Issuer{{
+			Name:       issuer,
+			Audience:   []string{resource},
+			Algorithms: []string{"ES256"},
+			Types:      []string{"at+jwt"}, // no ID tokens
+			Keys:       keys,
+		}},
+		Leeway:              leeway,
+		ResourceMetadataURL: metadataURL, // in the 401, where discovery begins
+	})
+	if err != nil {
+		return nil, err
+	}
+	return auth.RequireScopes(scopeUse), nil
 }
 
 // forPages lets pages of one other origin call next, or of none if origin is
