@@ -1,6 +1,6 @@
 # All targets need only Go and make, and work in a git clone and in an unpacked
 # archive. A module is a folder with a go.mod file.
-MODULES = $(or $(sort $(patsubst ./%go.mod,./%,$(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/*'))),$(error no go.mod file found; run make in the top folder of the repository))
+MODULES = $(or $(sort $(patsubst ./%go.mod,./%,$(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/*' -not -path '*/node_modules/*'))),$(error no go.mod file found; run make in the top folder of the repository))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
 FAULTTIME ?= 1m
