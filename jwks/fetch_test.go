@@ -43,6 +43,9 @@ func TestSet_refusedAnswers(t *testing.T) {
 		{"an empty object", text("{}"), "neither"},
 		{"an error object", text(`{"error":"temporarily_unavailable"}`), "neither"},
 		{"no key", text(`{"keys":[]}`), "no usable key"},
+		{"a key that is too weak", text(jwkSet(`{"kty":"RSA","kid":"weak","n":"` + b64(testKeys().weakRSA.N.Bytes()) + `","e":"AQAB"}`)), `"weak" (RSA key has 1024 bits, want 2048 to 16384)`},
+		{"a key for encryption", text(jwkSet(rsaJWK(`,"kid":"enc","use":"enc"`))), `"enc" (use "enc")`},
+		{"a key for another algorithm", text(jwkSet(rsaJWK(`,"kid":"oaep","alg":"RSA-OAEP"`))), `"oaep" (`},
 		{"keys of null", text(`{"keys":null}`), "no usable key"},
 		{"keys that are not an array", text(`{"keys":{}}`), "not an array"},
 		{"only odd keys", text(`{"keys":[1,"a",null,{},{"kty":"XX"},{"kty":"oct","k":"AAAA"},{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}`), "no usable key"},
@@ -80,8 +83,8 @@ func TestSet_refusedAnswers(t *testing.T) {
 			}
 			synctest.Wait()
 			s.check(t, "the old key", token, admitted)
-			if errs := s.reported(); len(errs) != 1 {
-				t.Errorf("OnError got %q, want one error", errs)
+			if errs := s.reported(); len(errs) != 1 || !strings.Contains(errs[0].Error(), tt.want) {
+				t.Errorf("OnError got %q, want one error with %q", errs, tt.want)
 			}
 		})
 	}
