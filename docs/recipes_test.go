@@ -564,6 +564,7 @@ func testSeveralKeySets(t *testing.T) {
 		{"the first set while the second is down", several{first, down}, token("first", keys.rsa), "200"},
 		{"no set", several{first, second}, token("third", keys.rsa), "401 unknown_key"},
 		{"no set, and one is down", several{first, down}, token("second", keys.otherRSA), "503 keys_unavailable"},
+		{"no set, and the first is down", several{down, first}, token("second", keys.otherRSA), "503 keys_unavailable"},
 		{"the key of the other set", several{first, second}, token("first", keys.otherRSA), "401 signature"},
 		{"an expired token of the second set", several{first, second}, token("second", keys.otherRSA).with(nil, object{"exp": -time.Hour}), "401 expired"},
 		{"no kid", several{first, second}, token(nil, keys.otherRSA), "401 signature"},
