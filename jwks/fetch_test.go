@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -261,6 +262,30 @@ func TestSet_requests(t *testing.T) {
 		})
 		if err := s.set.Refresh(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+	bubble(t, "Kubernetes's metadata has the usual media type", func(t *testing.T) {
+		issuer := jwthttptest.New(t, "ES256")
+		var refused []string
+		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			served := "application/json"
+			if r.URL.String() == issuer.KeySetURL() {
+				served = "application/jwk-set+json"
+			}
+			if !slices.Contains(strings.Split(r.Header.Get("Accept"), ", "), served) {
+				refused = append(refused, r.URL.Path)
+				return answer(r, http.StatusNotAcceptable, ""), nil
+			}
+			return issuer.Client().Transport.RoundTrip(r)
+		})}
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		set, err := jwks.Discover(ctx, issuer.Name(), jwks.Options{Client: client, OnError: func(error) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Refresh(t.Context()); err != nil || len(refused) > 0 {
+			t.Errorf("%v; 406 for %q", err, refused)
 		}
 	})
 	// An ETag of time and size does not change when a key is replaced by another
