@@ -72,6 +72,8 @@ func TestFromHeader_bearer(t *testing.T) {
 		one("no field", missing),
 		one("empty field", missing, auth("")),
 		one("another scheme", missing, auth("Basic dXNlcjpwYXNz")),
+		one("the token without a scheme", missing, auth("<token>")),
+		one("the token after another word", missing, auth("Token <token>")),
 		one("a scheme that needs a proof", missing, auth("DPoP <token>")),
 		one("another scheme with parameters", missing, auth(`Digest username="a", realm="b", nonce="c"`)),
 		one("no space after the scheme", missing, auth("Bearer<token>")),
@@ -129,6 +131,44 @@ func TestFromHeader_bearer(t *testing.T) {
 		one("a DEL after the scheme", badField, auth("Bearer\x7f<token>")),
 		one("a tab that ends the field", badField, auth("Bearer\t")),
 	})
+}
+
+// The log tells a field without the scheme from a missing field. The client is
+// told the same.
+func TestFromHeader_cause(t *testing.T) {
+	header, cookie := jwthttp.FromHeader("authorization", "Bearer"), jwthttp.FromCookie("session")
+	const other = `no token in the request: Authorization does not have the scheme "Bearer"`
+	for _, tt := range []struct {
+		name      string
+		extractor jwthttp.Extractor
+		request   []func(*http.Request)
+		want      string
+	}{
+		{"the token without a scheme", nil, []func(*http.Request){auth("<token>")}, other},
+		{"another scheme", nil, []func(*http.Request){auth("Basic dTpw")}, other},
+		{"the token without a scheme, in the first of two places", jwthttp.FirstOf(header, cookie), []func(*http.Request){auth("<token>")}, other},
+		{"the token without a scheme, in the last of two places", jwthttp.FirstOf(cookie, header), []func(*http.Request){auth("<token>")}, other},
+		{"the token without a scheme, in one of two places", jwthttp.OnlyOne(cookie, header), []func(*http.Request){auth("<token>")}, other},
+		{"no field", nil, nil, "no token in the request"},
+		{"an empty field", nil, []func(*http.Request){auth("")}, other},
+		{"no field in two places", jwthttp.FirstOf(header, cookie), nil, "no token in the request"},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			opts := newOptions()
+			opts.Extractor = tt.extractor
+			r := newRequest(tt.request...)
+			fillPlaceholders(r, goodToken(nil))
+			m := mustNew[testClaims](t, opts)
+			_, err := m.Authenticate(r)
+			var e *jwthttp.Error
+			if !errors.As(err, &e) || e.Status != http.StatusUnauthorized || e.Reason != jwthttp.ReasonMissing || e.Err.Error() != tt.want {
+				t.Fatalf("error %v, want %q", err, tt.want)
+			}
+			if body := serve(m, r).Body.String(); strings.Contains(body, "scheme") {
+				t.Errorf("the client is told %s", body)
+			}
+		})
+	}
 }
 
 func TestFromHeader_fields(t *testing.T) {

@@ -30,8 +30,10 @@ type Middleware struct {
 
 // New returns a Middleware for tokens whose claims decode into a T as
 // [encoding/json] does: a struct, a map such as jwt.MapClaims, a pointer to
-// one, or a type with UnmarshalJSON. If T or *T has a method Validate() error,
-// it is called for each request with a token, and its error is a 401.
+// one, or a type with UnmarshalJSON. A map has numbers as float64, which is not
+// exact above 2^53; a field of type int64 is. If T or *T has a method
+// Validate() error, it is called for each request with a token, and its error
+// is a 401.
 //
 // If opts is invalid, the returned error describes every problem, naming the
 // field and its value.
