@@ -278,11 +278,11 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 	e.challenge = b.String()
 }
 
+// challenge completes the Error of a Middleware.
+func (c *config) challenge(e *Error) { e.setChallenge(c.opts.Realm, c.opts.ResourceMetadataURL) }
+
 // joinScopes returns a list of RFC 6749 §3.3. acr_values has the same syntax.
 func joinScopes(scopes []string) string {
-	if !slices.ContainsFunc(scopes, func(s string) bool { return !syntax.IsScope(s) }) {
-		return strings.Join(scopes, " ")
-	}
 	return strings.Join(slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !syntax.IsScope(s) }), " ")
 }
 

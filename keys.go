@@ -212,6 +212,7 @@ func askedKeys(source KeySource, iss *issuer) keys {
 func refuseKeys(ctx context.Context, err error) *Error {
 	unavailable := errors.Is(err, ErrKeysUnavailable) || ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 	var misfit jwk.MisfitError
+	reason := ReasonUnknownKey
 	switch {
 	case (unavailable || errors.Is(err, context.Canceled)) && errors.Is(ctx.Err(), context.Canceled):
 		// The client hung up. It must not be able to raise our alarm.
@@ -219,9 +220,9 @@ func refuseKeys(ctx context.Context, err error) *Error {
 	case unavailable:
 		return refuse(ReasonKeysUnavailable, err)
 	case errors.As(err, &misfit):
-		return refuse(ReasonAlgorithm, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
+		reason = ReasonAlgorithm
 	}
-	return refuse(ReasonUnknownKey, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
+	return refuse(reason, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
 }
 
 // query describes the token for a key set that selects its keys itself.

@@ -219,7 +219,7 @@ func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }
 // conclude completes a refusal, and reports the decision.
 func (m *Middleware) conclude(ctx context.Context, d *decision) {
 	if d.err != nil {
-		d.err.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+		m.config.challenge(d.err)
 	}
 	if m.config.opts.Observer == nil {
 		return

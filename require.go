@@ -200,25 +200,20 @@ func (q *requirements) check(t *Token, missing error, leeway time.Duration) *Err
 		e.Scopes = q.allScopes()
 		return e
 	}
+	var e *Error
 	lacksScope := slices.ContainsFunc(q.scopes, func(s scopeRequirement) bool { return !s.isMet(t.Scopes) })
-	var err error
-	if q.acr != nil || q.maxAge > 0 {
-		err = q.checkLevel(t, leeway)
-	}
-	if err != nil {
-		e := refuse(ReasonAuthentication, err).about(t)
+	if err := q.checkLevel(t, leeway); err != nil {
+		e = refuse(ReasonAuthentication, err)
 		e.ACRValues, e.MaxAge = slices.Clone(q.acr), q.maxAge
-		if lacksScope { // RFC 9470 §3: so that one new token suffices for both
-			e.Scopes = q.allScopes()
-		}
-		return e
+	} else if lacksScope {
+		e = refuse(ReasonScope, fmt.Errorf("have scopes %s, want %s", jws.QuotedList(t.Scopes), jws.QuotedList(q.allScopes())))
+	} else {
+		return nil
 	}
-	if lacksScope {
-		e := refuse(ReasonScope, fmt.Errorf("have scopes %s, want %s", jws.QuotedList(t.Scopes), jws.QuotedList(q.allScopes()))).about(t)
+	if lacksScope { // RFC 9470 §3: so that one new token suffices for both
 		e.Scopes = q.allScopes()
-		return e
 	}
-	return nil
+	return e.about(t)
 }
 
 // checkLevel applies RFC 9470.

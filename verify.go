@@ -76,9 +76,11 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 		return nil, e
 	}
 	var stack [32]strictjson.Value
-	values := stack[:0]
-	for range c.claims.names.Len() {
-		values = append(values, strictjson.Value{})
+	values := stack[:]
+	if n := c.claims.names.Len(); n <= len(stack) {
+		values = stack[:n]
+	} else {
+		values = make([]strictjson.Value, n)
 	}
 	registered, err := jws.ParseClaims(parsed.Payload, c.claims.names, values)
 	if err != nil {

@@ -45,7 +45,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 		e = refuse(ReasonMissing, ErrNoToken) // a visitor whom m has never seen
 	}
 	if e != nil {
-		e.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+		m.config.challenge(e)
 		end(e)
 		return ctx, cancel
 	}
@@ -55,7 +55,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 	watched, release := ctx, context.CancelFunc(func() {})
 	if !token.ExpiresAt.IsZero() {
 		expired := refuse(ReasonExpired, errWatchExpired)
-		expired.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+		m.config.challenge(expired)
 		watched, release = context.WithDeadlineCause(ctx, token.ExpiresAt.Add(m.config.opts.Leeway), expired)
 	}
 	go func() {
@@ -88,7 +88,7 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 			e = m.requirements.check(a.token, nil, m.config.opts.Leeway)
 		}
 		if e != nil && ctx.Err() == nil {
-			e.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+			m.config.challenge(e)
 			return e
 		}
 	}
