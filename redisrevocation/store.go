@@ -65,7 +65,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -150,10 +149,6 @@ type Store struct {
 	copy   *replica.Copy
 	done   chan struct{} // closed when the follower has ended
 
-	mu        sync.Mutex
-	epoch     string        // of the data that the copy is of
-	installed chan struct{} // closed when another snapshot has replaced the copy
-
 	follower follower
 }
 
@@ -179,11 +174,10 @@ func Open(ctx context.Context, client redis.UniversalClient, opts Options) (*Sto
 		return nil, err
 	}
 	s := &Store{
-		opts:      opts,
-		client:    client,
-		copy:      replica.NewCopy(opts.MaxStale),
-		done:      make(chan struct{}),
-		installed: make(chan struct{}),
+		opts:   opts,
+		client: client,
+		copy:   replica.NewCopy(opts.MaxStale),
+		done:   make(chan struct{}),
 	}
 	for _, name := range [...]string{"entries", "expiry", "log", "meta"} {
 		s.keys = append(s.keys, "{"+opts.Prefix+"}:"+name)
@@ -226,21 +220,21 @@ func checkPool(size, active int) error {
 // they have followed.
 func (s *Store) Revoke(ctx context.Context, e revocation.Entry) error {
 	record, err := replica.NewRecord(e)
-	return s.write(ctx, record, false, err)
+	return s.write(ctx, replica.Change{Record: record}, err)
 }
 
 // RevokeToken revokes one token, as a logout does; see [revocation.Store]. It
 // returns and fails as [Store.Revoke] does.
 func (s *Store) RevokeToken(ctx context.Context, t *jwthttp.Token) error {
 	record, err := replica.OfToken(t)
-	return s.write(ctx, record, false, err)
+	return s.write(ctx, replica.Change{Record: record}, err)
 }
 
 // Remove deletes the entry for the tokens that e names; see [revocation.Store].
 // It returns and fails as [Store.Revoke] does.
 func (s *Store) Remove(ctx context.Context, e revocation.Entry) error {
 	record, err := replica.NewRemoval(e)
-	return s.write(ctx, record, true, err)
+	return s.write(ctx, replica.Change{Record: record, Removed: true}, err)
 }
 
 // Revoked reports whether t is revoked. It is a [jwthttp.RevokedFunc] that looks
