@@ -28,9 +28,10 @@ const (
 	selectEntries = `SELECT key, identity, until, expires FROM "{t}"`
 
 	// Where the history is, together with the changes from $1 on. Both are of one
-	// state, because it is one statement. Without a change: one row of NULLs.
+	// state, because it is one statement. Without a change: one row of NULLs. A row
+	// beyond the history is of one that was lost, if the log alone was not restored.
 	selectChanges = `SELECT m.epoch, m.seq, m.mark, {standby}, l.seq, l.mark, l.key, l.identity, l.until, l.expires, l.removed ` +
-		`FROM "{t}_meta" m LEFT JOIN (SELECT * FROM "{t}_log" WHERE seq >= $1 ORDER BY seq LIMIT $2) l ON 1 = 1 ` +
+		`FROM "{t}_meta" m LEFT JOIN (SELECT * FROM "{t}_log" WHERE seq >= $1 ORDER BY seq LIMIT $2) l ON l.seq <= m.seq ` +
 		`WHERE m.id = 1 ORDER BY l.seq`
 
 	updateMeta = `UPDATE "{t}_meta" SET seq = seq + 1, mark = ((mark & {most}) + $1) & {most} WHERE id = 1 RETURNING seq, mark, epoch, {guard}`
@@ -42,7 +43,9 @@ const (
 		`expires = CASE WHEN excluded.expires > "{t}".expires THEN excluded.expires ELSE "{t}".expires END ` +
 		`RETURNING until, expires`
 	deleteEntry = `DELETE FROM "{t}" WHERE key = $1`
-	insertLog   = `INSERT INTO "{t}_log" (seq, mark, at, key, identity, until, expires, removed) VALUES ($1, $2, {now}, $3, $4, $5, $6, $7)`
+	insertLog   = `INSERT INTO "{t}_log" (seq, mark, at, key, identity, until, expires, removed) VALUES ($1, $2, {now}, $3, $4, $5, $6, $7) ` +
+		`ON CONFLICT (seq) DO UPDATE SET mark = excluded.mark, at = excluded.at, key = excluded.key, identity = excluded.identity, ` +
+		`until = excluded.until, expires = excluded.expires, removed = excluded.removed`
 
 	// Only what is old by the database's clock and by the caller's is deleted. A clock
 	// that jumps ahead alone deletes nothing.
