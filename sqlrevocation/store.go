@@ -83,7 +83,8 @@ type Store struct {
 	// instance would wait in the database, each with a connection of the pool.
 	turn chan struct{}
 
-	lost bool // the database has lost changes, and is not loaded since; of the follower
+	now  func() time.Time // for what is deleted
+	lost bool             // the database has lost changes, and is not loaded since; of the follower
 }
 
 // How long to wait for the database.
@@ -113,6 +114,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Store, error) {
 		patience: min(opts.MaxStale/3, mostPatience),
 		copy:     replica.NewCopy(opts.MaxStale),
 	}
+	s.now = s.copy.Now
 	if err := s.begin(ctx); err != nil {
 		s.stmts.close()
 		return nil, fmt.Errorf("sqlrevocation: open: %w", err)
@@ -367,7 +369,7 @@ const trimEvery = 16
 // trim deletes log rows and entries that are needed no longer, up to most of each.
 func (s *Store) trim(ctx context.Context, tx *sql.Tx, seq uint64, most int) error {
 	const hour = int64(time.Hour / time.Second)
-	now := s.copy.Now().Unix()
+	now := s.now().Unix()
 	_, err := tx.StmtContext(ctx, s.stmts.trimLog).ExecContext(ctx, int64(seq)-int64(s.opts.LogLength), int64(seq), hour, most, now)
 	if err == nil {
 		_, err = tx.StmtContext(ctx, s.stmts.trimEntries).ExecContext(ctx, int64(replica.KeptLonger/time.Second), most, now)
