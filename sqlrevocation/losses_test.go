@@ -47,7 +47,6 @@ func TestStore_faults_losses(t *testing.T) {
 				}},
 				{Name: "older backup without the log", Begin: func(*rand.Rand) func() { return l.backup("_meta", "") }},
 				{Name: "older backup of the log", Begin: func(*rand.Rand) func() { return l.backup("_log") }},
-				{Name: "older backup of the numbers", Begin: func(*rand.Rand) func() { return l.backup("_meta") }},
 				{Name: "new tables", Begin: func(rnd *rand.Rand) func() {
 					l.change(`DELETE FROM {t}`, `DELETE FROM {t}_log`, fmt.Sprintf(`UPDATE {t}_meta SET seq = 0, mark = 0, epoch = '%d'`, rnd.Uint64()))
 					return nil
@@ -282,6 +281,26 @@ func TestStore_expiry_clocks(t *testing.T) {
 			if n := d.number(t, "SELECT count(*) FROM "+d.table("_log")); n != tt.log {
 				t.Errorf("%s: %d rows of the log, want %d", tt.name, n, tt.log)
 			}
+		}
+	})
+}
+
+// The row of the numbers alone is restored. Then changes get numbers that the log has.
+func TestStore_restoredNumbers(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		a, b := d.open(t), d.open(t)
+		revoke(t, a, "1", "2", "3")
+		within(t, soon, "it is in force", func() bool { return revoked(b, "3") })
+		d.exec(t, fmt.Sprintf("UPDATE %s SET seq = 1, mark = (SELECT mark FROM %s WHERE seq = 1)", d.table("_meta"), d.table("_log")))
+		revoke(t, a, "4", "5", "6")
+		for _, id := range []string{"1", "2", "3", "4", "5", "6"} {
+			within(t, soon, id+" is in force", func() bool { return revoked(b, id) })
+			if !revoked(a, id) {
+				t.Errorf("%s is not in force", id)
+			}
+		}
+		if n := d.open(t).Len(); n != 6 {
+			t.Errorf("%d entries", n)
 		}
 	})
 }
