@@ -34,24 +34,32 @@
 //
 //	                                           SQLite                     PostgreSQL
 //	crash of the program                       always                     always
-//	crash of the database (kill -9)            (same as the program)      always, unless synchronous_commit=off
-//	power cut, crash of the operating system   synchronous=FULL or EXTRA  fsync, full_page_writes and synchronous_commit on
+//	crash of the database (kill -9)            (same as the program)      always
+//	power cut, crash of the operating system   synchronous=FULL or EXTRA  fsync and full_page_writes on
 //	failover to an asynchronous standby        (none)                     no, the last ones are lost
-//	failover to a synchronous standby          (none)                     synchronous_commit=on, and synchronous_standby_names set
+//	failover to a synchronous standby          (none)                     synchronous_standby_names set
 //	restored backup                            no, later ones are lost    no, later ones are lost
 //
-// [Open] reads these settings and tells Options.OnError which of them do not
-// keep what Revoke acknowledges. Instances notice when the database has lost
-// changes, because a backup was restored or an asynchronous standby took over. They
-// tell OnError, and keep in force what they had as long as they run. Instances that
-// start later do not know what was lost. Revoke it again.
+// Writes set synchronous_commit on in their transactions, unless it is remote_apply.
+// [Open] reads the other settings and tells Options.OnError which of them do not
+// keep what Revoke acknowledges.
+//
+// Instances notice when the database has lost changes that they had, because each
+// change has a random mark. They tell OnError, and keep in force what they had until
+// it expires or is removed. Instances that start later do not know what was lost, and
+// neither do those that had not heard of it. Revoke it again. A lost Remove has to be
+// repeated.
+//
+// A Remove is in force on every instance, also if it is the first change after a
+// loss. The database remembers it for a day. An instance that was out of reach for
+// longer may keep in force what was removed meanwhile.
 //
 // # Clocks
 //
-// The database's clock decides when an expired entry is deleted, which is at
-// least 15 minutes after its Expires. The clock of each machine decides whether an
-// entry is in force, as in [revocation.List]. The clocks may differ by up to 10
-// minutes. The age of a copy is measured on one machine alone. The order of the
+// An entry is deleted when it has expired 15 minutes ago, by the clocks of the
+// database and of the instance that writes. A jump of one of them deletes nothing.
+// The clock of each machine decides whether an entry is in force, as in
+// [revocation.List]. The clocks may differ by up to 10 minutes. The age of a copy is measured on one machine alone. The order of the
 // changes does not depend on a clock.
 package sqlrevocation
 
