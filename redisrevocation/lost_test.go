@@ -303,7 +303,11 @@ func TestOpen_lossBetweenPages(t *testing.T) {
 			if err := client.FlushAll(context.Background()).Err(); err != nil {
 				t.Error(err)
 			}
-			a.revoke("after")
+			// It is not among the later pages.
+			r := revocation.Entry{Kind: revocation.ByID, Issuer: issuer, Value: "after", Expires: time.Now().Add(time.Minute)}
+			if err := a.Revoke(context.Background(), r); err != nil {
+				t.Error(err)
+			}
 		}}, err
 	}}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -292,7 +292,18 @@ func TestStore_restoredNumbers(t *testing.T) {
 		revoke(t, a, "1", "2", "3")
 		within(t, soon, "it is in force", func() bool { return revoked(b, "3") })
 		d.exec(t, fmt.Sprintf("UPDATE %s SET seq = 1, mark = (SELECT mark FROM %s WHERE seq = 1)", d.table("_meta"), d.table("_log")))
-		revoke(t, a, "4", "5", "6")
+		var told heard
+		late := d
+		late.opts.OnError = told.add
+		c := late.open(t)
+		revoke(t, a, "4")
+		within(t, soon, "it is in force", func() bool { return revoked(c, "4") })
+		made := time.Now()
+		within(t, soon, "it has asked again", func() bool { return c.Staleness() < time.Since(made) })
+		if told.String() != "<nil>" {
+			t.Errorf("OnError of an instance that has lost nothing: %v", &told)
+		}
+		revoke(t, a, "5", "6")
 		for _, id := range []string{"1", "2", "3", "4", "5", "6"} {
 			within(t, soon, id+" is in force", func() bool { return revoked(b, id) })
 			if !revoked(a, id) {
