@@ -63,7 +63,7 @@ func TestStore_faults_losses(t *testing.T) {
 	}
 	rounds := 20
 	if os.Getenv("CI") == "true" {
-		rounds = 60
+		rounds = 40
 	}
 	storetest.RunLosses(t, storetest.LossTest{
 		Instances: len(l.proxies),

@@ -26,7 +26,7 @@ func TestStore_faults_losses(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		rounds := 30
 		if os.Getenv("CI") == "true" {
-			rounds = 100
+			rounds = 50
 		}
 		d.opts.LogLength = 100 // which some losses outgrow
 		d.opts.OnError = func(error) {}
