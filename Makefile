@@ -38,8 +38,9 @@ fuzz: ## run each fuzz test for FUZZTIME
 		for f in $$(grep -ho '^func Fuzz[A-Za-z]*' $$p/*_test.go | cut -c6-); do \
 			echo "== $$p $$f"; (cd $$p && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 500ms .); done; done
 
-faults: ## run the tests with a failing key server for FAULTTIME, and print figures
-	@go test -count=1 -run '(?i)faults' -v $$(grep -rl --include='*_test.go' 'flag.*"faults"' . | xargs -n1 dirname | sort -u) -faults $(FAULTTIME)
+faults: ## run each fault test for FAULTTIME: a failing key server, stores that lose changes; prints figures
+	@set -e; for p in $$(grep -rl --include='*_test.go' 'flag.*"faults"' . | xargs -n1 dirname | sort -u); do \
+		(cd $$p && go test -count=1 -timeout 0 -run '(?i)faults' -v . -faults $(FAULTTIME)); done
 
 bench: ## measure all contenders on an idle machine; writes results.md, chart.svg and benchstat.txt in benchmarks
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -chart chart.svg -samples samples.out
