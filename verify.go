@@ -76,10 +76,8 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 		return nil, e
 	}
 	var stack [32]strictjson.Value
-	values := stack[:]
-	if n := c.claims.names.Len(); n <= len(stack) {
-		values = stack[:n]
-	} else {
+	values := stack[:min(c.claims.names.Len(), len(stack))]
+	if n := c.claims.names.Len(); n > len(stack) {
 		values = make([]strictjson.Value, n)
 	}
 	registered, err := jws.ParseClaims(parsed.Payload, c.claims.names, values)
