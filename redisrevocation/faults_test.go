@@ -61,10 +61,7 @@ func TestStore_faults_losses(t *testing.T) {
 	for range 3 {
 		l.proxies = append(l.proxies, storetest.NewProxy(t, l.server.addr))
 	}
-	rounds := 20
-	if os.Getenv("CI") == "true" {
-		rounds = 40
-	}
+	const rounds = 10 // more with -faults
 	storetest.RunLosses(t, storetest.LossTest{
 		Instances: len(l.proxies),
 		Open: func(ctx context.Context, i int) (storetest.Store, error) {
