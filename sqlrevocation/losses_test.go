@@ -23,7 +23,7 @@ var faultsFor = flag.Duration("faults", 0, "how long each test of losses runs at
 // are restored, tables are made anew, and rows are deleted.
 func TestStore_faults_losses(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
-		const rounds = 12 // more with -faults
+		const rounds = 12      // more with -faults
 		d.opts.LogLength = 100 // which some losses outgrow
 		d.opts.OnError = func(error) {}
 		d.open(t) // makes the tables
