@@ -1,5 +1,6 @@
-# All targets need only Go and make, and work in a git clone and in an unpacked
-# archive. A module is a folder with a go.mod file.
+# All targets need Go and make; test also needs a C compiler for -race.
+# CONTRIBUTING.md lists the programs without which tests are skipped. The targets
+# work in a git clone and in an unpacked archive. A module is a folder with a go.mod file.
 MODULES = $(or $(sort $(patsubst ./%go.mod,./%,$(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/*' -not -path '*/node_modules/*'))),$(error no go.mod file found; run make in the top folder of the repository))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s

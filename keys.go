@@ -27,8 +27,12 @@ import (
 // an unverified jwt.Token with Method, Header and, as Claims, a
 // jwt.RegisteredClaims. It returns a []byte, *rsa.PublicKey, *ecdsa.PublicKey
 // or ed25519.PublicKey, or several in a jwt.VerificationKeySet, of which the
-// first eight that fit are tried. An error that is [ErrKeysUnavailable] is a
-// 503, every other one a 401: there is no such key.
+// first eight that fit are tried.
+//
+// An error that is [ErrKeysUnavailable] is a 503. Once ctx has ended,
+// context.DeadlineExceeded is a 503, too. If ctx was canceled, these errors and
+// context.Canceled are [ReasonCanceled]. Every other error is a 401: there is no
+// such key.
 //
 // A key that is nil, private, weak or made for another algorithm is rejected. A
 // bare key has no "use", "key_ops" and "alg"; only package jwks checks those of
@@ -215,7 +219,8 @@ func refuseKeys(ctx context.Context, err error) *Error {
 	reason := ReasonUnknownKey
 	switch {
 	case (unavailable || errors.Is(err, context.Canceled)) && errors.Is(ctx.Err(), context.Canceled):
-		// The client hung up. It must not be able to raise our alarm.
+		// The client hung up. A client must not be able to cause 503s in the
+		// logs.
 		return refuse(ReasonCanceled, err)
 	case unavailable:
 		return refuse(ReasonKeysUnavailable, err)

@@ -89,7 +89,7 @@ func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 // Verify checks a token that came without a request, such as the first message
 // of a WebSocket or an entry of a queue. It returns a copy of ctx with the
 // claims and the Token, on which [Middleware.Watch] works. Otherwise it returns
-// nil and an [*Error]. An empty token is a missing one.
+// nil and an [*Error]. An empty token counts as missing: Optional accepts it.
 //
 // There is no cross-origin check. A Middleware with Require rules refuses every
 // token with [ReasonMisconfigured], because rules need a request.

@@ -354,9 +354,9 @@ func (s *Set) FindKeys(ctx context.Context, q keyset.Query) ([]jwt.VerificationK
 }
 
 // RefetchKeys returns newer keys for a token that no key of FindKeys has
-// verified, or none. It is for package jwthttp. A token without "kid" may be of a
-// new key, so it is an error if that cannot be known. A known "kid" may have got
-// another key.
+// verified, or none. It is for package jwthttp. Without "kid", the key may be
+// new; if no newer keys can be fetched, that is an error. With a known "kid", the
+// key may have been replaced.
 func (s *Set) RefetchKeys(ctx context.Context, q keyset.Query) ([]jwt.VerificationKey, error) {
 	f, _ := s.request()
 	if f != nil {
@@ -403,7 +403,7 @@ func (s *Set) Refresh(ctx context.Context) error {
 }
 
 // Ready returns nil as soon as there has been a good key set. Call it before
-// serving to wait rather than to answer 503 at first. If ctx or the context of
+// serving. Otherwise the first requests may get 503. If ctx or the context of
 // the Set ends, Ready returns an error that includes that of the latest fetch.
 func (s *Set) Ready(ctx context.Context) error {
 	if s.ctx == nil {
