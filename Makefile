@@ -1,6 +1,7 @@
-# All targets need only Go and make, and work in a git clone and in an unpacked
-# archive. A module is a folder with a go.mod file.
-MODULES = $(or $(sort $(patsubst ./%go.mod,./%,$(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/*'))),$(error no go.mod file found; run make in the top folder of the repository))
+# All targets need Go and make; test also needs a C compiler for -race.
+# CONTRIBUTING.md lists the programs without which tests are skipped. The targets
+# work in a git clone and in an unpacked archive. A module is a folder with a go.mod file.
+MODULES = $(or $(sort $(patsubst ./%go.mod,./%,$(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/*' -not -path '*/node_modules/*'))),$(error no go.mod file found; run make in the top folder of the repository))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
 FAULTTIME ?= 1m
@@ -38,8 +39,9 @@ fuzz: ## run each fuzz test for FUZZTIME
 		for f in $$(grep -ho '^func Fuzz[A-Za-z]*' $$p/*_test.go | cut -c6-); do \
 			echo "== $$p $$f"; (cd $$p && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 500ms .); done; done
 
-faults: ## run the tests with a failing key server for FAULTTIME, and print figures
-	@go test -count=1 -run '(?i)faults' -v $$(grep -rl --include='*_test.go' 'flag.*"faults"' . | xargs -n1 dirname | sort -u) -faults $(FAULTTIME)
+faults: ## run each fault test for FAULTTIME: a failing key server, stores that lose changes; prints figures
+	@set -e; for p in $$(grep -rl --include='*_test.go' 'flag.*"faults"' . | xargs -n1 dirname | sort -u); do \
+		(cd $$p && go test -count=1 -timeout 0 -run '(?i)faults' -v . -faults $(FAULTTIME)); done
 
 bench: ## measure all contenders on an idle machine; writes results.md, chart.svg and benchstat.txt in benchmarks
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -chart chart.svg -samples samples.out

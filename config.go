@@ -122,8 +122,8 @@ func (c *config) addIssuers(p *problems.List, issuers []Issuer) {
 			p.Add(field+"Name", o.Name, "Any must be the only issuer")
 		}
 		for _, other := range c.issuers[o.Name] {
-			for alg := range other.methods {
-				if iss.methods[alg] != nil {
+			for _, alg := range other.algorithms() {
+				if iss.methods[alg] != nil && o.Name != "" {
 					p.Add(field+"Algorithms", alg, "another issuer named %q has this algorithm", o.Name)
 				}
 			}

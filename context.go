@@ -12,9 +12,9 @@ import (
 // put into a request's context. T must be the same type: after New[C],
 // ClaimsFromContext[*C] finds nothing.
 //
-// It returns false outside of a Handler, and for a request that was admitted
-// without a token. If Handlers of several New calls are nested, each T finds
-// the claims of its Middleware. Modifying the claims affects no other request.
+// It returns false if no Middleware has verified a token for ctx, and in a
+// Handler that has admitted the request without one. If Handlers of several New
+// calls are nested, each T finds the claims of its Middleware. Modifying the claims affects no other request.
 func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 	c, ok := ctx.Value(claimsKey[T]{}).(*claims[T])
 	if !ok {
@@ -43,9 +43,9 @@ func ContextWithClaims[T any](ctx context.Context, v T) context.Context {
 }
 
 // TokenFromContext returns a copy of the token that authenticated the request.
-// It returns false outside of a Handler, and for a request that was admitted
-// without a token. If Handlers of several New calls are nested, it is the token
-// of the innermost one.
+// It returns false if no Middleware has verified a token for ctx, and in a
+// Handler that has admitted the request without one. If Handlers of several New
+// calls are nested, it is the token of the innermost one.
 func TokenFromContext(ctx context.Context) (*Token, bool) {
 	t, _ := ctx.Value(tokenKey{}).(*Token)
 	if t == nil {
@@ -58,6 +58,9 @@ func TokenFromContext(ctx context.Context) (*Token, bool) {
 // or nothing if t is nil. It is for tests of handlers. It never authenticates a
 // request.
 func ContextWithToken(ctx context.Context, t *Token) context.Context {
+	if t == nil { // printing ctx would call a method of it
+		return context.WithValue(ctx, tokenKey{}, nil)
+	}
 	return context.WithValue(ctx, tokenKey{}, t)
 }
 

@@ -3,6 +3,7 @@ package jwthttp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -620,4 +621,46 @@ func TestHandler_routes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A handler may end the context with any cause before it calls a nested Handler.
+func TestMiddleware_Handler_nestedCause(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		cause  error
+		status int
+	}{
+		{"a nil *Error", (*jwthttp.Error)(nil), 499},
+		{"an empty Error", &jwthttp.Error{}, 499},
+		{"an Error with the status of a success", &jwthttp.Error{Status: 200}, 499},
+		{"an Error", &jwthttp.Error{Status: 451, Reason: "legal"}, 451},
+		{"another error", errors.New("x"), 499},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			opts := newOptions()
+			opts.ErrorHandler = func(http.ResponseWriter, *http.Request, *jwthttp.Error) {}
+			m := mustNew[testClaims](t, opts)
+			ctx, end := context.WithCancelCause(serve(m, newRequest(withBearer(goodToken(nil)))).inner.Context())
+			end(tt.cause)
+			r := newRequest().WithContext(ctx)
+			_, err := m.Authenticate(r)
+			var e *jwthttp.Error
+			if !errors.As(err, &e) || e.Status != tt.status {
+				t.Errorf("error %v, want status %d", err, tt.status)
+			}
+			if res := serve(m, r); res.inner != nil || res.Header().Get("Cache-Control") == "" && tt.status != 499 {
+				t.Errorf("answer %d", res.Code)
+			}
+		})
+	}
+}
+
+func TestContextWithToken_nil(t *testing.T) {
+	ctx := jwthttp.ContextWithToken(jwthttp.ContextWithToken(t.Context(), &jwthttp.Token{Subject: "alice"}), nil)
+	if token, ok := jwthttp.TokenFromContext(ctx); ok {
+		t.Errorf("token %v", token)
+	}
+	if text := fmt.Sprint(ctx); strings.Contains(text, "PANIC") {
+		t.Errorf("printed as %s", text)
+	}
 }

@@ -19,12 +19,13 @@
 // [New] compiles [Options] into an immutable [Middleware]. Each request passes
 // the same steps:
 //
-//	extract -> verify -> revocation -> scopes, level -> context -> rules -> next
+//	extract -> verify -> revocation -> level, scopes -> context -> rules -> next
 //	Extractor  Issuer    Revoked       Require...       Claims...  Require
 //
 // A request that fails a step gets an error response: 400 for a malformed
 // credential, 401 for a missing or invalid token, 403 for insufficient rights,
-// and 503 if keys or revocations are unavailable. [Error] has the cause for logs.
+// 500 if the server is set up wrong, and 503 if keys or revocations are
+// unavailable. [Error] has the cause for logs.
 //
 // There is no URL skip list (use your router) and no way to disable
 // verification.

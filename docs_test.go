@@ -331,6 +331,7 @@ var stubs = []struct{ name, declaration string }{
 	{"health", "func health(http.ResponseWriter, *http.Request) {}"},
 	{"Claims", "type Claims struct { Subject, Role, Tenant string }"},
 	{"newAPI", "func newAPI(jwthttp.Issuer) http.Handler { return nil }"},
+	{"newHandler", "func newHandler(jwthttp.Issuer) http.Handler { return nil }"},
 	{"call", "func call(http.Handler, string) {}"},
 }
 

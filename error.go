@@ -49,7 +49,7 @@ const (
 	ReasonMisconfigured         Reason = "misconfigured"          // the server is set up wrong
 )
 
-// Errors that an [*Error] may match with [errors.Is]. It also matches those of
+// Use [errors.Is] to test an [*Error] for these errors, or for those of
 // golang-jwt, such as jwt.ErrTokenExpired.
 var (
 	// ErrNoToken is returned by an [Extractor] that finds no credential.
@@ -63,13 +63,13 @@ var (
 	ErrKeysUnavailable = errors.New("keys are unavailable")
 )
 
-// Error is a refused request. The client sees every field but Err. A
-// [Middleware.Require] rule or an [Extractor] may return one to choose the
-// response. Do not modify an Error of this package.
+// Error is a refused request. The client never sees Err. A [Middleware.Require]
+// rule or an [Extractor] may return an Error to choose the response. Do not
+// modify an Error of this package.
 type Error struct {
-	// Status is the HTTP status. In an Error of a rule or Extractor, a value
-	// outside 400 to 599 means the status of Code, or without a Code, 403 for a
-	// rule and 400 for an Extractor.
+	// Status is the HTTP status. In an Error of a rule or Extractor, an invalid
+	// Status (not 400 to 599) is replaced by that of Code. Without Code, it is
+	// 403 for a rule and 400 for an Extractor.
 	Status int
 	// Code is an error code of RFC 6750 §3.1 or RFC 9470 §3, or "".
 	Code string
@@ -79,16 +79,19 @@ type Error struct {
 	// it is empty or not allowed by RFC 6750 §3, the fixed text of Reason is
 	// sent.
 	Description string
-	// Scopes are the scopes that the request needs.
+	// Scopes are the scopes that the request needs. They are sent with the Codes
+	// insufficient_scope and insufficient_user_authentication, and with
+	// ReasonMissing.
 	Scopes []string
-	// ACRValues are the accepted values of "acr".
+	// ACRValues are the accepted values of "acr". They are sent only with the
+	// Code insufficient_user_authentication.
 	ACRValues []string
 	// MaxAge is the maximum time since the user authenticated. If zero, no
-	// limit.
+	// limit. It is sent only with the Code insufficient_user_authentication.
 	MaxAge time.Duration
-	// Err is the cause, for logs. It never contains the token. Values of an
-	// unverified token are quoted and shortened; errors of a KeySource, an
-	// Extractor or a rule are included unchanged.
+	// Err is the cause, for logs. This package never puts the token into it.
+	// Values of an unverified token are quoted and shortened. Errors of a
+	// KeySource, Extractor or rule are included unchanged.
 	Err error
 
 	challenge string // the WWW-Authenticate field, once it is known
@@ -96,7 +99,8 @@ type Error struct {
 	cached    bool   // it was verified for an earlier request
 }
 
-// Error describes the refusal for logs. It never contains the token.
+// Error describes the refusal for logs. This package never puts the token into
+// the text. Errors of a KeySource, Extractor or rule are included unchanged.
 func (e *Error) Error() string {
 	switch {
 	case e == nil: // a rule's mistake, which is the cause of another Error then
@@ -278,11 +282,11 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 	e.challenge = b.String()
 }
 
+// challenge completes the Error of a Middleware.
+func (c *config) challenge(e *Error) { e.setChallenge(c.opts.Realm, c.opts.ResourceMetadataURL) }
+
 // joinScopes returns a list of RFC 6749 §3.3. acr_values has the same syntax.
 func joinScopes(scopes []string) string {
-	if !slices.ContainsFunc(scopes, func(s string) bool { return !syntax.IsScope(s) }) {
-		return strings.Join(scopes, " ")
-	}
 	return strings.Join(slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !syntax.IsScope(s) }), " ")
 }
 

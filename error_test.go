@@ -1,6 +1,7 @@
 package jwthttp_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -416,6 +417,35 @@ func TestError_injection(t *testing.T) {
 		got := serve(m, newRequest(withBearer(signHS256(`{"alg":"HS256","kid":"x\"<script>\\é"}`, claimsJSON(nil)))))
 		if want.Code != 401 || got.Body.String() != want.Body.String() || fmt.Sprint(got.Header()) != fmt.Sprint(want.Header()) {
 			t.Errorf("%v %s, want %v %s", got.Header(), got.Body, want.Header(), want.Body)
+		}
+	})
+}
+
+// An Extractor or rule may return the Error of another Middleware.
+func TestError_ofAnotherMiddleware(t *testing.T) {
+	bubble(t, "token and challenge", func(t *testing.T) {
+		outer := newOptions()
+		outer.Realm = "outer"
+		_, foreign := mustNew[testClaims](t, outer).RequireScopes("a").Authenticate(newRequest(withBearer(goodToken(nil))))
+		opts := newOptions()
+		var event jwthttp.Event
+		opts.Observer = func(_ context.Context, e jwthttp.Event) { event = e }
+		opts.Extractor = func(*http.Request) (jwthttp.Credential, error) { return jwthttp.Credential{}, foreign }
+		res := serve(mustNew[testClaims](t, opts), newRequest())
+		if event.Token != nil {
+			t.Errorf("event with the token %v", event.Token)
+		}
+		if got := res.Header().Get("WWW-Authenticate"); res.Code != 403 || !strings.Contains(got, `realm="restricted"`) {
+			t.Errorf("answer %d with challenge %q", res.Code, got)
+		}
+		var copied jwthttp.Error
+		if e := (*jwthttp.Error)(nil); errors.As(foreign, &e) {
+			copied = *e
+		}
+		copied.Status, copied.Code = 403, ""
+		opts.Extractor = func(*http.Request) (jwthttp.Credential, error) { return jwthttp.Credential{}, &copied }
+		if got := serve(mustNew[testClaims](t, opts), newRequest()).Header().Get("WWW-Authenticate"); got != "" {
+			t.Errorf("challenge %q of a 403 without code", got)
 		}
 	})
 }

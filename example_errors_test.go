@@ -34,19 +34,19 @@ func ExampleOptions_problemJSON() {
 	// GET / 401 {"reason":"expired","status":401,"title":"Unauthorized"}
 }
 
-// A website sends browsers without a valid token to its login page, and answers
-// everything else as usual.
+// A website sends browsers without a valid token, or with two, to its login page,
+// and answers everything else as usual.
 func ExampleOptions_redirect() {
 	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
 		Issuers:   []jwthttp.Issuer{exampleIssuer()},
 		Extractor: jwthttp.FromCookie("__Host-token"),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, e *jwthttp.Error) {
-			if e.Status != http.StatusUnauthorized || r.Method != http.MethodGet {
+			if e.Status != http.StatusUnauthorized && e.Reason != jwthttp.ReasonMultiple || r.Method != http.MethodGet {
 				jwthttp.WriteError(w, e)
 				return
 			}
 			http.SetCookie(w, &http.Cookie{Name: "__Host-token", MaxAge: -1, Path: "/", Secure: true, HttpOnly: true})
-			w.Header().Del("WWW-Authenticate") // it belongs to a 401
+			w.Header().Del("WWW-Authenticate") // it does not belong to a redirect
 			http.Redirect(w, r, "/login", http.StatusSeeOther)
 		},
 	})
@@ -59,10 +59,15 @@ func ExampleOptions_redirect() {
 		h.ServeHTTP(w, httptest.NewRequest(method, "/account", nil))
 		fmt.Printf("%s %d %q\n", method, w.Code, w.Header().Get("Location"))
 	}
+	r, w := httptest.NewRequest("GET", "/account", nil), httptest.NewRecorder()
+	r.Header.Set("Cookie", "__Host-token=new; __Host-token=old")
+	h.ServeHTTP(w, r)
+	fmt.Printf("two cookies: %d %q\n", w.Code, w.Header().Get("Location"))
 
 	// Output:
 	// GET 303 "/login"
 	// POST 401 ""
+	// two cookies: 303 "/login"
 }
 
 // A rule chooses the answer by returning an Error.

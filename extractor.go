@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed450a7203/jwthttp/internal/authfield"
 	"github.com/seed450a7203/jwthttp/internal/cookie"
+	"github.com/seed450a7203/jwthttp/internal/form"
 	"github.com/seed450a7203/jwthttp/internal/rawquery"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
@@ -71,7 +72,8 @@ func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) 
 func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // An Extractor finds the credential in a request. It must be safe for
-// concurrent use and must not modify the request.
+// concurrent use and must not modify the request. [FromForm] is the exception:
+// it reads the body and sets PostForm.
 //
 // If there is no credential, it returns [ErrNoToken] or a Credential with an
 // empty Token. If it returns an [*Error], that is the response. Every other
@@ -132,9 +134,9 @@ func onlyField(r *http.Request, name string) (string, error) {
 	}
 }
 
-// violatesSyntax reports whether the token cannot be written in a header field:
-// it is not a token68, nor three segments of one without a scheme, which may be
-// padded (see Issuer.PaddedSegments).
+// violatesSyntax reports whether the credential is invalid in a header field. A
+// credential without a scheme may also be three padded segments (see
+// Issuer.PaddedSegments).
 func (c Credential) violatesSyntax() bool {
 	if c.Source != SourceHeader || syntax.IsToken68(c.Token) {
 		return false
@@ -194,11 +196,14 @@ func onlyOne(c Credential, values []string) (Credential, error) {
 	return c, nil
 }
 
-// FromForm returns an Extractor for a form field (RFC 6750 §2.2) of a POST with
-// Content-Type application/x-www-form-urlencoded. It parses the form, so the
-// handler finds the body read and PostForm filled. It never reads the query.
-// Its tokens are subject to [Options].CrossOrigin. An empty field counts as
-// absent; two of the name are an error. FromForm panics if field is empty.
+// FromForm returns an Extractor for a field of a form (RFC 6750 §2.2): a POST
+// with Content-Type application/x-www-form-urlencoded. It reads the body, up to 1
+// MiB, and sets [http.Request.PostForm] of the request, where the handler finds
+// the form. A larger or invalid form is an error. It never reads a query parameter. Its tokens are subject to
+// [Options].CrossOrigin. An empty field counts as absent; two of the name are an
+// error.
+//
+// FromForm panics if field is empty.
 func FromForm(field string) Extractor {
 	if field == "" {
 		panic("jwthttp: FromForm: empty field name")
@@ -208,10 +213,11 @@ func FromForm(field string) Extractor {
 		if r.Method != http.MethodPost || kind != "application/x-www-form-urlencoded" {
 			return Credential{}, ErrNoToken
 		}
-		if err := r.ParseForm(); err != nil {
-			return Credential{}, errors.New("invalid form") // the error may quote the token
+		pairs, err := form.Parse(r)
+		if err != nil {
+			return Credential{}, err
 		}
-		if len(r.PostForm) > maxPairs {
+		if pairs > maxPairs {
 			return Credential{}, errTooMany
 		}
 		return onlyOne(Credential{Name: field}, r.PostForm[field])
@@ -248,9 +254,13 @@ func FromQuery(param string) Extractor {
 
 // FromWebSocketProtocol returns an Extractor for the Sec-WebSocket-Protocol
 // field of a WebSocket upgrade, the only field that a script in a browser can
-// set. The token is the entry that begins with prefix. The client must offer a
-// second entry for the server to select, because the response repeats the
-// selected one. It panics if prefix cannot begin a subprotocol.
+// set. The token is what follows prefix in the entry that begins with it. The
+// client must offer a second entry for the server to select, because the
+// response repeats the selected one. It panics if prefix cannot begin a
+// subprotocol.
+//
+// The Source is [SourceHeader], so the token is not subject to
+// [Options].CrossOrigin.
 func FromWebSocketProtocol(prefix string) Extractor {
 	if !syntax.IsToken(prefix) {
 		panic(fmt.Sprintf("jwthttp: FromWebSocketProtocol(%q): not a prefix of a subprotocol", prefix))

@@ -72,6 +72,8 @@ func TestFromHeader_bearer(t *testing.T) {
 		one("no field", missing),
 		one("empty field", missing, auth("")),
 		one("another scheme", missing, auth("Basic dXNlcjpwYXNz")),
+		one("the token without a scheme", missing, auth("<token>")),
+		one("the token after another word", missing, auth("Token <token>")),
 		one("a scheme that needs a proof", missing, auth("DPoP <token>")),
 		one("another scheme with parameters", missing, auth(`Digest username="a", realm="b", nonce="c"`)),
 		one("no space after the scheme", missing, auth("Bearer<token>")),
@@ -129,6 +131,44 @@ func TestFromHeader_bearer(t *testing.T) {
 		one("a DEL after the scheme", badField, auth("Bearer\x7f<token>")),
 		one("a tab that ends the field", badField, auth("Bearer\t")),
 	})
+}
+
+// The log tells a field without the scheme from a missing field. The client is
+// told the same.
+func TestFromHeader_cause(t *testing.T) {
+	header, cookie := jwthttp.FromHeader("authorization", "Bearer"), jwthttp.FromCookie("session")
+	const other = `no token in the request: Authorization does not have the scheme "Bearer"`
+	for _, tt := range []struct {
+		name      string
+		extractor jwthttp.Extractor
+		request   []func(*http.Request)
+		want      string
+	}{
+		{"the token without a scheme", nil, []func(*http.Request){auth("<token>")}, other},
+		{"another scheme", nil, []func(*http.Request){auth("Basic dTpw")}, other},
+		{"the token without a scheme, in the first of two places", jwthttp.FirstOf(header, cookie), []func(*http.Request){auth("<token>")}, other},
+		{"the token without a scheme, in the last of two places", jwthttp.FirstOf(cookie, header), []func(*http.Request){auth("<token>")}, other},
+		{"the token without a scheme, in one of two places", jwthttp.OnlyOne(cookie, header), []func(*http.Request){auth("<token>")}, other},
+		{"no field", nil, nil, "no token in the request"},
+		{"an empty field", nil, []func(*http.Request){auth("")}, other},
+		{"no field in two places", jwthttp.FirstOf(header, cookie), nil, "no token in the request"},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			opts := newOptions()
+			opts.Extractor = tt.extractor
+			r := newRequest(tt.request...)
+			fillPlaceholders(r, goodToken(nil))
+			m := mustNew[testClaims](t, opts)
+			_, err := m.Authenticate(r)
+			var e *jwthttp.Error
+			if !errors.As(err, &e) || e.Status != http.StatusUnauthorized || e.Reason != jwthttp.ReasonMissing || e.Err.Error() != tt.want {
+				t.Fatalf("error %v, want %q", err, tt.want)
+			}
+			if body := serve(m, r).Body.String(); strings.Contains(body, "scheme") {
+				t.Errorf("the client is told %s", body)
+			}
+		})
+	}
 }
 
 func TestFromHeader_fields(t *testing.T) {
@@ -307,6 +347,9 @@ func TestFromForm(t *testing.T) {
 		one("a body that does not decode", badField, postForm("token=%zz")),
 		one("more fields than we read", badField, postForm(fields(3000)+"token=<token>")), // Rule 8
 		// Rule 45
+		one("a query that does not decode", admitted, postForm("token=<token>"), withQuery("q=100%&a=1;b=2")),
+		one("more fields of one name than we read", badField, postForm(strings.Repeat("a=&", 3000)+"token=<token>")),
+		one("more bytes than we read", badField, postForm("a="+strings.Repeat("x", 1<<20)+"&token=<token>")),
 		one("from the same origin", admitted, postForm("token=<token>"), withField("Sec-Fetch-Site", "same-origin")),
 		one("from another site", "403 cross_origin", postForm("token=<token>"), withField("Sec-Fetch-Site", "cross-site")),
 		one("from another origin", "403 cross_origin", postForm("token=<token>"), withField("Origin", "https://evil.example")),
@@ -342,6 +385,9 @@ func TestFromForm_handler(t *testing.T) {
 		if got := inner.PostForm.Get("a"); got != "1" {
 			t.Errorf("PostForm %v", inner.PostForm)
 		}
+		if err := inner.ParseForm(); err != nil {
+			t.Error(err)
+		}
 		if got := inner.Form["token"]; inner.URL.RawQuery != "b=2" || len(got) != 1 || got[0] == "x" {
 			t.Errorf("query %q, form has %d tokens", inner.URL.RawQuery, len(got))
 		}
@@ -351,6 +397,32 @@ func TestFromForm_handler(t *testing.T) {
 	_, err := mustNew[testClaims](t, opts).Authenticate(newRequest(postForm("token=confidential%zz")))
 	if err == nil || strings.Contains(err.Error(), "confidential") || strings.Contains(err.Error(), "%zz") {
 		t.Errorf("the error quotes the form: %v", err)
+	}
+}
+
+// A form that cannot be parsed is refused each time, also if an outer middleware
+// has tried to parse it before. Rule 8
+func TestFromForm_twice(t *testing.T) {
+	opts := newOptions()
+	opts.Extractor = jwthttp.FromForm("token")
+	m := mustNew[testClaims](t, opts)
+	for _, tt := range []struct {
+		name   string
+		before func(*http.Request)
+	}{
+		{"after another Handler", func(r *http.Request) { _, _ = m.AllowAnonymous().Authenticate(r) }},
+		{"after FormValue", func(r *http.Request) { r.FormValue("a") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, body := range []string{"token=x&b=%zz", strings.Repeat("a=&", 1<<20)} {
+				r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				tt.before(r)
+				if got := verdict(m.Optional(), r); got == admitted {
+					t.Errorf("form of %d bytes: verdict %q", len(body), got)
+				}
+			}
+		})
 	}
 }
 

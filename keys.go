@@ -27,8 +27,12 @@ import (
 // an unverified jwt.Token with Method, Header and, as Claims, a
 // jwt.RegisteredClaims. It returns a []byte, *rsa.PublicKey, *ecdsa.PublicKey
 // or ed25519.PublicKey, or several in a jwt.VerificationKeySet, of which the
-// first eight that fit are tried. An error that is [ErrKeysUnavailable] is a
-// 503, every other one a 401: there is no such key.
+// first eight that fit are tried.
+//
+// An error that is [ErrKeysUnavailable] is a 503. Once ctx has ended,
+// context.DeadlineExceeded is a 503, too. If ctx was canceled, these errors and
+// context.Canceled are [ReasonCanceled]. Every other error is a 401: there is no
+// such key.
 //
 // A key that is nil, private, weak or made for another algorithm is rejected. A
 // bare key has no "use", "key_ops" and "alg"; only package jwks checks those of
@@ -74,12 +78,12 @@ func (s KeySet) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(s)), ni
 // *rsa.PublicKey of 2048 bits or more, an *ecdsa.PublicKey or an
 // ed25519.PublicKey. It must fit every algorithm of the Issuer. [New] copies
 // it.
-func StaticKey(key any) KeySource { return staticKey{key} }
+func StaticKey(key any) KeySource { return staticKey{&key} }
 
-type staticKey struct{ key any }
+type staticKey struct{ key *any } // a pointer, which fmt does not follow
 
 func (s staticKey) KeyfuncCtx(context.Context) jwt.Keyfunc {
-	return func(*jwt.Token) (any, error) { return s.key, nil }
+	return func(*jwt.Token) (any, error) { return *s.key, nil }
 }
 
 // Format keeps the key out of printed Options.
@@ -98,7 +102,7 @@ type keys struct {
 	find func(ctx context.Context, v *verified) ([]jwt.VerificationKey, error)
 	// refetch returns newer keys for a token that none of find has verified. It
 	// is nil if there are never any.
-	refetch func(context.Context, keyset.Query) []jwt.VerificationKey
+	refetch func(context.Context, keyset.Query) ([]jwt.VerificationKey, error)
 	// mutable means that the owner of the source may modify the keys.
 	mutable bool
 }
@@ -112,7 +116,7 @@ func newKeys(p *problems.List, field string, source KeySource, iss *issuer) keys
 	}
 	switch source := source.(type) {
 	case staticKey:
-		return staticKeys(p, field, source.key, iss)
+		return staticKeys(p, field, *source.key, iss)
 	case KeySet:
 		return setKeys(p, field, source, iss)
 	case keyset.Finder:
@@ -210,18 +214,20 @@ func askedKeys(source KeySource, iss *issuer) keys {
 
 // refuseKeys returns the refusal of a token for which there are no keys.
 func refuseKeys(ctx context.Context, err error) *Error {
-	unavailable := errors.Is(err, ErrKeysUnavailable)
+	unavailable := errors.Is(err, ErrKeysUnavailable) || ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 	var misfit jwk.MisfitError
+	reason := ReasonUnknownKey
 	switch {
 	case (unavailable || errors.Is(err, context.Canceled)) && errors.Is(ctx.Err(), context.Canceled):
-		// The client hung up. It must not be able to raise our alarm.
+		// The client hung up. A client must not be able to cause 503s in the
+		// logs.
 		return refuse(ReasonCanceled, err)
 	case unavailable:
 		return refuse(ReasonKeysUnavailable, err)
 	case errors.As(err, &misfit):
-		return refuse(ReasonAlgorithm, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
+		reason = ReasonAlgorithm
 	}
-	return refuse(ReasonUnknownKey, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
+	return refuse(reason, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
 }
 
 // query describes the token for a key set that selects its keys itself.

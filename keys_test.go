@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
@@ -561,7 +562,7 @@ func TestKeySource_keyfunc(t *testing.T) {
 type finder struct {
 	jwthttp.KeySource
 	found, refetched []jwt.VerificationKey
-	err              error
+	err, refetchErr  error
 	from             string
 	queries          []keyset.Query
 }
@@ -571,9 +572,9 @@ func (f *finder) FindKeys(_ context.Context, q keyset.Query) ([]jwt.Verification
 	return f.found, f.err
 }
 
-func (f *finder) RefetchKeys(_ context.Context, q keyset.Query) []jwt.VerificationKey {
+func (f *finder) RefetchKeys(_ context.Context, q keyset.Query) ([]jwt.VerificationKey, error) {
 	f.queries = append(f.queries, q)
-	return f.refetched
+	return f.refetched, f.refetchErr
 }
 
 func (f *finder) DiscoveredFrom() string { return f.from }
@@ -592,6 +593,8 @@ func TestKeySource_finder(t *testing.T) {
 		{"another key, the right one after a fetch", finder{found: wrong, refetched: right}, admitted, 2},
 		{"another key, and no newer one", finder{found: wrong}, invalid + "signature", 2},
 		{"another key, before and after a fetch", finder{found: wrong, refetched: wrong}, invalid + "signature", 2},
+		// Rule 36
+		{"another key, and newer ones are unavailable", finder{found: wrong, refetchErr: jwthttp.ErrKeysUnavailable}, "503 keys_unavailable", 2},
 		{"no key", finder{err: errors.New("unknown kid")}, invalid + "unknown_key", 1},
 		{"unavailable", finder{err: jwthttp.ErrKeysUnavailable}, "503 keys_unavailable", 1},
 		{"discovered from the issuer", finder{found: right, from: issuerName}, admitted, 1},
@@ -685,5 +688,40 @@ func TestKeySource_printing(t *testing.T) {
 	}
 	if got := fmt.Sprint(opts.Issuers[1].Keys); !strings.Contains(got, "k1") {
 		t.Errorf("a KeySet prints as %q", got)
+	}
+}
+
+// fmt calls no method of an unexported field.
+func TestStaticKey_printing(t *testing.T) {
+	config := struct{ opts jwthttp.Options }{newOptions()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		text := fmt.Sprintf(verb, config)
+		for _, shown := range []string{string(secret), fmt.Sprint(secret), fmt.Sprintf("%x", secret)} {
+			if strings.Contains(text, shown) {
+				t.Errorf("%s shows the secret: %s", verb, text)
+			}
+		}
+	}
+}
+
+// Rule 36: a deadline of the request while its key is looked up.
+func TestKeyfunc_deadline(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(context.Context) (context.Context, context.CancelFunc)
+		want string
+	}{
+		{"a deadline that has passed", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithDeadline(ctx, time.Now())
+		}, "503 keys_unavailable"},
+		{"no deadline", context.WithCancel, invalid + "unknown_key"},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			lookUp := jwthttp.Keyfunc(func(*jwt.Token) (any, error) { return nil, fmt.Errorf("database: %w", context.DeadlineExceeded) })
+			ctx, cancel := tt.end(t.Context())
+			defer cancel()
+			m := mustNew[testClaims](t, newOptions(issuerWith(lookUp, "HS256")))
+			checkVerdict(t, m, newRequest(withBearer(goodToken(nil))).WithContext(ctx), tt.want)
+		})
 	}
 }

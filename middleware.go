@@ -20,8 +20,9 @@ import (
 //
 // If an outer Handler from the same [New] call has verified the token, Handler
 // does not verify it again. It checks only its own requirements, the token's
-// times and whether the context has ended. A request with another credential,
-// such as a part of a batch, is verified as usual.
+// times, whether the context has ended, and the origin if the method has changed.
+// A request with another credential, such as a part of a batch, is verified as
+// usual.
 type Middleware struct {
 	config       *config
 	requirements requirements
@@ -29,8 +30,10 @@ type Middleware struct {
 
 // New returns a Middleware for tokens whose claims decode into a T as
 // [encoding/json] does: a struct, a map such as jwt.MapClaims, a pointer to
-// one, or a type with UnmarshalJSON. If T or *T has a method Validate() error,
-// it is called for each request with a token, and its error is a 401.
+// one, or a type with UnmarshalJSON. A map has numbers as float64, which is not
+// exact above 2^53; a field of type int64 is. If T or *T has a method
+// Validate() error, it is called for each request with a token, and its error
+// is a 401.
 //
 // If opts is invalid, the returned error describes every problem, naming the
 // field and its value.
@@ -86,7 +89,7 @@ func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 // Verify checks a token that came without a request, such as the first message
 // of a WebSocket or an entry of a queue. It returns a copy of ctx with the
 // claims and the Token, on which [Middleware.Watch] works. Otherwise it returns
-// nil and an [*Error]. An empty token is a missing one.
+// nil and an [*Error]. An empty token counts as missing: Optional accepts it.
 //
 // There is no cross-origin check. A Middleware with Require rules refuses every
 // token with [ReasonMisconfigured], because rules need a request.
@@ -178,12 +181,8 @@ func (a *admission) includes(ctx context.Context, found Credential, err error) b
 // request: the end of its context, the token's times, and the method.
 func (c *config) recheck(r *http.Request, a *admission) *Error {
 	if r.Context().Err() != nil {
-		err := context.Cause(r.Context())
-		if ended := (*Error)(nil); errors.As(err, &ended) { // by Watch
-			e := *ended
-			return e.about(a.token)
-		}
-		return refuse(ReasonCanceled, err).about(a.token)
+		err := context.Cause(r.Context()) // an *Error if Watch ended it
+		return refuse(ReasonCanceled, err).orOwn(err).about(a.token)
 	}
 	if a.token == nil {
 		return nil
@@ -220,7 +219,7 @@ func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }
 // conclude completes a refusal, and reports the decision.
 func (m *Middleware) conclude(ctx context.Context, d *decision) {
 	if d.err != nil {
-		d.err.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+		m.config.challenge(d.err)
 	}
 	if m.config.opts.Observer == nil {
 		return

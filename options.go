@@ -13,14 +13,16 @@ import (
 // check. Tokens without the claim are accepted, too.
 const Any = "*"
 
-// Options configures a [Middleware]. Only Issuers is required. [New] copies
-// everything but what CrossOrigin and the KeySources point to.
+// Options configures a [Middleware]. Only Issuers is required. [New] copies the
+// options, including the keys of [StaticKey] and [KeySet]. It does not copy
+// CrossOrigin and other KeySources.
 type Options struct {
 	_ struct{}
 
 	// Issuers are the accepted issuers. The "iss" of a token selects one of
-	// them; only its rules and keys apply. Two Issuers may have the same Name
-	// if they have no algorithm in common; then "alg" selects. Required.
+	// them; only its rules and keys apply. Two Issuers may have the same Name,
+	// except Any, if they have no algorithm in common; then "alg" selects.
+	// Required.
 	Issuers []Issuer
 
 	// Extractor finds the token. If nil, FromHeader("Authorization", "Bearer").
@@ -34,8 +36,8 @@ type Options struct {
 	// at most 1 MiB. For a large one, set MaxHeaderBytes of net/http, too.
 	MaxTokenSize int
 
-	// Revoked is called for each token that passed all other checks of its
-	// issuer. If nil, no token is revoked.
+	// Revoked is called for each token that is otherwise valid, before its
+	// scopes and rules are checked. If nil, no token is revoked.
 	Revoked RevokedFunc
 
 	// RevocationTimeout is the deadline for Revoked. If zero, 1 second; at most
@@ -46,17 +48,17 @@ type Options struct {
 	// set. By default the response is a 503.
 	RevocationFailOpen bool
 
-	// CrossOrigin checks requests whose token a browser sends automatically
-	// (CSRF): those of any source but SourceHeader and SourceQuery. If nil, its
-	// zero value, so the check is always on. A WebSocket upgrade is checked
-	// like a POST. The deny handler is not used. The login is not protected,
-	// since it has no token yet.
+	// CrossOrigin checks requests with a token from any source but SourceHeader
+	// and SourceQuery (CSRF). If nil, the default of net/http. The check cannot
+	// be turned off. A WebSocket upgrade is checked like a POST. The deny
+	// handler is not used. The login is not protected, since it has no token
+	// yet.
 	CrossOrigin *http.CrossOriginProtection
 
-	// CacheSize is the number of tokens to cache. All checks of a cached token
-	// but that of its signature are repeated. It is rejected as soon as its key
-	// is no longer returned by Keys. If zero, none; at most 2^24. The tokens in
-	// the cache have at most 2 KiB on average.
+	// CacheSize is the number of tokens to cache. If zero, none; at most 2^24.
+	// For a cached token, the signature is not verified again. Its times, key,
+	// Validate, Revoked and requirements are checked on every request. Together,
+	// the cached tokens take at most CacheSize x 2 KiB.
 	CacheSize int
 
 	// Realm is the realm of challenges. If empty, "restricted".
@@ -69,8 +71,8 @@ type Options struct {
 
 	// ErrorHandler writes the response to a refused request. If nil,
 	// WriteError. Header fields are already set and may be changed. If it
-	// writes nothing, Error.Status is sent. The request has no claims and no
-	// query token. It is not called for ReasonCanceled.
+	// writes nothing, Error.Status is sent. The request has no query
+	// token, and no claims of a refused token. It is not called for ReasonCanceled.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 
 	// Observer is called once per decision of Handler, Authenticate and Verify,
@@ -89,7 +91,7 @@ type Issuer struct {
 	// []string{Any} disables the check. Required.
 	Audience []string
 
-	// Clients are the accepted clients: client_id, azp or cid must be one of
+	// Clients are the accepted clients: Token.ClientID must be one of
 	// them. Set it if tokens have no "aud", as those of Amazon Cognito and
 	// Clerk. If nil, any client.
 	Clients []string
@@ -121,8 +123,8 @@ type Issuer struct {
 
 // A RevokedFunc reports whether a token has been revoked. If it returns true,
 // the token is rejected even if it also returns an error. [ErrRevoked] means
-// true, too. Any other error, a panic, and a result after the deadline of the
-// context are failures.
+// true, too, even after the deadline of the context. Any other error, a panic,
+// and any other result after the deadline are failures.
 //
 // It is called on the request's goroutine, and by [Middleware.Watch] on another
 // one, so it must be safe for concurrent use. The Token is a copy.
@@ -143,7 +145,8 @@ type Event struct {
 	Err *Error
 	// Admitted is true if the request or token was accepted.
 	Admitted bool
-	// Cached is true if the signature was verified for an earlier request.
+	// Cached is true if the signature was verified for an earlier request. It is
+	// always false if Nested is true.
 	Cached bool
 	// Unchecked is true if the token was admitted although Revoked failed.
 	Unchecked bool

@@ -29,20 +29,20 @@ type scopeRequirement struct {
 	any    bool
 }
 
-// Optional returns a Middleware that also admits requests without a token. An
-// invalid token is rejected; see [Middleware.AllowAnonymous]. Requirements need
-// a token: with one, added before or after, Optional has no effect.
+// Optional returns a Middleware that also admits requests without a token,
+// unless it also has a requirement, added before or after; then Optional has no
+// effect. An invalid token is rejected; see [Middleware.AllowAnonymous].
 func (m *Middleware) Optional() *Middleware {
 	d := *m
 	d.requirements.visitors = true
 	return &d
 }
 
-// AllowAnonymous returns a Middleware that admits every request, for public
-// pages whose visitors may have stale cookies. A token counts as missing if it
-// is invalid, revoked, cannot be checked or came across origins. Event.Err says
-// why it was ignored. With a requirement, added before or after, AllowAnonymous
-// has no effect.
+// AllowAnonymous returns a Middleware that admits every request, unless it also
+// has a requirement, added before or after; then AllowAnonymous has no effect.
+// It is for public pages whose visitors may have stale cookies. A token counts
+// as missing if it is invalid, revoked, cannot be checked or came across
+// origins. Event.Err says why it was ignored.
 //
 // A cross-origin request with a cookie is admitted without claims. A handler
 // that changes something needs its own CSRF protection.
@@ -79,8 +79,8 @@ func (m *Middleware) requireScopes(name string, required scopeRequirement) *Midd
 	return &d
 }
 
-// RequireACR returns a Middleware that also requires "acr" to be one of values,
-// the preferred one first. Other tokens, and those without "acr", are refused
+// RequireACR returns a Middleware that also requires "acr" to be one of values.
+// List the preferred value first. Tokens with another "acr", or none, are refused
 // with 401 insufficient_user_authentication, which asks the client for another
 // authentication of the user (RFC 9470).
 //
@@ -125,10 +125,10 @@ func (m *Middleware) RequireAuthAge(max time.Duration) *Middleware {
 	return &d
 }
 
-// Require returns a Middleware that also calls rule for each request with a
-// token, after the scopes were checked. The request's context has the claims;
-// see [Rule]. An error of rule is a 403, and an [*Error] is the response. Rules
-// run in the order in which they were added. Require panics if rule is nil.
+// Require returns a Middleware that also calls rule, after all other checks. A
+// request without a token is refused. The request's context has the claims; see
+// [Rule]. An error of rule is a 403, and an [*Error] is the response. Rules run
+// in the order in which they were added. Require panics if rule is nil.
 //
 // Around an [http.ServeMux] or another router, a rule runs before routing and
 // sees empty path values. Put a rule that needs them on the route.
@@ -200,25 +200,20 @@ func (q *requirements) check(t *Token, missing error, leeway time.Duration) *Err
 		e.Scopes = q.allScopes()
 		return e
 	}
+	var e *Error
 	lacksScope := slices.ContainsFunc(q.scopes, func(s scopeRequirement) bool { return !s.isMet(t.Scopes) })
-	var err error
-	if q.acr != nil || q.maxAge > 0 {
-		err = q.checkLevel(t, leeway)
-	}
-	if err != nil {
-		e := refuse(ReasonAuthentication, err).about(t)
+	if err := q.checkLevel(t, leeway); err != nil {
+		e = refuse(ReasonAuthentication, err)
 		e.ACRValues, e.MaxAge = slices.Clone(q.acr), q.maxAge
-		if lacksScope { // RFC 9470 §3: so that one new token suffices for both
-			e.Scopes = q.allScopes()
-		}
-		return e
+	} else if lacksScope {
+		e = refuse(ReasonScope, fmt.Errorf("have scopes %s, want %s", jws.QuotedList(t.Scopes), jws.QuotedList(q.allScopes())))
+	} else {
+		return nil
 	}
-	if lacksScope {
-		e := refuse(ReasonScope, fmt.Errorf("have scopes %s, want %s", jws.QuotedList(t.Scopes), jws.QuotedList(q.allScopes()))).about(t)
+	if lacksScope { // RFC 9470 §3: so that one new token suffices for both
 		e.Scopes = q.allScopes()
-		return e
 	}
-	return nil
+	return e.about(t)
 }
 
 // checkLevel applies RFC 9470.

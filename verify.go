@@ -2,7 +2,6 @@ package jwthttp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,9 +76,9 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 		return nil, e
 	}
 	var stack [32]strictjson.Value
-	values := stack[:0]
-	for range c.claims.names.Len() {
-		values = append(values, strictjson.Value{})
+	values := stack[:min(c.claims.names.Len(), len(stack))]
+	if n := c.claims.names.Len(); n > len(stack) {
+		values = make([]strictjson.Value, n)
 	}
 	registered, err := jws.ParseClaims(parsed.Payload, c.claims.names, values)
 	if err != nil {
@@ -236,12 +235,11 @@ func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.Verifica
 		return list[i], nil
 	}
 	if refetch := v.issuer.keys.refetch; refetch != nil { // the "kid" may have got another key
-		list = refetch(ctx, v.query())
+		if list, err = refetch(ctx, v.query()); err != nil {
+			return nil, refuseKeys(ctx, err)
+		}
 		if i := slices.IndexFunc(list, verifies); i >= 0 {
 			return list[i], nil
-		}
-		if errors.Is(ctx.Err(), context.Canceled) { // while the request waited for keys
-			return nil, refuse(ReasonCanceled, ctx.Err())
 		}
 	}
 	return nil, refuse(ReasonSignature, &cause{[]error{jwt.ErrTokenSignatureInvalid}, "no key of the issuer verifies the signature", nil})

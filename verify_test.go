@@ -830,6 +830,41 @@ func TestToken_identifiers(t *testing.T) {
 	})
 }
 
+// The claims have an integer as encoding/json decodes it.
+func TestToken_identifiers_claims(t *testing.T) {
+	const exact = "9007199254740993" // 2^53 + 1
+	type number struct {
+		Subject json.Number `json:"sub"`
+	}
+	type integer struct {
+		Subject int64 `json:"sub"`
+	}
+	checkSubject(t, "42", func(c jwt.MapClaims) bool { return c["sub"] == 42.0 })
+	checkSubject(t, "42", func(c any) bool { return c.(map[string]any)["sub"] == 42.0 })
+	checkSubject(t, "42", func(c number) bool { return c.Subject == "42" })
+	checkSubject(t, exact, func(c jwt.MapClaims) bool { return c["sub"] == float64(1<<53) })
+	checkSubject(t, exact, func(c number) bool { return c.Subject == exact })
+	checkSubject(t, exact, func(c integer) bool { return c.Subject == 1<<53+1 })
+	checkSubject(t, exact, func(c json.RawMessage) bool { return strings.Contains(string(c), `"sub":`+exact) })
+}
+
+// checkSubject verifies a token whose "sub" is a number.
+func checkSubject[T any](t *testing.T, subject string, isRight func(T) bool) {
+	t.Helper()
+	bubble(t, fmt.Sprintf("%s in %T", subject, *new(T)), func(t *testing.T) {
+		ctx, err := mustNew[T](t, newOptions()).Verify(t.Context(), goodToken(map[string]any{"sub": json.RawMessage(subject)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if claims := jwthttp.MustClaims[T](ctx); !isRight(claims) {
+			t.Errorf("claims %v", claims)
+		}
+		if token, _ := jwthttp.TokenFromContext(ctx); token.Subject != subject {
+			t.Errorf("Subject %q", token.Subject)
+		}
+	})
+}
+
 func TestToken_Fingerprint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fingerprint := func(compact string) string { return tokenOf(t, newOptions(), compact).Fingerprint() }
@@ -948,7 +983,16 @@ func TestOptions_MaxTokenSize(t *testing.T) {
 		opts.MaxTokenSize = len(token)
 		checkVerdict(t, mustNew[testClaims](t, opts), newRequest(withBearer(token)), admitted)
 		opts.MaxTokenSize--
-		checkVerdict(t, mustNew[testClaims](t, opts), newRequest(withBearer(token)), invalid+"too_large")
+		m := mustNew[testClaims](t, opts)
+		checkVerdict(t, m, newRequest(withBearer(token)), invalid+"too_large")
+		// The log names the option that admits the token. The client is told neither.
+		_, err := m.Authenticate(newRequest(withBearer(token)))
+		if want := fmt.Sprintf("token has %d bytes, Options.MaxTokenSize is %d", len(token), len(token)-1); !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q, want %q", err, want)
+		}
+		if body := serve(m, newRequest(withBearer(token))).Body.String(); strings.Contains(body, "Size") || strings.Contains(body, fmt.Sprint(len(token))) {
+			t.Errorf("the client is told %s", body)
+		}
 	})
 }
 

@@ -12,22 +12,25 @@ import (
 
 // Watch returns a copy of ctx for a handler that streams. ctx is the context of
 // an admitted request or of [Middleware.Verify]. The copy is canceled when the
-// token expires, or when a check made at the given interval finds that it would
-// no longer be accepted: it is revoked, its key is gone, or Validate fails. It
-// is canceled at once if the token does not meet the requirements of m, or if
-// ctx is not of a Middleware from the same [New] call. Rules are not called.
+// token expires, leeway included, or when a check made at the given interval
+// finds that it would no longer be accepted: it is revoked or too old
+// (MaxTokenAge, RequireAuthAge), its key is gone, or Validate fails. It is
+// canceled at once if the token does not meet the requirements of m, or if ctx
+// is not of a Middleware from the same [New] call. Rules are not called. If m
+// admits requests without a token and ctx is of such a request, Watch never
+// cancels the copy.
 //
 // The cause ([context.Cause]) is the [*Error] that a new request would get,
 // even a 503. If ctx ends first, it is the cause of ctx. If a hook panics, it
 // is an error that is not an [*Error]. The Observer is not called.
 //
-// If every is zero or negative, 10 seconds; it is at least a millisecond. The
-// checks run on one goroutine, until the context ends or the returned function
+// If every is zero or negative, 10 seconds. Intervals below 1 ms count as 1 ms.
+// The checks run on one goroutine, until the context ends or the returned function
 // is called. Options.Revoked, Keys and Validate must be safe for concurrent
 // use. Without CacheSize, each check verifies the signature.
 //
-// Check the context before each message, since a select takes any case that is
-// ready. If a WebSocket library cuts the connection when a context ends, do not
+// Check ctx.Err() before each message: if several cases of a select are ready,
+// it picks one at random. If a WebSocket library cuts the connection when a context ends, do not
 // pass it the copy, so that a close frame can be sent.
 func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Context, context.CancelFunc) {
 	if every <= 0 {
@@ -45,7 +48,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 		e = refuse(ReasonMissing, ErrNoToken) // a visitor whom m has never seen
 	}
 	if e != nil {
-		e.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+		m.config.challenge(e)
 		end(e)
 		return ctx, cancel
 	}
@@ -55,7 +58,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 	watched, release := ctx, context.CancelFunc(func() {})
 	if !token.ExpiresAt.IsZero() {
 		expired := refuse(ReasonExpired, errWatchExpired)
-		expired.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+		m.config.challenge(expired)
 		watched, release = context.WithDeadlineCause(ctx, token.ExpiresAt.Add(m.config.opts.Leeway), expired)
 	}
 	go func() {
@@ -88,7 +91,7 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 			e = m.requirements.check(a.token, nil, m.config.opts.Leeway)
 		}
 		if e != nil && ctx.Err() == nil {
-			e.setChallenge(m.config.opts.Realm, m.config.opts.ResourceMetadataURL)
+			m.config.challenge(e)
 			return e
 		}
 	}

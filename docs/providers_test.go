@@ -205,6 +205,8 @@ func providersNetwork() network {
 	}})
 	publish("https://www.gstatic.com/iap/verify/public_key-jwk", document{body: keySet(ecJWK(keys.ec, object{"use": "sig", "alg": "ES256"}))})
 	publish("https://public-keys.auth.elb.eu-west-1.amazonaws.com/"+albKeyID, document{body: publicPEM(keys.ec)})
+	discoverable("https://a.tenants.example", "https://a.tenants.example/keys", keySet(rsaJWK(keys.rsa, rs256))) // of recipes.md
+	discoverable("https://b.tenants.example", "https://b.tenants.example/keys", keySet(rsaJWK(keys.otherRSA, rs256)))
 	discoverable("https://appleid.apple.com", "https://appleid.apple.com/auth/keys", keySet(rsaJWK(keys.rsa, rs256)))
 	return n
 }
@@ -430,14 +432,28 @@ func TestProviders_page(t *testing.T) {
 	if !slices.Equal(rows, headings) {
 		t.Errorf("the table has %q, the sections are %q", rows, headings)
 	}
-	// What is in snippets_test.go is in the page, in the same order.
-	var all bytes.Buffer
-	for _, block := range goBlock.FindAllSubmatch(page, -1) {
-		all.WriteString("\n")
-		all.Write(block[1])
+	compareBlocks(t, "providers.md", "snippets_test.go")
+}
+
+// compareBlocks checks that the Go blocks of a page, joined by empty lines, are
+// the body of a file.
+func compareBlocks(t *testing.T, page, file string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, body, _ := bytes.Cut(code, []byte("\n)\n")); !bytes.Equal(body, all.Bytes()) {
-		t.Error("the blocks of providers.md, joined by empty lines, are not the body of snippets_test.go")
+	code, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks bytes.Buffer
+	for _, block := range goBlock.FindAllSubmatch(text, -1) {
+		blocks.WriteString("\n")
+		blocks.Write(block[1])
+	}
+	if _, body, _ := bytes.Cut(code, []byte("\n)\n")); !bytes.Equal(body, blocks.Bytes()) {
+		t.Errorf("the Go blocks of %s, joined by empty lines, are not the body of %s", page, file)
 	}
 }
 

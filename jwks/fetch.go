@@ -66,8 +66,11 @@ func (s *Set) fetchAndRediscover(ctx context.Context, f *fetch) (*keys, error) {
 		l.err = fmt.Errorf("jwks: metadata of %s: %w", plainURL(s.issuer), ctx.Err())
 	}
 	if l.err == nil && l.url != s.found {
-		s.found = l.url
-		return s.fetchKeys(ctx, l.url)
+		set, err = s.fetchKeys(ctx, l.url)
+		if err == nil { // an address that has never served keys must not replace one that has
+			s.found = l.url
+		}
+		return set, err
 	}
 	f.metadata = l.err // the fetch is as good as its keys
 	return set, err

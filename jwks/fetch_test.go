@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,9 @@ func TestSet_refusedAnswers(t *testing.T) {
 		{"an empty object", text("{}"), "neither"},
 		{"an error object", text(`{"error":"temporarily_unavailable"}`), "neither"},
 		{"no key", text(`{"keys":[]}`), "no usable key"},
+		{"a key that is too weak", text(jwkSet(`{"kty":"RSA","kid":"weak","n":"` + b64(testKeys().weakRSA.N.Bytes()) + `","e":"AQAB"}`)), `"weak" (RSA key has 1024 bits, want 2048 to 16384)`},
+		{"a key for encryption", text(jwkSet(rsaJWK(`,"kid":"enc","use":"enc"`))), `"enc" (use "enc")`},
+		{"a key for another algorithm", text(jwkSet(rsaJWK(`,"kid":"oaep","alg":"RSA-OAEP"`))), `"oaep" (`},
 		{"keys of null", text(`{"keys":null}`), "no usable key"},
 		{"keys that are not an array", text(`{"keys":{}}`), "not an array"},
 		{"only odd keys", text(`{"keys":[1,"a",null,{},{"kty":"XX"},{"kty":"oct","k":"AAAA"},{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}`), "no usable key"},
@@ -80,8 +84,8 @@ func TestSet_refusedAnswers(t *testing.T) {
 			}
 			synctest.Wait()
 			s.check(t, "the old key", token, admitted)
-			if errs := s.reported(); len(errs) != 1 {
-				t.Errorf("OnError got %q, want one error", errs)
+			if errs := s.reported(); len(errs) != 1 || !strings.Contains(errs[0].Error(), tt.want) {
+				t.Errorf("OnError got %q, want one error with %q", errs, tt.want)
 			}
 		})
 	}
@@ -258,6 +262,30 @@ func TestSet_requests(t *testing.T) {
 		})
 		if err := s.set.Refresh(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+	bubble(t, "Kubernetes's metadata has the usual media type", func(t *testing.T) {
+		issuer := jwthttptest.New(t, "ES256")
+		var refused []string
+		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			served := "application/json"
+			if r.URL.String() == issuer.KeySetURL() {
+				served = "application/jwk-set+json"
+			}
+			if !slices.Contains(strings.Split(r.Header.Get("Accept"), ", "), served) {
+				refused = append(refused, r.URL.Path)
+				return answer(r, http.StatusNotAcceptable, ""), nil
+			}
+			return issuer.Client().Transport.RoundTrip(r)
+		})}
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		set, err := jwks.Discover(ctx, issuer.Name(), jwks.Options{Client: client, OnError: func(error) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Refresh(t.Context()); err != nil || len(refused) > 0 {
+			t.Errorf("%v; 406 for %q", err, refused)
 		}
 	})
 	// An ETag of time and size does not change when a key is replaced by another
@@ -775,6 +803,44 @@ func TestDiscover_metadataFails(t *testing.T) {
 		d.check(t, "a new key", d.Token(nil), admitted)
 		if took := time.Since(before); took != 2*time.Second {
 			t.Errorf("waited %v", took)
+		}
+	})
+}
+
+// Metadata that names a wrong address once must not replace one that works.
+func TestDiscover_wrongAddressOnce(t *testing.T) {
+	bubble(t, "the last address that served keys", func(t *testing.T) {
+		issuer := jwthttptest.New(t, "ES256")
+		metadata := "good"
+		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			switch {
+			case r.URL.Path == "/typo":
+				http.NotFound(w, r)
+			case !strings.HasPrefix(r.URL.Path, "/.well-known/") || metadata == "good":
+				issuer.ServeHTTP(w, r)
+			case metadata == "wrong":
+				fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"%s/typo"}`, issuer.Name(), issuer.Name())
+			default:
+				http.Error(w, "down", http.StatusServiceUnavailable)
+			}
+			return w.Result(), nil
+		})}
+		set, err := jwks.Discover(t.Context(), issuer.Name(), jwks.Options{Client: client, OnError: func(error) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		metadata = "wrong"
+		if err := set.Refresh(t.Context()); err == nil {
+			t.Error("no error of a wrong address")
+		}
+		metadata = "down"
+		issuer.Rotate()
+		if err := set.Refresh(t.Context()); err != nil {
+			t.Errorf("fetch from the last good address: %v", err)
 		}
 	})
 }

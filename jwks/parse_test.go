@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -503,6 +504,44 @@ func TestSet_errorsNameKeysPassedOver(t *testing.T) {
 			t.Errorf("error of %d bytes: %.2000v", len(err.Error()), err)
 		}
 	})
+}
+
+// The error of a refused request says why a key that is published is not used,
+// and the client is not told.
+func TestSet_keysPassedOver(t *testing.T) {
+	k := testKeys()
+	set, err := jwks.Parse([]byte(jwkSet(
+		rsaJWK(`,"kid":"good"`), rsaJWK(`,"kid":"enc","use":"enc"`), rsaJWK(`,"kid":"ps","alg":"PS256"`),
+		`{"kty":"RSA","kid":"weak","n":"`+b64(k.weakRSA.N.Bytes())+`","e":"AQAB"}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, kid string
+		want      string
+		cause     string
+	}{
+		{"a usable key", "good", admitted, ""},
+		{"for encryption", "enc", unknownKey, `no key for kid "enc" and alg "RS256"; not usable: "enc" (use "enc")`},
+		{"too weak", "weak", unknownKey, `no key for kid "weak" and alg "RS256"; not usable: "weak" (RSA key has 1024 bits, want 2048 to 16384)`},
+		{"for another algorithm", "ps", unknownKey, `no key for kid "ps" and alg "RS256"; not usable: "ps" (not for this alg)`},
+		{"not published", "other", unknownKey, `no key for kid "other" and alg "RS256"; not usable: "enc" (use "enc"), "weak" (RSA key has 1024 bits, want 2048 to 16384)`},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			m := newMiddleware(t, issuerWith(set, "RS256"))
+			token := sign(t, jwt.SigningMethodRS256, k.rsa, tt.kid, nil)
+			got, cause := authenticate(t.Context(), m, token)
+			if got != tt.want || (cause == nil) != (tt.cause == "") || cause != nil && !strings.Contains(cause.Error(), tt.cause) {
+				t.Errorf("%q (%v), want %q with %q", got, cause, tt.want, tt.cause)
+			}
+			r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
+			r.Header.Set("Authorization", "Bearer "+token)
+			m.Handler(http.NotFoundHandler()).ServeHTTP(w, r)
+			if strings.Contains(w.Body.String(), "usable") || strings.Contains(w.Body.String(), `"`+tt.kid+`"`) {
+				t.Errorf("the client is told %s", w.Body)
+			}
+		})
+	}
 }
 
 func FuzzParse(f *testing.F) {

@@ -52,7 +52,7 @@ var (
 //
 // A fetched Set refreshes its keys in the background. It also fetches when a
 // token names an unknown key, or when no known key verifies a token. That
-// request waits for the fetch; tokens of known keys never wait. Fetches caused
+// request waits for the fetch; a token that a known key verifies never waits. Fetches caused
 // by requests are at least MinInterval apart, so publish a key that long before
 // its first use. Until the next fetch is allowed, tokens of an unknown key are
 // rejected with 401.
@@ -66,7 +66,7 @@ var (
 // keys are passed over one by one; errors name them with the reason. A token
 // without "kid" is tried with up to eight keys. A key with the member "issuer"
 // (Entra ID) verifies only tokens of that issuer, where "{tenantid}" stands for
-// the token's "tid".
+// the token's "tid". A KeySource that wraps a Set does not pass "tid" on.
 type Set struct {
 	ctx    context.Context // ends the fetching; nil: parsed
 	opts   Options
@@ -101,7 +101,8 @@ type Options struct {
 	RefreshInterval time.Duration
 
 	// MinInterval is the minimum time between fetches caused by requests,
-	// counted from the beginning of a fetch, failed or not. If zero, 10 seconds.
+	// counted from the beginning of such a fetch, failed or not. If zero, 10
+	// seconds.
 	MinInterval time.Duration
 
 	// MaxStale is how long the last good keys are used while fetches fail. If
@@ -353,14 +354,23 @@ func (s *Set) FindKeys(ctx context.Context, q keyset.Query) ([]jwt.VerificationK
 }
 
 // RefetchKeys returns newer keys for a token that no key of FindKeys has
-// verified, or nil. It is for package jwthttp. A token without "kid" may be of a
-// new key, and a known "kid" may have got another key.
-func (s *Set) RefetchKeys(ctx context.Context, q keyset.Query) []jwt.VerificationKey {
+// verified, or none. It is for package jwthttp. Without "kid", the key may be
+// new; if no newer keys can be fetched, that is an error. With a known "kid", the
+// key may have been replaced.
+func (s *Set) RefetchKeys(ctx context.Context, q keyset.Query) ([]jwt.VerificationKey, error) {
 	f, _ := s.request()
-	if f == nil || f.wait(ctx) != nil || f.err != nil {
-		return nil
+	if f != nil {
+		if err := f.wait(ctx); err != nil {
+			return nil, err
+		}
+		if f.err == nil {
+			return s.fresh().find(q), nil
+		}
 	}
-	return s.fresh().find(q)
+	if !q.HasKeyID {
+		return nil, s.unavailable()
+	}
+	return nil, nil
 }
 
 // DiscoveredFrom returns the issuer given to Discover, or "". It is for package
@@ -393,7 +403,7 @@ func (s *Set) Refresh(ctx context.Context) error {
 }
 
 // Ready returns nil as soon as there has been a good key set. Call it before
-// serving to wait rather than to answer 503 at first. If ctx or the context of
+// serving. Otherwise the first requests may get 503. If ctx or the context of
 // the Set ends, Ready returns an error that includes that of the latest fetch.
 func (s *Set) Ready(ctx context.Context) error {
 	if s.ctx == nil {

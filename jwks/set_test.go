@@ -186,16 +186,41 @@ func TestSet_RefetchKeys(t *testing.T) {
 		s.check(t, "forged, while the server is down", s.Forged(nil), signature)
 		q := keyset.Query{KeyID: s.KeyID(), HasKeyID: true, Algorithm: "ES256", Issuer: s.Name()}
 		time.Sleep(time.Minute)
-		if found := s.set.RefetchKeys(t.Context(), q); found != nil {
-			t.Errorf("keys %v of a failed fetch", found)
+		if found, err := s.set.RefetchKeys(t.Context(), q); found != nil || err != nil {
+			t.Errorf("keys %v of a failed fetch, error %v", found, err)
 		}
 		s.Down(false)
 		time.Sleep(time.Minute)
-		if found := s.set.RefetchKeys(t.Context(), q); len(found) != 1 {
-			t.Errorf("%d keys, want 1", len(found))
+		if found, err := s.set.RefetchKeys(t.Context(), q); len(found) != 1 || err != nil {
+			t.Errorf("%d keys, want 1, error %v", len(found), err)
 		}
-		if found := s.set.RefetchKeys(t.Context(), q); found != nil {
-			t.Errorf("keys %v within MinInterval", found)
+		if found, err := s.set.RefetchKeys(t.Context(), q); found != nil || err != nil {
+			t.Errorf("keys %v within MinInterval, error %v", found, err)
+		}
+	})
+	// Rule 36
+	bubble(t, "a new key for a token without kid, while fetches fail", func(t *testing.T) {
+		s := serveKeys(t, nil)
+		time.Sleep(time.Minute)
+		s.Use(s.Publish())
+		s.Down(true)
+		token := s.Sign(noKid, map[string]any{"iss": s.Name(), "aud": jwthttptest.Audience, "exp": time.Now().Add(time.Hour).Unix()})
+		for _, name := range []string{"in the request that fetches", "within MinInterval"} {
+			s.check(t, name, token, noKeys)
+		}
+		s.Down(false)
+		time.Sleep(time.Minute)
+		s.check(t, "after the failure", token, admitted)
+	})
+	bubble(t, "a request whose deadline passes while it waits", func(t *testing.T) {
+		s := serveKeys(t, nil)
+		time.Sleep(time.Minute)
+		s.Slow(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		q := keyset.Query{KeyID: s.KeyID(), HasKeyID: true, Algorithm: "ES256", Issuer: s.Name()}
+		if found, err := s.set.RefetchKeys(ctx, q); found != nil || !errors.Is(err, jwthttp.ErrKeysUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("keys %v, error %v", found, err)
 		}
 	})
 }

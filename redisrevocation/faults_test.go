@@ -2,7 +2,11 @@ package redisrevocation_test
 
 import (
 	"context"
+	"flag"
+	"math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,4 +50,129 @@ func TestStore_faults(t *testing.T) {
 		Faults:   faults,
 		Recovery: soon,
 	})
+}
+
+var faultsFor = flag.Duration("faults", 0, "how long the test of losses runs at least")
+
+// Redis loses what it has acknowledged: it is emptied, keys are deleted, older
+// copies of all or of some keys are restored, and replicas take over that lag.
+func TestStore_faults_losses(t *testing.T) {
+	l := &losingServer{t: t, server: newServer(t)}
+	for range 3 {
+		l.proxies = append(l.proxies, storetest.NewProxy(t, l.server.addr))
+	}
+	const rounds = 10 // more with -faults
+	storetest.RunLosses(t, storetest.LossTest{
+		Instances: len(l.proxies),
+		Open: func(ctx context.Context, i int) (storetest.Store, error) {
+			addr := l.server.addr
+			if i < len(l.proxies) {
+				addr = l.proxies[i].Addr()
+			}
+			// Some losses outgrow the log. A copy of a small MaxStale asks often.
+			opts := redisrevocation.Options{LogLength: 1, MaxStale: time.Second, OnError: func(error) {}}
+			s, err := open(ctx, addr, opts, func(o *redis.Options) { o.MaxRetries = i % 2 })
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		},
+		Losses: []storetest.Loss{
+			{Name: "older copy", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys...)) }},
+			{Name: "older copy without the log", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys[0], keys[1], keys[3])) }},
+			{Name: "older copy of the log", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys[2])) }},
+			{Name: "older copy of the numbers", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys[3])) }},
+			{Name: "emptied", Begin: func(*rand.Rand) func() { l.must(l.client().FlushAll(context.Background()).Err()); return nil }},
+			{Name: "key deleted", Begin: func(rnd *rand.Rand) func() {
+				l.must(l.client().Del(context.Background(), keys[rnd.IntN(len(keys))]).Err())
+				return nil
+			}},
+			{Name: "entry deleted", Begin: func(*rand.Rand) func() { l.deleteEntry(); return nil }},
+			{Name: "failover", Begin: func(*rand.Rand) func() { return l.failOver() }},
+		},
+		Proxies: l.proxies,
+		Time:    *faultsFor, Rounds: rounds,
+		Recovery: soon,
+	})
+}
+
+var keys = []string{"{jwthttp}:entries", "{jwthttp}:expiry", "{jwthttp}:log", "{jwthttp}:meta"}
+
+// losingServer is a server, and then one of its replicas.
+type losingServer struct {
+	*server
+	t       *testing.T
+	proxies []*storetest.Proxy
+}
+
+func (l *losingServer) must(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Error(err)
+	}
+}
+
+// dump returns copies of some keys, all of one moment.
+func (l *losingServer) dump(names ...string) map[string]string {
+	ctx, dumps := context.Background(), map[string]string{}
+	client := redis.NewClient(&redis.Options{Addr: l.server.addr})
+	defer client.Close()
+	cmds, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		for _, name := range names {
+			p.Dump(ctx, name)
+		}
+		return nil
+	})
+	if err != redis.Nil { // a key that is not there
+		l.must(err)
+	}
+	for i, cmd := range cmds {
+		dumps[names[i]] = cmd.(*redis.StringCmd).Val()
+	}
+	return dumps
+}
+
+// restore returns a function that puts copies in place of the keys.
+func (l *losingServer) restore(dumps map[string]string) func() {
+	return func() {
+		ctx := context.Background()
+		client := redis.NewClient(&redis.Options{Addr: l.server.addr})
+		defer client.Close()
+		_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			for name, text := range dumps {
+				if p.Del(ctx, name); text != "" {
+					p.Restore(ctx, name, 0, text)
+				}
+			}
+			return nil
+		})
+		l.must(err)
+	}
+}
+
+func (l *losingServer) deleteEntry() {
+	ctx, client := context.Background(), l.client()
+	if names := client.HKeys(ctx, keys[0]).Val(); len(names) > 0 {
+		slices.Sort(names)
+		l.must(client.HDel(ctx, keys[0], names[0]).Err())
+	}
+}
+
+// failOver returns a function with which a replica takes over that has only what the
+// server has now.
+func (l *losingServer) failOver() func() {
+	ctx, master := context.Background(), l.server
+	next := newServer(l.t, "--replicaof", "127.0.0.1 "+port(master.addr))
+	client := next.client()
+	eventually(l.t, "the replica is linked", soon, func() bool {
+		return strings.Contains(client.Info(ctx, "replication").Val(), "master_link_status:up")
+	})
+	l.must(client.ReplicaOf(ctx, "NO", "ONE").Err())
+	return func() {
+		l.server = next
+		for _, p := range l.proxies {
+			p.Redirect(next.addr)
+		}
+		master.kill()
+	}
 }

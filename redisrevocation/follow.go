@@ -2,12 +2,9 @@ package redisrevocation
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,16 +16,9 @@ type follower struct {
 	*Store
 	block time.Duration // how long one read waits for changes
 
-	last   string // id of the log's line that the copy has got to
-	broken bool   // everything has to be loaded
-	lost   bool   // Redis has lost changes, and is not loaded since
-	asked  time.Time
-	newest uint64 // the number of the last change at asked
+	lost   bool // Redis has lost changes, and is not loaded since
 	purged time.Time
 }
-
-// errLost says that Redis no longer has what the copy has.
-var errLost = errors.New("redis has lost changes")
 
 const (
 	slack      = 2 * time.Second // how much longer than block a call may take
@@ -51,14 +41,11 @@ func (f *follower) run(ctx context.Context) {
 			return
 		}
 		f.opts.OnError(fmt.Errorf("redisrevocation: following: %w", err))
-		gone := errors.Is(err, errLost) || errors.Is(err, replica.ErrLost)
-		f.lost = f.lost || gone // even if the epoch is the same
-		if gone || errors.Is(err, replica.ErrGap) {
-			f.broken = true
-			if failures == 0 {
-				failures++
-				continue // Redis answers: load at once
-			}
+		lost := errors.Is(err, replica.ErrLost)
+		f.lost = f.lost || lost
+		if (lost || errors.Is(err, replica.ErrGap)) && failures == 0 {
+			failures++
+			continue // Redis answers: load at once
 		}
 		f.reload(ctx)
 		wait := min(time.Second, 10*time.Millisecond<<min(failures, 10))
@@ -69,60 +56,57 @@ func (f *follower) run(ctx context.Context) {
 
 // step reads what has changed, or that nothing has.
 func (f *follower) step(ctx context.Context) error {
-	if f.broken {
+	at, ok := f.copy.Position()
+	if !ok {
 		return f.load(ctx)
 	}
-	lines, err := f.read(ctx)
+	err := f.stepFrom(ctx, at)
+	if (errors.Is(err, replica.ErrLost) || errors.Is(err, replica.ErrGap)) && !f.copy.Break(at) {
+		return nil // a write has followed meanwhile
+	}
+	return err
+}
+
+func (f *follower) stepFrom(ctx context.Context, at replica.Position) error {
+	changes, err := f.read(ctx, at)
 	if err != nil {
 		return err
 	}
-	for _, line := range lines {
-		if err := f.apply(line); err != nil {
-			return err
-		}
-	}
-	seq := f.copy.Seq()
-	if len(lines) == 0 && seq < f.newest { // the log was deleted, or trimmed to nothing
-		return fmt.Errorf("%w: the log has nothing after %d of %d", replica.ErrGap, seq, f.newest)
-	}
-	if !f.asked.IsZero() && seq >= f.newest {
-		f.copy.Heard(f.asked)
-		f.asked = time.Time{}
+	if err := f.copy.Follow(at, changes...); err != nil {
+		return err
 	}
 	// While changes come without a pause, ask now and then: there may be more than
 	// those that were read.
-	if len(lines) == 0 || f.asked.IsZero() && f.copy.Staleness() > f.block/2 {
+	if len(changes) == 0 || f.copy.Staleness() > f.block/2 {
 		return f.ask(ctx)
 	}
 	return nil
 }
 
-// ask asks Redis how far it is.
+// ask reads what has changed up to now. A copy that has it is fresh.
 func (f *follower) ask(ctx context.Context) error {
-	asked, known := time.Now(), f.copy.Known()
-	epoch, seq, last, err := f.state(ctx)
-	switch {
-	case err != nil:
+	asked := time.Now()
+	at, ok := f.copy.Position()
+	if !ok {
+		return nil // a writer has found that Redis has to be loaded
+	}
+	r, err := f.lines(ctx, at)
+	if err != nil {
 		return err
-	case epoch != f.epoch || seq < known:
-		return errLost
-	case last == f.last:
+	}
+	if err := f.copy.Follow(at, r.changes...); err != nil {
+		return err
+	}
+	if len(r.changes) < pageSize {
 		f.copy.Heard(asked)
-	default:
-		f.asked, f.newest = asked, seq
 	}
 	if time.Since(f.purged) > purgeEvery {
 		f.purged = asked.Add(mathrand.N(purgeEvery)) // not all instances at once
 		return f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) error {
-			return purgeScript.Run(ctx, node, f.keys, f.known(seconds(replica.KeptLonger))...).Err()
+			return purgeScript.Run(ctx, node, f.keys, append(arguments(at), f.copy.Now().Unix(), seconds(replica.KeptLonger))...).Err()
 		})
 	}
 	return nil
-}
-
-// known returns the first arguments of a script, and more.
-func (f *follower) known(more ...any) []any {
-	return append([]any{rand.Text(), f.epoch, f.copy.Seq(), f.last}, more...)
 }
 
 // call calls do with the master that has the keys. It takes little longer than
@@ -138,41 +122,68 @@ func (f *follower) call(ctx context.Context, patience time.Duration, do func(con
 	return do(ctx, node.WithTimeout(patience))
 }
 
-func (f *follower) state(ctx context.Context) (epoch string, seq uint64, last string, err error) {
-	var reply []string
+// lines returns at most pageSize changes after a position, as one step in Redis.
+func (f *follower) lines(ctx context.Context, at replica.Position) (reply, error) {
+	r, err := f.state(ctx, at)
+	if err == nil {
+		err = r.misses(at)
+	}
+	return r, err
+}
+
+// state is lines for a caller that need not be where Redis continues.
+func (f *follower) state(ctx context.Context, at replica.Position) (r reply, err error) {
 	err = f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) error {
-		reply, err = stateScript.Run(ctx, node, f.keys, f.known()...).StringSlice()
+		r, err = parseReply(linesScript.Run(ctx, node, f.keys, append(arguments(at), pageSize)...))
 		return err
 	})
-	if err != nil {
-		return "", 0, "", err
-	}
-	if len(reply) != 3 {
-		return "", 0, "", fmt.Errorf("%d values for a state", len(reply))
-	}
-	seq, err = strconv.ParseUint(reply[1], 10, 64)
-	return reply[0], seq, reply[2], err
+	return r, err
 }
 
 // load replaces the copy by what Redis has.
 func (f *follower) load(ctx context.Context) error {
 	asked := time.Now()
-	epoch, seq, last, err := f.state(ctx)
+	start, err := f.state(ctx, replica.Position{})
 	if err != nil {
 		return err
 	}
-	lost := f.lost || f.epoch != "" && epoch != f.epoch
-	var snapshot replica.Snapshot
+	snapshot := new(replica.Snapshot)
+	if err := f.readPages(ctx, snapshot); err != nil {
+		return err
+	}
+	// What has changed while the pages were read. They are of one history if this
+	// continues from where they began.
+	at := start.head
+	for more := true; more; {
+		r, err := f.lines(ctx, at)
+		if err != nil {
+			return fmt.Errorf("while everything was loaded: %w", err)
+		}
+		if err := snapshot.Follow(r.changes...); err != nil {
+			return err
+		}
+		for _, change := range r.changes {
+			at.Seq, at.Mark = change.Seq, change.Mark
+		}
+		more = len(r.changes) == pageSize
+	}
+	lost := f.copy.Install(snapshot, at, asked)
+	if f.lost || lost > 0 {
+		f.opts.OnError(fmt.Errorf("redisrevocation: redis has lost changes: this instance keeps %d entries in force that an instance that starts later does not have", lost))
+	}
+	f.lost = false
+	return nil
+}
+
+// readPages reads all entries.
+func (f *follower) readPages(ctx context.Context, snapshot *replica.Snapshot) error {
 	var score, key string
 	for {
 		page, err := f.page(ctx, score, key)
 		if err != nil {
 			return err
 		}
-		if page[0] != epoch {
-			return fmt.Errorf("%w while they were loaded", errLost)
-		}
-		for i := 3; i+1 < len(page); i += 2 {
+		for i := 2; i+1 < len(page); i += 2 {
 			record, err := parseState(page[i], page[i+1])
 			if err == nil {
 				err = snapshot.Add(record)
@@ -181,68 +192,30 @@ func (f *follower) load(ctx context.Context) error {
 				return err
 			}
 		}
-		if score, key = page[1], page[2]; key == "" {
-			break
+		if score, key = page[0], page[1]; key == "" {
+			return nil
 		}
 	}
-	if lost {
-		f.opts.OnError(errors.New("redisrevocation: redis has lost changes: this instance keeps in force what it had, an instance that starts later does not"))
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.copy.Install(&snapshot, seq, asked, lost)
-	f.epoch, f.last, f.broken, f.lost, f.asked, f.newest = epoch, last, false, false, time.Time{}, 0
-	close(f.installed)
-	f.installed = make(chan struct{})
-	return nil
 }
 
 // page returns a page of the entries after one.
 func (f *follower) page(ctx context.Context, score, key string) (page []string, err error) {
 	err = f.call(ctx, loadFor, func(ctx context.Context, node *redis.Client) error {
-		page, err = pageScript.Run(ctx, node, f.keys, f.known(score, key, pageSize)...).StringSlice()
+		page, err = pageScript.Run(ctx, node, f.keys, append(arguments(replica.Position{}), score, key, pageSize)...).StringSlice()
 		return err
 	})
-	if err == nil && len(page) < 3 {
+	if err == nil && len(page) < 2 {
 		err = fmt.Errorf("%d values for a page", len(page))
 	}
 	return page, err
 }
 
-// line is a line of the log.
-type line struct {
-	id     string
-	fields map[string]string
-}
-
-// apply makes the change of a line, if it continues what the copy has.
-func (f *follower) apply(l line) error {
-	number, _, _ := strings.Cut(l.id, "-")
-	seq, err := strconv.ParseUint(number, 10, 64)
-	if err != nil {
-		return fmt.Errorf("line %q of the log has no number", l.id)
-	}
-	have := f.copy.Seq()
-	if seq <= have || seq == have+1 && l.fields["prev"] != f.last {
-		return fmt.Errorf("%w: after %s comes %s, which follows %s", errLost, f.last, l.id, l.fields["prev"])
-	}
-	change := replica.Change{Seq: seq, Removed: l.fields["removed"] == "1"}
-	if change.Record, err = parseState(l.fields["key"], l.fields["state"]); err != nil {
-		return err
-	}
-	if err := f.copy.Follow(change); err != nil {
-		return err
-	}
-	f.last = l.id
-	return nil
-}
-
-// read waits for lines of the log after the copy's last, and returns them. It does
-// not use XRead, whose own time limit is 10 seconds more than it waits.
-func (f *follower) read(ctx context.Context) ([]line, error) {
-	var reply any
+// read waits for changes after a position, and returns them. It does not use XRead,
+// whose own time limit is 10 seconds more than it waits.
+func (f *follower) read(ctx context.Context, at replica.Position) ([]replica.Change, error) {
+	var answer any
 	err := f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) (err error) {
-		reply, err = node.Do(ctx, "XREAD", "COUNT", pageSize, "BLOCK", f.block.Milliseconds(), "STREAMS", f.keys[2], f.last).Result()
+		answer, err = node.Do(ctx, "XREAD", "COUNT", pageSize, "BLOCK", f.block.Milliseconds(), "STREAMS", f.keys[2], id(at)).Result()
 		return err
 	})
 	if errors.Is(err, redis.Nil) {
@@ -251,47 +224,16 @@ func (f *follower) read(ctx context.Context) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
-	// One stream was asked for: {name: lines} in RESP3, [[name, lines]] in RESP2.
-	var list any
-	switch r := reply.(type) {
-	case map[any]any:
-		list = r[f.keys[2]]
-	case []any:
-		if pair, ok := first(r).([]any); ok && len(pair) == 2 {
-			list = pair[1]
-		}
+	lines, err := parseXRead(answer, f.keys[2])
+	if err != nil || len(lines) == 0 {
+		return nil, err
 	}
-	items, ok := list.([]any)
-	if !ok {
-		return nil, fmt.Errorf("answer %T to XREAD", reply)
+	if first := lines[0]; first.Seq <= at.Seq || first.Seq == at.Seq+1 && first.prev != id(at) {
+		return nil, fmt.Errorf("%w: after %s comes %d-%d, which follows %s", errLost, id(at), first.Seq, first.Mark, first.prev)
 	}
-	lines := make([]line, len(items))
-	for i, item := range items {
-		if lines[i], err = parseLine(item); err != nil {
-			return nil, err
-		}
+	changes := make([]replica.Change, len(lines))
+	for i, l := range lines {
+		changes[i] = l.Change
 	}
-	return lines, nil
-}
-
-func first(list []any) any {
-	if len(list) == 0 {
-		return nil
-	}
-	return list[0]
-}
-
-func parseLine(item any) (line, error) {
-	pair, ok := item.([]any)
-	if !ok || len(pair) != 2 {
-		return line{}, fmt.Errorf("line %T of the log", item)
-	}
-	l := line{fields: map[string]string{}}
-	l.id, _ = pair[0].(string)
-	fields, _ := pair[1].([]any)
-	for i := 0; i+1 < len(fields); i += 2 {
-		name, _ := fields[i].(string)
-		l.fields[name], _ = fields[i+1].(string)
-	}
-	return l, nil
+	return changes, nil
 }

@@ -2,6 +2,7 @@ package redisrevocation_test
 
 import (
 	"context"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -9,7 +10,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 	"github.com/seed450a7203/jwthttp/redisrevocation"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 // A change that was made here is lost before the follower has seen it, because it
@@ -104,4 +108,252 @@ func TestStore_lossShownByLog(t *testing.T) {
 	o.soon("revoked", "x")
 	eventually(t, "OnError is told", soon, func() bool { return o.heard("lost") })
 	o.want("revoked", "a", "b")
+}
+
+// hook calls before and after with each command of a client, which may be nil.
+type hook struct {
+	before func(redis.Cmder)
+	after  func()
+}
+
+func (h hook) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if h.before != nil {
+			h.before(cmd)
+		}
+		err := next(ctx, cmd)
+		if err == nil && h.after != nil {
+			h.after()
+		}
+		return err
+	}
+}
+
+// Redis loses a change while its answer is on the way to the instance that made it.
+// Others get its number, and the follower has loaded everything before the answer.
+func TestStore_lostWrite(t *testing.T) {
+	t.Parallel()
+	l := &losingServer{t: t, server: newServer(t)}
+	ctx, client := context.Background(), redis.NewClient(&redis.Options{Addr: l.addr})
+	s := openClient(t, client, redisrevocation.Options{})
+	other := mustOpen(t, l.addr, redisrevocation.Options{})
+	other.revoke("a")
+	eventually(t, "followed", soon, func() bool { return said(s, "a") == "revoked" })
+	restore := l.restore(l.dump(keys...))
+	fired := false
+	client.AddHook(hook{after: func() {
+		if !fired {
+			fired = true
+			restore()
+			other.catchUp()
+			other.revoke("b", "c")
+			eventually(t, "loaded", soon, func() bool { return said(s, "c") == "revoked" })
+		}
+	}})
+	if err := s.Revoke(ctx, byID("x")); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // restores it again and again
+		if got := said(s, "x"); got != "revoked" {
+			t.Errorf("acknowledged, and %s", got)
+		}
+		restore()
+		restored := time.Now()
+		eventually(t, "followed", soon, func() bool { return s.Staleness() < time.Since(restored) })
+	}
+	if !fired {
+		t.Error("nothing was lost")
+	}
+}
+
+// The instance that revokes again has not followed since another one has removed the
+// entry. The order in Redis counts on both.
+func TestStore_removedElsewhere(t *testing.T) {
+	t.Parallel()
+	ctx, srv := context.Background(), newServer(t)
+	held, goOn := make(chan struct{}), make(chan struct{})
+	var opened, once atomic.Bool
+	a := openClient(t, redis.NewClient(&redis.Options{Addr: srv.addr, MaxRetries: -1}), redisrevocation.Options{OnError: func(error) {
+		if opened.Load() && once.CompareAndSwap(false, true) {
+			close(held)
+			<-goOn
+		}
+	}})
+	b := mustOpen(t, srv.addr, redisrevocation.Options{})
+	until := time.Now()
+	subject := func(until time.Time) revocation.Entry {
+		return revocation.Entry{Kind: revocation.BySubject, Issuer: issuer, Value: "alice", IssuedUntil: until}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(a.Revoke(ctx, subject(until)))
+	opened.Store(true)
+	must(srv.client().Do(ctx, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err())
+	<-held
+	must(b.Remove(ctx, subject(until)))
+	must(a.Revoke(ctx, subject(until.Add(-time.Hour))))
+	b.catchUp()
+	for name, s := range map[string]*redisrevocation.Store{"a": a, "b": b.Store} {
+		for ago, want := range map[time.Duration]bool{time.Minute: false, 2 * time.Hour: true} {
+			got, err := s.Revoked(ctx, &jwthttp.Token{Issuer: issuer, Subject: "alice", IssuedAt: until.Add(-ago)})
+			if got != want || err != nil {
+				t.Errorf("%s, issued %v ago: %v, %v", name, ago, got, err)
+			}
+		}
+	}
+	close(goOn)
+}
+
+// After a loss, so many changes are made that the log does not show it any more.
+func TestStore_lossOutgrowsLog(t *testing.T) {
+	t.Parallel()
+	l := &losingServer{t: t, server: newServer(t, "--appendfsync", "no")}
+	opts := redisrevocation.Options{LogLength: 1}
+	proxy := storetest.NewProxy(t, l.addr)
+	a := mustOpen(t, proxy.Addr(), opts)
+	a.revoke("kept")
+	restore := l.restore(l.dump(keys...))
+	a.revoke("lost")
+	proxy.Cut()
+	restore()
+	b := mustOpen(t, l.addr, opts)
+	b.revoke(ids(0, 300)...)
+	proxy.Heal()
+	a.soon("revoked", "id-299")
+	a.want("revoked", "kept", "lost", "id-0")
+	eventually(t, "OnError is told", soon, func() bool { return a.heard("lost") })
+}
+
+// A Remove is the first change after a loss, which the one who removes may not know of.
+func TestStore_removeAfterLoss(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		lose func(t *testing.T, l *losingServer, restore func())
+		by   func(a, b, late *opened) *opened
+	}{
+		{"emptied", func(t *testing.T, l *losingServer, _ func()) { l.client().FlushAll(context.Background()) },
+			func(_, b, _ *opened) *opened { return b }},
+		{"older copy", func(_ *testing.T, _ *losingServer, restore func()) { restore() },
+			func(_, b, _ *opened) *opened { return b }},
+		{"by a new instance", func(_ *testing.T, _ *losingServer, restore func()) { restore() },
+			func(_, _, late *opened) *opened { return late }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l := &losingServer{t: t, server: newServer(t)}
+			proxy := storetest.NewProxy(t, l.addr)
+			a, b := mustOpen(t, proxy.Addr(), redisrevocation.Options{}), mustOpen(t, l.addr, redisrevocation.Options{})
+			a.revoke("first")
+			restore := l.restore(l.dump(keys...))
+			a.revoke("x", "y")
+			b.soon("revoked", "y")
+			proxy.Cut()
+			tt.lose(t, l, restore)
+			by := tt.by(a, b, mustOpen(t, l.addr, redisrevocation.Options{}))
+			by.remove("x")
+			by.want("valid", "x")
+			proxy.Heal()
+			for _, o := range []*opened{a, b} {
+				o.soon("valid", "x")
+				o.want("revoked", "first", "y")
+			}
+			mustOpen(t, l.addr, redisrevocation.Options{}).want("valid", "x")
+		})
+	}
+}
+
+// The newest change was made here, is lost, and none comes after it.
+func TestStore_lostOwnNewest(t *testing.T) {
+	t.Parallel()
+	l := &losingServer{t: t, server: newServer(t)}
+	proxy := storetest.NewProxy(t, l.addr)
+	a := mustOpen(t, proxy.Addr(), redisrevocation.Options{})
+	a.revoke("a")
+	restore := l.restore(l.dump(keys...))
+	a.revoke("x")
+	proxy.Cut()
+	restore()
+	proxy.Heal()
+	eventually(t, "OnError is told", soon, func() bool { return a.heard("redis has lost changes") })
+	a.catchUp()
+	a.want("revoked", "a", "x")
+}
+
+// Redis is emptied between two pages. What is installed is of one history.
+func TestOpen_lossBetweenPages(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendfsync", "no")
+	a := mustOpen(t, srv.addr, redisrevocation.Options{})
+	a.revoke(ids(0, 1500)...)
+	client := srv.client()
+	fired := false
+	opts := &redis.Options{Addr: srv.addr, Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &afterPage{Conn: conn, do: func() {
+			fired = true
+			if err := client.FlushAll(context.Background()).Err(); err != nil {
+				t.Error(err)
+			}
+			// It is not among the later pages.
+			r := revocation.Entry{Kind: revocation.ByID, Issuer: issuer, Value: "after", Expires: time.Now().Add(time.Minute)}
+			if err := a.Revoke(context.Background(), r); err != nil {
+				t.Error(err)
+			}
+		}}, err
+	}}
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := redisrevocation.Open(ctx, closing(t, redis.NewClient(opts)), redisrevocation.Options{})
+	if err == nil {
+		if got := said(s, "after"); got != "revoked" {
+			t.Errorf("opened, and what was acknowledged before is %s", got)
+		}
+		defer s.Wait()
+	}
+	cancel()
+	if !fired {
+		t.Error("there was no page")
+	}
+}
+
+// What one of the clocks calls alive is not deleted.
+func TestStore_expiry_clocks(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	ctx, client := context.Background(), redis.NewClient(&redis.Options{Addr: srv.addr})
+	s := openClient(t, client, redisrevocation.Options{})
+	var ahead time.Duration
+	client.AddHook(hook{before: func(cmd redis.Cmder) {
+		args := cmd.Args()
+		if now, ok := args[len(args)-2].(int64); ok {
+			args[len(args)-2] = now + int64(ahead/time.Second)
+		}
+	}})
+	left := func(want int64) {
+		t.Helper()
+		if n := srv.client().HLen(ctx, keys[0]).Val(); n != want {
+			t.Errorf("%v ahead: %d entries, want %d", ahead, n, want)
+		}
+	}
+	expired := func(ago time.Duration) {
+		t.Helper()
+		if err := s.RevokeToken(ctx, &jwthttp.Token{Issuer: issuer, ID: ago.String(), ExpiresAt: time.Now().Add(-ago)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ahead = -2 * time.Hour
+	expired(20 * time.Minute)
+	expired(-time.Minute)
+	left(2)
+	ahead = 2 * time.Hour
+	expired(-2 * time.Minute)
+	left(2) // without the first
 }

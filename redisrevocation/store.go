@@ -47,17 +47,28 @@
 // one until the old one steps down. The setting min-replicas-to-write keeps the old
 // master from acknowledging; in a cluster, cluster-node-timeout ends the split.
 //
-// When Redis has lost changes, every running instance notices. It keeps in force
-// what it had, tells OnError, and follows what Redis has now. What was lost is not
-// written again, so an instance that starts later does not have it.
+// When Redis has lost changes, every running instance that had them notices, because
+// each change has a random mark. It keeps in force what it had until that expires or
+// is removed, tells OnError, and follows what Redis has now. What was lost is not
+// written again, so an instance that starts later does not have it. Neither has an
+// instance that did not hear of it before the loss, except the one on which it was
+// made. A lost Remove has to be repeated.
+//
+// A Remove is in force on every instance, also if it is the first change after a
+// loss. Redis remembers it for a day. An instance that was out of reach for longer
+// may keep in force what was removed meanwhile.
+//
+// A change that comes after a loss waits until its instance has loaded everything,
+// which takes a second or two longer.
 //
 // # Clocks
 //
-// Redis deletes an entry 15 minutes after its Expires by its own clock. Each
-// instance ignores an entry 5 minutes after its Expires by the instance's clock,
+// Redis deletes an entry 15 minutes after its Expires, by its own clock and by that
+// of the instance that writes. A jump of one of them deletes nothing. Each instance
+// ignores an entry 5 minutes after its Expires by the instance's clock,
 // which is also used to check whether a token has expired. So the clocks may differ
 // by some minutes. The age of a copy is measured on one machine alone. The order of
-// the changes does not depend on a clock, because they have numbers.
+// the changes does not depend on a clock.
 package redisrevocation
 
 import (
@@ -65,7 +76,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -150,10 +160,6 @@ type Store struct {
 	copy   *replica.Copy
 	done   chan struct{} // closed when the follower has ended
 
-	mu        sync.Mutex
-	epoch     string        // of the data that the copy is of
-	installed chan struct{} // closed when another snapshot has replaced the copy
-
 	follower follower
 }
 
@@ -179,11 +185,10 @@ func Open(ctx context.Context, client redis.UniversalClient, opts Options) (*Sto
 		return nil, err
 	}
 	s := &Store{
-		opts:      opts,
-		client:    client,
-		copy:      replica.NewCopy(opts.MaxStale),
-		done:      make(chan struct{}),
-		installed: make(chan struct{}),
+		opts:   opts,
+		client: client,
+		copy:   replica.NewCopy(opts.MaxStale),
+		done:   make(chan struct{}),
 	}
 	for _, name := range [...]string{"entries", "expiry", "log", "meta"} {
 		s.keys = append(s.keys, "{"+opts.Prefix+"}:"+name)
@@ -226,21 +231,21 @@ func checkPool(size, active int) error {
 // they have followed.
 func (s *Store) Revoke(ctx context.Context, e revocation.Entry) error {
 	record, err := replica.NewRecord(e)
-	return s.write(ctx, record, false, err)
+	return s.write(ctx, replica.Change{Record: record}, err)
 }
 
 // RevokeToken revokes one token, as a logout does; see [revocation.Store]. It
 // returns and fails as [Store.Revoke] does.
 func (s *Store) RevokeToken(ctx context.Context, t *jwthttp.Token) error {
 	record, err := replica.OfToken(t)
-	return s.write(ctx, record, false, err)
+	return s.write(ctx, replica.Change{Record: record}, err)
 }
 
 // Remove deletes the entry for the tokens that e names; see [revocation.Store].
 // It returns and fails as [Store.Revoke] does.
 func (s *Store) Remove(ctx context.Context, e revocation.Entry) error {
 	record, err := replica.NewRemoval(e)
-	return s.write(ctx, record, true, err)
+	return s.write(ctx, replica.Change{Record: record, Removed: true}, err)
 }
 
 // Revoked reports whether t is revoked. It is a [jwthttp.RevokedFunc] that looks

@@ -3,8 +3,6 @@ package redisrevocation
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -15,81 +13,60 @@ import (
 
 // write makes one change in Redis, and then here. A non-nil invalid is why there is
 // no change to make.
-func (s *Store) write(ctx context.Context, r replica.Record, removed bool, invalid error) error {
+func (s *Store) write(ctx context.Context, change replica.Change, invalid error) error {
 	if invalid != nil {
 		return fmt.Errorf("redisrevocation: %w", invalid)
 	}
-	s.mu.Lock()
-	epoch := s.epoch
-	known := []any{rand.Text(), epoch, s.copy.Known(), ""} // "": the follower looks whether the last line is ours
-	s.mu.Unlock()
-	w, err := s.runWrite(ctx, append(known,
-		r.Key, digits(r.Until), digits(r.Expires), r.Identity, bit(removed), mark(), s.opts.LogLength, seconds(replica.KeptLonger))...)
-	if err == nil && len(w.reply) != 3 {
-		err = fmt.Errorf("%d values for a change", len(w.reply))
-	}
+	err := s.copy.Make(ctx, s.done, func(t *replica.Try) error { return s.try(ctx, t, change) })
 	if err != nil {
 		return fmt.Errorf("redisrevocation: writing: %w", err)
-	}
-	// Redis has the change, even if too few replicas do.
-	if err := s.make(ctx, epoch, w.reply, r.Key, removed); err != nil {
-		return fmt.Errorf("redisrevocation: %w", err)
-	}
-	if w.replicas != nil {
-		return fmt.Errorf("redisrevocation: writing: %w", w.replicas)
 	}
 	return nil
 }
 
-// written is the answer to writeScript.
-type written struct {
-	reply    []string // epoch, seq and state
-	replicas error    // why it is not known that enough replicas have the change, or nil
-}
-
-// make puts a change that Redis has in force here. epoch is that of the copy
-// before the change.
-func (s *Store) make(ctx context.Context, epoch string, reply []string, key string, removed bool) error {
-	seq, err := strconv.ParseUint(reply[1], 10, 64)
+// try makes one change, and follows it with those before it.
+func (s *Store) try(ctx context.Context, t *replica.Try, change replica.Change) error {
+	change.Mark = replica.NewMark()
+	t.Expect(change.Mark)
+	r, removal := change.Record, ""
+	if change.Removed {
+		removal = change.Removal().Key
+	}
+	args := append(arguments(t.At), pageSize,
+		r.Key, digits(r.Until), digits(r.Expires), r.Identity, removal, change.Mark, s.opts.LogLength,
+		s.copy.Now().Unix(), seconds(replica.KeptLonger))
+	w, err := s.runWrite(ctx, args...)
 	if err != nil {
 		return err
 	}
-	change := replica.Change{Seq: seq, Removed: removed}
-	if change.Record, err = parseState(key, reply[2]); err != nil {
+	if err := w.reply.misses(t.At); err != nil {
 		return err
 	}
-	// If Redis has lost changes, the numbers began anew, and the copy would take
-	// this change for an old one. So it has to be loaded first. A load that was
-	// under way may be of the old data; the next one is not.
-	for range 3 {
-		s.mu.Lock()
-		if s.epoch == reply[0] {
-			defer s.mu.Unlock()
-			return s.copy.Made(change)
-		}
-		installed, replaced := s.installed, s.epoch != epoch
-		s.mu.Unlock()
-		if replaced && reply[0] == epoch {
-			return errors.New("redis has lost changes, perhaps including this one")
-		}
-		select {
-		case <-installed:
-		case <-s.done:
-			return errors.New("redis has lost changes, and the store's context has ended")
-		case <-time.After(loadFor):
-			return errors.New("redis has lost changes, and loading takes too long")
-		case <-ctx.Done():
-			return fmt.Errorf("redis has lost changes and is being loaded: %w", context.Cause(ctx))
-		}
+	if err := s.copy.Follow(t.At, w.reply.changes...); err != nil {
+		return err
 	}
-	return errors.New("redis has lost the change again")
+	if t.Followed() {
+		return w.replicas // Redis has the change, even if too few replicas do
+	}
+	return nil
+}
+
+// arguments returns the first arguments of a script for a caller at a position.
+func arguments(at replica.Position) []any {
+	return []any{rand.Text(), at.Epoch, id(at)}
+}
+
+// written is the answer to writeScript.
+type written struct {
+	reply    reply
+	replicas error // why it is not known that enough replicas have the change, or nil
 }
 
 // runWrite runs writeScript and waits for the replicas. It returns no error if the
 // master has made the change.
 func (s *Store) runWrite(ctx context.Context, args ...any) (written, error) {
 	if s.opts.Replicas == 0 {
-		reply, err := writeScript.Run(ctx, s.client, s.keys, args...).StringSlice()
+		reply, err := parseReply(writeScript.Run(ctx, s.client, s.keys, args...))
 		return written{reply: reply}, err
 	}
 	for try := 0; ; try++ {
@@ -123,7 +100,7 @@ func (s *Store) runAndWait(ctx context.Context, args []any) (written, error) {
 	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
 		cmd, wait = send(func(p redis.Pipeliner) *redis.Cmd { return writeScript.Eval(ctx, p, s.keys, args...) })
 	}
-	reply, err := cmd.StringSlice()
+	reply, err := parseReply(cmd)
 	if err != nil {
 		return written{}, err
 	}
@@ -166,20 +143,6 @@ func pause(ctx context.Context, d time.Duration) error {
 func digits(n int64) string { return fmt.Sprintf("%020d", n) }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
-
-func bit(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
-}
-
-// mark is a random number that fits the second half of a stream's id.
-func mark() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return strconv.FormatUint(binary.BigEndian.Uint64(b[:]), 10)
-}
 
 // parseState parses a state that writeScript has made.
 func parseState(key, state string) (replica.Record, error) {

@@ -15,7 +15,7 @@ const (
 	ByFingerprint                 // the token with this [jwthttp.Token.Fingerprint]
 	BySubject                     // tokens with this "sub"
 	BySession                     // tokens with this "sid"
-	ByClient                      // tokens with this "client_id", or "azp" or "cid"
+	ByClient                      // tokens with this [jwthttp.Token.ClientID]
 	ByIssuer                      // all tokens of the issuer
 )
 
@@ -87,6 +87,6 @@ type Entry struct {
 	// Expires is when the last of the tokens has expired. The entry is kept 5
 	// minutes longer, which is the largest Leeway. Zero, or a time after the
 	// year 9999, means until Remove. Otherwise it must be after IssuedUntil and
-	// after now. Too early a time revives tokens.
+	// after now. If it is too early, revoked tokens are accepted again.
 	Expires time.Time
 }

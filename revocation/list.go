@@ -34,7 +34,8 @@ import (
 type Store interface {
 	// Revoke adds an entry. When it returns nil, the entry is in force in this
 	// process, and it is as durable as the store can make it. If there is an
-	// entry for the same tokens, it gets the later of each of the times.
+	// entry for the same tokens, its IssuedUntil and Expires are only moved
+	// later, never earlier.
 	//
 	// An error about the entry itself means that nothing was added. After any
 	// other error the entry may have been added. Call Revoke again then; that

@@ -1,5 +1,7 @@
 package sqlrevocation
 
+import "time"
+
 // What tests cannot wait for, or must interrupt.
 var (
 	Begin   = (*Store).lock
@@ -9,3 +11,6 @@ var (
 
 // CommitError returns err as the error of a COMMIT.
 func CommitError(err error) error { return &commitError{err} }
+
+// SetNow sets the clock by which s deletes what has expired.
+func SetNow(s *Store, now func() time.Time) { s.now = now }

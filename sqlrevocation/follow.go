@@ -32,7 +32,7 @@ const pageSize = 1000
 func newEpoch() string { return rand.Text() }
 
 // errLost says that the database has not all the changes that it had.
-var errLost = errors.New("the database has lost changes (a restored backup, or a failover); those this instance knows stay in force here")
+var errLost = fmt.Errorf("database: %w (a restored backup, or a failover); those this instance knows stay in force here", replica.ErrLost)
 
 // follow keeps the copy up to date until ctx ends.
 func (s *Store) follow(ctx context.Context) {
@@ -46,6 +46,7 @@ func (s *Store) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-s.copy.Broken():
 		}
 		start := time.Now()
 		err := s.catchUp(ctx)
@@ -71,67 +72,75 @@ func (s *Store) follow(ctx context.Context) {
 // catchUp brings the copy up to what the database had when it was asked last.
 func (s *Store) catchUp(ctx context.Context) error {
 	for {
-		s.mu.Lock()
-		at, lossy := s.at, s.lossy
-		newest := s.newestMade()
-		s.mu.Unlock()
-		if lossy {
+		at, ok := s.copy.Position()
+		if !ok {
 			return s.load(ctx)
 		}
 		sent := time.Now()
-		changes, err := s.ask(ctx, at.seq)
-		if err != nil {
-			return err
-		}
-		err = s.compare(changes, at, newest)
-		if err == nil {
-			err = s.make(changes)
-		}
+		head, err := s.advance(ctx, at)
+		lost := errors.Is(err, replica.ErrLost)
 		switch {
-		case errors.Is(err, errLost) || errors.Is(err, replica.ErrLost):
-			s.mu.Lock()
-			s.lossy = true // also if loading fails the first time
-			s.mu.Unlock()
-			s.report("follow: %w", err)
-			return s.load(ctx)
-		case errors.Is(err, replica.ErrGap):
+		case lost || errors.Is(err, replica.ErrGap):
+			if !s.copy.Break(at) {
+				continue // a write has followed meanwhile
+			}
+			s.lost = s.lost || lost // also if loading fails the first time
 			s.report("follow: %w: loading everything again", err)
 			return s.load(ctx)
 		case err != nil:
 			return err
 		}
-		if changes.last() == changes.head.seq {
+		if now, ok := s.copy.Position(); ok && now.Seq >= head.Seq {
 			s.copy.Heard(sent)
 			return nil
 		}
 	}
 }
 
-// newestMade is the highest number made here that has not come back yet.
-func (s *Store) newestMade() (newest uint64) {
-	for seq := range s.made {
-		newest = max(newest, seq)
+// advance follows some of the changes after a position, and returns where the
+// database is.
+func (s *Store) advance(ctx context.Context, at replica.Position) (head replica.Position, err error) {
+	p, err := s.ask(ctx, at.Seq)
+	if err != nil {
+		return head, err
 	}
-	return newest
+	changes, err := p.after(at)
+	if err != nil {
+		return head, err
+	}
+	return p.head, s.copy.Follow(at, changes...)
 }
 
 // page is what the database answered.
 type page struct {
-	head position // where its history is
-	rows []row
+	head    replica.Position // where its history is
+	changes []replica.Change
 }
 
-// row is a row of the log.
-type row struct {
-	replica.Change
-	mark int64
-}
-
-func (p page) last() uint64 {
-	if len(p.rows) == 0 {
-		return 0
+// after returns the changes after a position, from which on the database was asked.
+//
+// The question includes the last change that the copy has. Numbers appear in their
+// order (see lock), so no change before it is missing. But a database that has lost
+// changes may have made as many others since, under the same numbers. The mark of
+// the change shows that.
+func (p page) after(at replica.Position) ([]replica.Change, error) {
+	changes := p.changes
+	switch {
+	case p.head == at:
+		return nil, nil // also if the log is empty
+	case p.head.Epoch != at.Epoch || p.head.Seq <= at.Seq:
+		return nil, errLost
+	case at.Seq > 0 && (len(changes) == 0 || changes[0].Seq != at.Seq):
+		return nil, fmt.Errorf("%w: change %d has left the log", replica.ErrGap, at.Seq)
+	case at.Seq > 0 && changes[0].Mark != at.Mark:
+		return nil, errLost
+	case at.Seq > 0:
+		changes = changes[1:]
 	}
-	return p.rows[len(p.rows)-1].Seq
+	if len(changes) == 0 {
+		return nil, fmt.Errorf("%w: the log has nothing after %d of %d", replica.ErrGap, at.Seq, p.head.Seq)
+	}
+	return changes, nil
 }
 
 // ask reads the changes from number from on.
@@ -159,7 +168,7 @@ func (s *Store) readChanges(ctx context.Context, from uint64) (page, error) {
 		var standby int
 		var seq, mark, until, expires, removed sql.NullInt64
 		var key, identity sql.NullString
-		if err := rows.Scan(&p.head.epoch, &p.head.seq, &p.head.mark, &standby, &seq, &mark, &key, &identity, &until, &expires, &removed); err != nil {
+		if err := rows.Scan(&p.head.Epoch, &p.head.Seq, &p.head.Mark, &standby, &seq, &mark, &key, &identity, &until, &expires, &removed); err != nil {
 			return page{}, err
 		}
 		if standby != 0 {
@@ -168,7 +177,7 @@ func (s *Store) readChanges(ctx context.Context, from uint64) (page, error) {
 		none = false
 		if seq.Valid {
 			record := replica.Record{Key: key.String, Identity: identity.String, Until: until.Int64, Expires: expires.Int64}
-			p.rows = append(p.rows, row{replica.Change{Seq: uint64(seq.Int64), Record: record, Removed: removed.Int64 != 0}, mark.Int64})
+			p.changes = append(p.changes, replica.Change{Seq: uint64(seq.Int64), Mark: uint64(mark.Int64), Record: record, Removed: removed.Int64 != 0})
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -178,51 +187,6 @@ func (s *Store) readChanges(ctx context.Context, from uint64) (page, error) {
 		return page{}, fmt.Errorf("table %q has no row", s.opts.Table+"_meta")
 	}
 	return p, nil
-}
-
-// compare compares an answer with what was known before the question: where the
-// copy was, and the newest number made here.
-//
-// The question includes the last change that the copy has. Numbers appear in their
-// order (see lock), so no change before it is missing. But a database that has lost
-// changes may have made as many others since, under the same numbers. The mark of
-// the change shows that.
-func (s *Store) compare(p page, at position, newest uint64) error {
-	if p.head.epoch != at.epoch || p.head.seq < max(at.seq, newest) {
-		return errLost
-	}
-	if at.seq > 0 {
-		if len(p.rows) == 0 || p.rows[0].Seq != at.seq {
-			return fmt.Errorf("%w: change %d has left the log", replica.ErrGap, at.seq)
-		}
-		if p.rows[0].mark != at.mark {
-			return errLost
-		}
-	} else if len(p.rows) == 0 && p.head.seq > 0 {
-		return fmt.Errorf("%w: the log is empty", replica.ErrGap)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range p.rows {
-		if mark, ok := s.made[r.Seq]; ok && mark != r.mark {
-			return errLost
-		}
-	}
-	return nil
-}
-
-// make makes the changes in the copy.
-func (s *Store) make(p page) error {
-	for _, r := range p.rows {
-		if err := s.copy.Follow(r.Change); err != nil {
-			return err
-		}
-		s.mu.Lock()
-		s.at.seq, s.at.mark = r.Seq, r.mark
-		delete(s.made, r.Seq)
-		s.mu.Unlock()
-	}
-	return nil
 }
 
 // load replaces the copy by all that the database has.
@@ -243,18 +207,15 @@ func (s *Store) load(ctx context.Context) error {
 }
 
 func (s *Store) loadBefore(ctx context.Context, silence *time.Timer) error {
-	s.mu.Lock()
-	newest := s.newestMade()
-	s.mu.Unlock()
 	sent := time.Now()
 	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.reading())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // it has only read
-	var head position
+	var head replica.Position
 	var standby int
-	if err := tx.StmtContext(ctx, s.stmts.meta).QueryRowContext(ctx).Scan(&head.epoch, &head.seq, &head.mark, &standby); err != nil {
+	if err := tx.StmtContext(ctx, s.stmts.meta).QueryRowContext(ctx).Scan(&head.Epoch, &head.Seq, &head.Mark, &standby); err != nil {
 		return err
 	}
 	if standby != 0 {
@@ -264,7 +225,11 @@ func (s *Store) loadBefore(ctx context.Context, silence *time.Timer) error {
 	if err != nil {
 		return err
 	}
-	s.install(snapshot, head, sent, newest)
+	known := s.lost
+	s.lost = false
+	if lost := s.copy.Install(snapshot, head, sent); lost > 0 && !known {
+		s.report("follow: %w", errLost)
+	}
 	return nil
 }
 
@@ -289,24 +254,6 @@ func (s *Store) readEntries(ctx context.Context, tx *sql.Tx, silence *time.Timer
 		return nil, err
 	}
 	return snapshot, nil
-}
-
-// install replaces the copy by a snapshot that was asked for at sent.
-func (s *Store) install(snapshot *replica.Snapshot, head position, sent time.Time, newest uint64) {
-	s.mu.Lock()
-	lost := s.at.epoch != "" && (head.epoch != s.at.epoch || head.seq < max(s.at.seq, newest))
-	known := s.lossy
-	s.copy.Install(snapshot, head.seq, sent, lost || known)
-	s.at, s.lossy = head, false
-	for seq := range s.made {
-		if lost || known || seq <= head.seq {
-			delete(s.made, seq)
-		}
-	}
-	s.mu.Unlock()
-	if lost && !known {
-		s.report("follow: %w", errLost)
-	}
 }
 
 // clean deletes what has expired. It locks as a write does, or an entry that a

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/seed450a7203/jwthttp/internal/replica"
 )
 
 // Pauses between two attempts: doubling, each up to half longer by chance, so that
@@ -52,6 +54,9 @@ const (
 // nothing has been committed. If the driver's errors have no result code, every
 // error may be one of a busy database, except where that could commit twice.
 func mayPass(err error) bool {
+	if errors.Is(err, replica.ErrGap) || errors.Is(err, replica.ErrLost) {
+		return false
+	}
 	var coded interface{ Code() int }
 	if errors.As(err, &coded) {
 		switch coded.Code() & 0xff {

@@ -68,7 +68,6 @@ func problemsOfSQLite(ctx context.Context, conn *sql.Conn) ([]string, error) {
 func problemsOfPostgreSQL(ctx context.Context, conn *sql.Conn) ([]string, error) {
 	var problems []string
 	for _, setting := range []struct{ name, loses string }{
-		{"synchronous_commit", "a crash of the server can lose the last acknowledged revocations"},
 		{"fsync", "a power cut can lose acknowledged revocations, or the database"},
 		{"full_page_writes", "a power cut can destroy the database"},
 	} {

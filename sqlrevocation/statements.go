@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/seed450a7203/jwthttp/internal/replica"
 )
 
 // The statements, in the words that SQLite and PostgreSQL share. sqlText fills in
 // the rest: {t} is the table's name, {now} the database's clock in Unix seconds,
-// {standby} whether it is a standby.
+// {standby} whether it is a standby, {most} the largest mark.
 const (
 	// The tables, in an order such that the row of _meta says that all are there.
 	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL)`
@@ -26,12 +28,14 @@ const (
 	selectEntries = `SELECT key, identity, until, expires FROM "{t}"`
 
 	// Where the history is, together with the changes from $1 on. Both are of one
-	// state, because it is one statement. Without a change: one row of NULLs.
+	// state, because it is one statement. Without a change: one row of NULLs. A row
+	// beyond the history is of one that was lost, if the log alone was not restored.
 	selectChanges = `SELECT m.epoch, m.seq, m.mark, {standby}, l.seq, l.mark, l.key, l.identity, l.until, l.expires, l.removed ` +
-		`FROM "{t}_meta" m LEFT JOIN (SELECT * FROM "{t}_log" WHERE seq >= $1 ORDER BY seq LIMIT $2) l ON 1 = 1 ` +
+		`FROM "{t}_meta" m LEFT JOIN (SELECT * FROM "{t}_log" WHERE seq >= $1 ORDER BY seq LIMIT $2) l ON l.seq <= m.seq ` +
 		`WHERE m.id = 1 ORDER BY l.seq`
 
-	updateMeta = `UPDATE "{t}_meta" SET seq = seq + 1, mark = $1 WHERE id = 1 RETURNING seq, epoch, {guard}`
+	updateMeta = `UPDATE "{t}_meta" SET seq = seq + 1, mark = ((mark & {most}) + $1) & {most} WHERE id = 1 RETURNING seq, mark, epoch, {guard}`
+	selectMark = `SELECT mark FROM "{t}_log" WHERE seq = $1`
 	lockMeta   = `UPDATE "{t}_meta" SET seq = seq WHERE id = 1 RETURNING seq, {guard}`
 
 	upsertEntry = `INSERT INTO "{t}" (key, identity, until, expires) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET ` +
@@ -39,13 +43,18 @@ const (
 		`expires = CASE WHEN excluded.expires > "{t}".expires THEN excluded.expires ELSE "{t}".expires END ` +
 		`RETURNING until, expires`
 	deleteEntry = `DELETE FROM "{t}" WHERE key = $1`
-	insertLog   = `INSERT INTO "{t}_log" (seq, mark, at, key, identity, until, expires, removed) VALUES ($1, $2, {now}, $3, $4, $5, $6, $7)`
+	insertLog   = `INSERT INTO "{t}_log" (seq, mark, at, key, identity, until, expires, removed) VALUES ($1, $2, {now}, $3, $4, $5, $6, $7) ` +
+		`ON CONFLICT (seq) DO UPDATE SET mark = excluded.mark, at = excluded.at, key = excluded.key, identity = excluded.identity, ` +
+		`until = excluded.until, expires = excluded.expires, removed = excluded.removed`
 
+	// Only what is old by the database's clock and by the caller's is deleted. A clock
+	// that jumps ahead alone deletes nothing.
+	//
 	// Looks only at the oldest rows, so that it never searches. The newest row
 	// stays, because followers recognise the history by it.
 	trimLog = `DELETE FROM "{t}_log" WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM "{t}_log" ORDER BY seq LIMIT $4) oldest ` +
-		`WHERE (seq <= $1 OR at < {now} - $3) AND seq < $2)`
-	trimEntries = `DELETE FROM "{t}" WHERE key IN (SELECT key FROM "{t}" WHERE expires < {now} - $1 ORDER BY expires LIMIT $2)`
+		`WHERE (seq <= $1 OR at < {now} - $3 AND at < $5 - $3) AND seq < $2)`
+	trimEntries = `DELETE FROM "{t}" WHERE key IN (SELECT key FROM "{t}" WHERE expires < {now} - $1 AND expires < $3 - $1 ORDER BY expires LIMIT $2)`
 )
 
 // advisoryLock is the number under which creators of tables take turns on
@@ -56,15 +65,17 @@ const advisoryLock = 0x6a777468747470
 // sqlText returns a statement for a dialect. The table's name has been checked. It
 // is quoted because it may be a word of SQL.
 func sqlText(template string, opts Options) string {
-	words := []string{"{t}", opts.Table}
+	words := []string{"{t}", opts.Table, "{most}", fmt.Sprint(mostMark)}
 	if opts.Dialect == SQLite {
 		words = append(words, "$", "?", "{standby}", "0", "{guard}", "''",
 			"{now}", "CAST(strftime('%s', 'now') AS INTEGER)")
 	} else {
 		// The guard: a client that goes silent in its transaction has the lock. It
-		// must not stop all others until its connection is found dead.
+		// must not stop all others until its connection is found dead. And COMMIT
+		// returns when the change is on the disk, as the setting says to the others.
 		words = append(words, "{standby}", "pg_is_in_recovery()::int",
-			"{guard}", "set_config('idle_in_transaction_session_timeout', '5000', true)",
+			"{guard}", "set_config('idle_in_transaction_session_timeout', '5000', true) || "+
+				"CASE WHEN current_setting('synchronous_commit') <> 'remote_apply' THEN set_config('synchronous_commit', 'on', true) ELSE '' END",
 			"{now}", "extract(epoch FROM clock_timestamp())::bigint")
 	}
 	return strings.NewReplacer(words...).Replace(template)
@@ -74,7 +85,7 @@ func sqlText(template string, opts Options) string {
 // first used there.
 type statements struct {
 	meta, entries, changes *sql.Stmt
-	next, lock             *sql.Stmt
+	next, mark, lock       *sql.Stmt
 	put, remove, log       *sql.Stmt
 	trimLog, trimEntries   *sql.Stmt
 }
@@ -88,7 +99,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		text string
 	}{
 		{&st.meta, selectMeta}, {&st.entries, selectEntries}, {&st.changes, selectChanges},
-		{&st.next, updateMeta}, {&st.lock, lockMeta},
+		{&st.next, updateMeta}, {&st.mark, selectMark}, {&st.lock, lockMeta},
 		{&st.put, upsertEntry}, {&st.remove, deleteEntry}, {&st.log, insertLog},
 		{&st.trimLog, trimLog}, {&st.trimEntries, trimEntries},
 	} {
@@ -101,7 +112,7 @@ func (s *Store) prepare(ctx context.Context) error {
 }
 
 func (st *statements) close() {
-	for _, stmt := range []*sql.Stmt{st.meta, st.entries, st.changes, st.next, st.lock, st.put, st.remove, st.log, st.trimLog, st.trimEntries} {
+	for _, stmt := range []*sql.Stmt{st.meta, st.entries, st.changes, st.next, st.mark, st.lock, st.put, st.remove, st.log, st.trimLog, st.trimEntries} {
 		if stmt != nil {
 			_ = stmt.Close()
 		}
@@ -122,9 +133,9 @@ func (s *Store) create(ctx context.Context) error {
 func (s *Store) tablesAreThere(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	var at position
+	var at replica.Position
 	var standby int
-	return s.db.QueryRowContext(ctx, sqlText(selectMeta, s.opts)).Scan(&at.epoch, &at.seq, &at.mark, &standby)
+	return s.db.QueryRowContext(ctx, sqlText(selectMeta, s.opts)).Scan(&at.Epoch, &at.Seq, &at.Mark, &standby)
 }
 
 func (s *Store) createTables(ctx context.Context) error {

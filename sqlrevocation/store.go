@@ -34,33 +34,40 @@
 //
 //	                                           SQLite                     PostgreSQL
 //	crash of the program                       always                     always
-//	crash of the database (kill -9)            (same as the program)      always, unless synchronous_commit=off
-//	power cut, crash of the operating system   synchronous=FULL or EXTRA  fsync, full_page_writes and synchronous_commit on
+//	crash of the database (kill -9)            (same as the program)      always
+//	power cut, crash of the operating system   synchronous=FULL or EXTRA  fsync and full_page_writes on
 //	failover to an asynchronous standby        (none)                     no, the last ones are lost
-//	failover to a synchronous standby          (none)                     synchronous_commit=on, and synchronous_standby_names set
+//	failover to a synchronous standby          (none)                     synchronous_standby_names set
 //	restored backup                            no, later ones are lost    no, later ones are lost
 //
-// [Open] reads these settings and tells Options.OnError which of them do not
-// keep what Revoke acknowledges. Instances notice when the database has lost
-// changes, because a backup was restored or an asynchronous standby took over. They
-// tell OnError, and keep in force what they had as long as they run. Instances that
-// start later do not know what was lost. Revoke it again.
+// Writes set synchronous_commit on in their transactions, unless it is remote_apply.
+// [Open] reads the other settings and tells Options.OnError which of them do not
+// keep what Revoke acknowledges.
+//
+// Instances notice when the database has lost changes that they had, because each
+// change has a random mark. They tell OnError, and keep in force what they had until
+// it expires or is removed. Instances that start later do not know what was lost, and
+// neither do those that had not heard of it. Revoke it again. A lost Remove has to be
+// repeated.
+//
+// A Remove is in force on every instance, also if it is the first change after a
+// loss. The database remembers it for a day. An instance that was out of reach for
+// longer may keep in force what was removed meanwhile.
 //
 // # Clocks
 //
-// The database's clock decides when an expired entry is deleted, which is at
-// least 15 minutes after its Expires. The clock of each machine decides whether an
-// entry is in force, as in [revocation.List]. The clocks may differ by up to 10
-// minutes. The age of a copy is measured on one machine alone. The order of the
+// An entry is deleted when it has expired 15 minutes ago, by the clocks of the
+// database and of the instance that writes. A jump of one of them deletes nothing.
+// The clock of each machine decides whether an entry is in force, as in
+// [revocation.List]. The clocks may differ by up to 10 minutes. The age of a copy is measured on one machine alone. The order of the
 // changes does not depend on a clock.
 package sqlrevocation
 
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
-	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
@@ -84,18 +91,8 @@ type Store struct {
 	// instance would wait in the database, each with a connection of the pool.
 	turn chan struct{}
 
-	mu sync.Mutex
-	at position // the copy has everything up to there
-	// made has the marks of changes made here that have not come back yet.
-	made  map[uint64]int64
-	lossy bool // the database has lost changes, and is not loaded since
-}
-
-// position is a place in the history of a database.
-type position struct {
-	epoch string // of the tables, since they were made
-	seq   uint64 // of the last change
-	mark  int64  // of that change; random, so that two histories are told apart
+	now  func() time.Time // for what is deleted
+	lost bool             // the database has lost changes, and is not loaded since; of the follower
 }
 
 // How long to wait for the database.
@@ -123,8 +120,9 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Store, error) {
 	s := &Store{
 		db: db, opts: opts, ended: ctx, done: make(chan struct{}), turn: make(chan struct{}, 1),
 		patience: min(opts.MaxStale/3, mostPatience),
-		copy:     replica.NewCopy(opts.MaxStale), made: map[uint64]int64{},
+		copy:     replica.NewCopy(opts.MaxStale),
 	}
+	s.now = s.copy.Now
 	if err := s.begin(ctx); err != nil {
 		s.stmts.close()
 		return nil, fmt.Errorf("sqlrevocation: open: %w", err)
@@ -221,59 +219,129 @@ func (s *Store) write(ctx context.Context, verb string, change replica.Change, i
 	if err := s.ended.Err(); err != nil {
 		return fmt.Errorf("sqlrevocation: %s: the store's context has ended: %w", verb, err)
 	}
-	s.mu.Lock()
-	before := s.at
-	before.seq = max(before.seq, s.newestMade())
-	s.mu.Unlock()
-	var made committed
-	err := s.retry(ctx, func() (err error) {
-		made, err = s.transact(ctx, change)
-		return err
-	})
+	err := s.copy.Make(ctx, s.done, func(t *replica.Try) error { return s.try(ctx, t, change) })
 	if err != nil {
 		return fmt.Errorf("sqlrevocation: %s: %w", verb, err)
 	}
-	return s.putInForce(before, made)
+	return nil
 }
 
-// committed is a change that the database has made.
-type committed struct {
-	position
-	replica.Change // with its number, and with the times after the merge
+// try makes one change, and follows it with those before it.
+func (s *Store) try(ctx context.Context, t *replica.Try, change replica.Change) error {
+	var before replica.Position
+	err := s.retry(ctx, func() (err error) {
+		before, err = s.transact(ctx, t, &change)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if before == t.At {
+		return s.copy.Follow(t.At, change)
+	}
+	for !t.Followed() { // others have made changes before it
+		at, ok := s.copy.Position()
+		if !ok {
+			return fmt.Errorf("%w: everything is being loaded", replica.ErrGap)
+		}
+		if _, err := s.advance(ctx, at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// transact makes change in one transaction.
-func (s *Store) transact(ctx context.Context, change replica.Change) (committed, error) {
+// transact makes change in one transaction. It sets number, mark, and times as they
+// are after the merge, and returns the position before the change.
+func (s *Store) transact(ctx context.Context, t *replica.Try, change *replica.Change) (before replica.Position, err error) {
 	tx, at, err := s.lock(ctx)
 	if err != nil {
-		return committed{}, err
+		return before, err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	change.Seq = at.seq
+	if err := s.continues(ctx, tx, at.before(), t.At); err != nil {
+		return before, err
+	}
+	change.Seq, change.Mark = at.Seq, at.Mark
+	t.Expect(at.Mark)
 	r, removed := &change.Record, 0
 	if change.Removed {
 		removed = 1
-		_, err = tx.StmtContext(ctx, s.stmts.remove).ExecContext(ctx, r.Key)
+		err = s.remove(ctx, tx, *change)
 	} else {
-		err = tx.StmtContext(ctx, s.stmts.put).QueryRowContext(ctx, r.Key, r.Identity, r.Until, r.Expires).Scan(&r.Until, &r.Expires)
+		err = s.put(ctx, tx, r)
 	}
 	if err != nil {
-		return committed{}, err
+		return before, err
 	}
-	_, err = tx.StmtContext(ctx, s.stmts.log).ExecContext(ctx, int64(at.seq), at.mark, r.Key, r.Identity, r.Until, r.Expires, removed)
+	_, err = tx.StmtContext(ctx, s.stmts.log).ExecContext(ctx, int64(at.Seq), int64(at.Mark), r.Key, r.Identity, r.Until, r.Expires, removed)
 	if err != nil {
-		return committed{}, err
+		return before, err
 	}
-	if at.seq%trimEvery == 0 {
-		if err := s.trim(ctx, tx, at.seq, 4*trimEvery); err != nil {
-			return committed{}, err
+	if at.Seq%trimEvery == 0 {
+		if err := s.trim(ctx, tx, at.Seq, 4*trimEvery); err != nil {
+			return before, err
 		}
 	}
 	if err := tx.Commit(); err != nil {
-		return committed{}, &commitError{err}
+		return before, &commitError{err}
 	}
-	return committed{at, change}, nil
+	return at.before(), nil
 }
+
+// put adds an entry, and sets the times of r as they are after the merge.
+func (s *Store) put(ctx context.Context, tx *sql.Tx, r *replica.Record) error {
+	return tx.StmtContext(ctx, s.stmts.put).QueryRowContext(ctx, r.Key, r.Identity, r.Until, r.Expires).Scan(&r.Until, &r.Expires)
+}
+
+// remove deletes an entry, and remembers that.
+func (s *Store) remove(ctx context.Context, tx *sql.Tx, change replica.Change) error {
+	_, err := tx.StmtContext(ctx, s.stmts.remove).ExecContext(ctx, change.Record.Key)
+	if err != nil {
+		return err
+	}
+	removal := change.Removal()
+	return s.put(ctx, tx, &removal)
+}
+
+// continues returns an error if the change at a position has no place in the
+// database, which is at head. A removal must not be made without the changes that
+// it may concern, nor anything be acknowledged that could not be followed.
+func (s *Store) continues(ctx context.Context, tx *sql.Tx, head, at replica.Position) error {
+	switch {
+	case head.Epoch != at.Epoch || head.Seq < at.Seq || head.Seq == at.Seq && head != at:
+		return errLost
+	case head == at || at.Seq == 0:
+		return nil
+	}
+	var mark uint64
+	err := tx.StmtContext(ctx, s.stmts.mark).QueryRowContext(ctx, int64(at.Seq)).Scan(&mark)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%w: change %d has left the log", replica.ErrGap, at.Seq)
+	case err == nil && mark != at.Mark:
+		return errLost
+	}
+	return err
+}
+
+// next is where a transaction puts its change.
+type next struct {
+	replica.Position
+	step uint64 // how much larger the mark is than the one before
+}
+
+// before is the position before the change.
+func (n next) before() replica.Position {
+	b := replica.Position{Epoch: n.Epoch, Seq: n.Seq - 1}
+	if b.Seq > 0 {
+		b.Mark = (n.Mark - n.step) & mostMark
+	}
+	return b
+}
+
+// mostMark is the largest mark.
+const mostMark = 1<<62 - 1
 
 // lock starts a transaction that has the next number. Its first statement locks
 // the row of the numbers until the end of the transaction. So the next writer
@@ -282,22 +350,25 @@ func (s *Store) transact(ctx context.Context, change replica.Change) (committed,
 // I have seen", misses changes: numbers are given out first and appear with the
 // commit, which may be in another order.
 //
+// The new mark is the sum of the old one and a random number. So the one statement
+// tells both.
+//
 // On SQLite this is what BEGIN IMMEDIATE is: a transaction that starts with a
 // write waits for the lock as busy_timeout says. One that started with a read
 // would fail at once when it comes to write.
-func (s *Store) lock(ctx context.Context) (*sql.Tx, position, error) {
+func (s *Store) lock(ctx context.Context) (*sql.Tx, next, error) {
 	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.writing())
 	if err != nil {
-		return nil, position{}, err
+		return nil, next{}, err
 	}
-	at := position{mark: rand.Int64()}
+	n := next{step: replica.NewMark()}
 	var setting string
-	err = tx.StmtContext(ctx, s.stmts.next).QueryRowContext(ctx, at.mark).Scan(&at.seq, &at.epoch, &setting)
+	err = tx.StmtContext(ctx, s.stmts.next).QueryRowContext(ctx, int64(n.step)).Scan(&n.Seq, &n.Mark, &n.Epoch, &setting)
 	if err != nil {
 		_ = tx.Rollback()
-		return nil, position{}, err
+		return nil, next{}, err
 	}
-	return tx, at, nil
+	return tx, n, nil
 }
 
 // trimEvery is how many writes share the work of deleting what has expired.
@@ -306,26 +377,10 @@ const trimEvery = 16
 // trim deletes log rows and entries that are needed no longer, up to most of each.
 func (s *Store) trim(ctx context.Context, tx *sql.Tx, seq uint64, most int) error {
 	const hour = int64(time.Hour / time.Second)
-	_, err := tx.StmtContext(ctx, s.stmts.trimLog).ExecContext(ctx, int64(seq)-int64(s.opts.LogLength), int64(seq), hour, most)
+	now := s.now().Unix()
+	_, err := tx.StmtContext(ctx, s.stmts.trimLog).ExecContext(ctx, int64(seq)-int64(s.opts.LogLength), int64(seq), hour, most, now)
 	if err == nil {
-		_, err = tx.StmtContext(ctx, s.stmts.trimEntries).ExecContext(ctx, int64(replica.KeptLonger/time.Second), most)
+		_, err = tx.StmtContext(ctx, s.stmts.trimEntries).ExecContext(ctx, int64(replica.KeptLonger/time.Second), most, now)
 	}
 	return err
-}
-
-// putInForce makes a change here that the database has committed.
-func (s *Store) putInForce(before position, made committed) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case made.epoch != before.epoch || made.seq <= before.seq:
-		// The database has lost changes, and the follower has not noticed yet.
-		// The copy would take a low number for one that has come back already. A
-		// high one stays until the follower has loaded everything again.
-		s.lossy = true
-		made.Change.Seq = 1<<64 - 1
-	case made.seq > s.at.seq:
-		s.made[made.seq] = made.mark
-	}
-	return s.copy.Made(made.Change)
 }

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed450a7203/jwthttp/internal/testprogram"
 )
 
 // program is a running fleet.
@@ -206,13 +208,7 @@ func TestFleet_logout(t *testing.T) {
 
 func startRedis(t *testing.T) string {
 	t.Helper()
-	server, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no redis-server found")
-		}
-		t.Skip("no redis-server found")
-	}
+	server := testprogram.Find(t, "redis-server")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

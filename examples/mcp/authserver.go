@@ -36,14 +36,29 @@ const (
 // authServer is a small authorization server: codes with PKCE (RFC 7636), access
 // tokens for one resource (RFC 9068, RFC 8707), refresh tokens, and registration
 // of clients (RFC 7591). It has one user, who is never asked.
+//
+// Only a client that has registered the grant type refresh_token gets refresh tokens.
+// A refresh token keeps the scopes of its grant (RFC 6749 §6). For more scopes, a
+// client must authorize again, as the SDK for Go does. The SDK for TypeScript does so
+// only without a refresh token. With one, it answers a 403 by a refresh, gets the
+// same scopes, and gives up. So either its clients do not register refresh_token, or
+// the server grants all scopes at first (allScopes).
 type authServer struct {
 	url, resource string
 	lifetime      time.Duration
 	key           *ecdsa.PrivateKey
 
-	mu      sync.Mutex
-	clients map[string][]string // client_id -> redirect URIs
-	grants  map[string]grant    // by code or refresh token; each can be used once
+	mu        sync.Mutex
+	allScopes bool                    // grant all scopes, even if a client asks for fewer
+	clients   map[string]registration // by client_id
+	grants    map[string]grant        // by code or refresh token; each can be used once
+}
+
+// registration is a registered client (RFC 7591 §2).
+type registration struct {
+	RedirectURIs []string `json:"redirect_uris"`
+	AuthMethod   string   `json:"token_endpoint_auth_method"`
+	GrantTypes   []string `json:"grant_types"`
 }
 
 // grant is the meaning of a code or refresh token.
@@ -55,7 +70,7 @@ type grant struct {
 
 // startAuthServer serves at another address until ctx ends, and returns its issuer
 // identifier.
-func startAuthServer(ctx context.Context, resource string) (issuer string, err error) {
+func startAuthServer(ctx context.Context, resource string, allScopes bool) (issuer string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -64,6 +79,7 @@ func startAuthServer(ctx context.Context, resource string) (issuer string, err e
 	if err != nil {
 		return "", err
 	}
+	s.allScopes = allScopes
 	server := &http.Server{Handler: s.handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 32 << 10}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() {
@@ -78,7 +94,7 @@ func newAuthServer(url, resource string) (*authServer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	return &authServer{
 		url: url, resource: resource, lifetime: tokenLifetime, key: key,
-		clients: map[string][]string{}, grants: map[string]grant{},
+		clients: map[string]registration{}, grants: map[string]grant{},
 	}, err
 }
 
@@ -129,10 +145,7 @@ func (s *authServer) keys(w http.ResponseWriter, _ *http.Request) {
 // register accepts only public clients on the user's machine (RFC 8252). Others
 // would get the codes of a user who is never asked.
 func (s *authServer) register(w http.ResponseWriter, r *http.Request) {
-	var client struct {
-		RedirectURIs []string `json:"redirect_uris"`
-		AuthMethod   string   `json:"token_endpoint_auth_method"`
-	}
+	var client registration
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&client)
 	if err != nil || client.AuthMethod != "none" {
 		writeError(w, "invalid_client_metadata")
@@ -142,20 +155,24 @@ func (s *authServer) register(w http.ResponseWriter, r *http.Request) {
 		writeError(w, "invalid_redirect_uri")
 		return
 	}
+	if client.GrantTypes == nil {
+		client.GrantTypes = []string{"authorization_code"} // RFC 7591 §2
+	}
 	id := rand.Text()
 	s.mu.Lock()
 	full := len(s.clients) >= maxClients
 	if !full {
-		s.clients[id] = client.RedirectURIs
+		s.clients[id] = client
 	}
 	s.mu.Unlock()
 	if full {
 		http.Error(w, "too many clients", http.StatusServiceUnavailable)
 		return
 	}
-	writeJSON(w, http.StatusCreated, map[string]any{
-		"client_id": id, "redirect_uris": client.RedirectURIs, "token_endpoint_auth_method": "none",
-	})
+	writeJSON(w, http.StatusCreated, struct {
+		ID string `json:"client_id"`
+		registration
+	}{id, client})
 }
 
 func notLoopback(redirect string) bool {
@@ -174,7 +191,7 @@ func (s *authServer) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	client, redirect := q.Get("client_id"), q.Get("redirect_uri")
 	s.mu.Lock()
-	registered := s.clients[client]
+	registered := s.clients[client].RedirectURIs
 	s.mu.Unlock()
 	if !slices.Contains(registered, redirect) { // RFC 6749 §4.1.2.1: no redirect then
 		http.Error(w, "unknown client_id or redirect_uri", http.StatusBadRequest)
@@ -192,7 +209,7 @@ func (s *authServer) authorize(w http.ResponseWriter, r *http.Request) {
 		answer.Set("error", "invalid_scope")
 	default:
 		code, ok := s.grant(grant{
-			kind: "authorization_code", client: client, user: "alice", scope: q.Get("scope"),
+			kind: "authorization_code", client: client, user: "alice", scope: s.granted(q.Get("scope")),
 			redirect: redirect, challenge: q.Get("code_challenge"), expires: time.Now().Add(codeLifetime),
 		})
 		if ok {
@@ -206,6 +223,17 @@ func (s *authServer) authorize(w http.ResponseWriter, r *http.Request) {
 	maps.Copy(query, answer)
 	u.RawQuery = query.Encode()
 	http.Redirect(w, r, u.String(), http.StatusFound)
+}
+
+// granted returns the scopes that a client gets if it asks for these. The answer of
+// token names them (RFC 6749 §3.3).
+func (s *authServer) granted(asked string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.allScopes {
+		return strings.Join(supportedScopes(), " ")
+	}
+	return asked
 }
 
 // grantable reports whether all scopes are supported. It refuses repeated scopes
@@ -290,10 +318,19 @@ func (s *authServer) token(w http.ResponseWriter, r *http.Request) {
 	answer := map[string]any{
 		"access_token": access, "token_type": "Bearer", "expires_in": int(s.lifetime.Seconds()), "scope": g.scope,
 	}
-	if refresh, ok := s.grant(g); ok { // optional (RFC 6749 §5.1)
-		answer["refresh_token"] = refresh
+	if s.refreshes(g.client) {
+		if refresh, ok := s.grant(g); ok { // optional (RFC 6749 §5.1)
+			answer["refresh_token"] = refresh
+		}
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// refreshes reports whether the client has registered for refresh tokens.
+func (s *authServer) refreshes(client string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.clients[client].GrantTypes, "refresh_token")
 }
 
 // claims returns the claims of RFC 9068 §2.2.

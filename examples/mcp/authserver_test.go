@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func startLogin(t *testing.T) *login {
 	server.Config.Handler = as.handler()
 	server.Start()
 	l := &login{T: t, as: as}
-	_, answer := l.register(`{"redirect_uris": ["` + callback + `"], "token_endpoint_auth_method": "none"}`)
+	_, answer := l.register(`{"redirect_uris": ["` + callback + `"], "token_endpoint_auth_method": "none", "grant_types": ["authorization_code", "refresh_token"]}`)
 	l.client = answer["client_id"].(string)
 	return l
 }
@@ -140,7 +141,7 @@ func TestAuthServer_register(t *testing.T) {
 	}
 	l.as.mu.Lock()
 	for range maxClients {
-		l.as.clients[oauth2.GenerateVerifier()] = nil
+		l.as.clients[oauth2.GenerateVerifier()] = registration{}
 	}
 	l.as.mu.Unlock()
 	if status, _ := l.register(`{"redirect_uris": ["http://localhost/"], "token_endpoint_auth_method": "none"}`); status != http.StatusServiceUnavailable {
@@ -210,7 +211,7 @@ func TestAuthServer_grantLimit(t *testing.T) {
 }
 
 func TestAuthServer_longHeader(t *testing.T) {
-	issuer, err := startAuthServer(t.Context(), "https://api.example/mcp")
+	issuer, err := startAuthServer(t.Context(), "https://api.example/mcp", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,6 +268,31 @@ func TestAuthServer_expiredCode(t *testing.T) {
 	l.as.mu.Unlock()
 	if status, answer := l.token(l.exchange(verifier, back.Get("code"))); status != 400 {
 		t.Errorf("%d, %v", status, answer)
+	}
+}
+
+func TestAuthServer_grantTypes(t *testing.T) {
+	l := startLogin(t)
+	for _, test := range []struct {
+		name, grantTypes string
+		refresh          bool
+	}{
+		{"a client without grant types", ``, false},
+		{"a client that never refreshes", `, "grant_types": ["authorization_code"]`, false},
+		{"a client that refreshes", `, "grant_types": ["authorization_code", "refresh_token"]`, true},
+	} {
+		_, answer := l.register(`{"redirect_uris": ["` + callback + `"], "token_endpoint_auth_method": "none"` + test.grantTypes + `}`)
+		l.client, _ = answer["client_id"].(string)
+		granted, _ := answer["grant_types"].([]any)
+		if slices.Contains(granted, any("refresh_token")) != test.refresh || !slices.Contains(granted, any("authorization_code")) {
+			t.Errorf("%s: registered %v", test.name, granted)
+		}
+		verifier := oauth2.GenerateVerifier()
+		_, back := l.authorize(verifier, nil)
+		status, answer := l.token(l.exchange(verifier, back.Get("code")))
+		if status != 200 || (answer["refresh_token"] != nil) != test.refresh {
+			t.Errorf("%s: %d, refresh token %v", test.name, status, answer["refresh_token"] != nil)
+		}
 	}
 }
 

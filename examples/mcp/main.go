@@ -9,7 +9,10 @@
 //
 // The first line starts the server, and the second one a client. No other flag
 // may be used with -client. This file is the one to copy from. authserver.go is a
-// stand-in for your authorization server.
+// stand-in for your authorization server. client.mjs is a client with the SDK for
+// TypeScript, which does not get another scope while it has a refresh token. For
+// clients that use it and have one, such as the MCP Inspector, start the server with
+// -all-scopes.
 package main
 
 import (
@@ -40,8 +43,9 @@ func main() {
 		return
 	}
 	origin := flag.String("allow-origin", "", "one other `origin` whose pages may call, such as http://localhost:6274 (default: none)")
+	all := flag.Bool("all-scopes", false, "grant a client all scopes at first, even if it asks for fewer")
 	server.Main(func(ctx context.Context, url string) (http.Handler, string, error) {
-		issuer, err := startAuthServer(ctx, url+"/mcp")
+		issuer, err := startAuthServer(ctx, url+"/mcp", *all)
 		if err != nil {
 			return nil, "", err
 		}

@@ -52,7 +52,7 @@ func newAPI(ctx context.Context, issuer string) (http.Handler, error) {
 			Keys:       keys,
 		}},
 		Observer: func(_ context.Context, e jwthttp.Event) {
-			if e.Err != nil { // the client is told less than this
+			if e.Err != nil && e.Request != nil { // for logs; the client gets a fixed text
 				log.Printf("%s %q: %v", e.Request.Method, e.Request.URL.Path, e.Err)
 			}
 		},

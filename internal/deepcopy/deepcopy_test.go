@@ -177,3 +177,22 @@ func TestDetach(t *testing.T) {
 		}
 	})
 }
+
+// The elements of a slice or array may refer to something in turn.
+func TestDetach_elements(t *testing.T) {
+	type element struct{ Map map[string]int }
+	type value struct {
+		Structs  []element
+		Arrays   [][1]map[string]int
+		Pointers []*element
+	}
+	original := value{
+		[]element{{map[string]int{"a": 1}}}, [][1]map[string]int{{{"a": 1}}}, []*element{{map[string]int{"a": 1}}},
+	}
+	c := original
+	deepcopy.Detach(reflect.ValueOf(&c).Elem())
+	c.Structs[0].Map["a"], c.Arrays[0][0]["a"], c.Pointers[0].Map["a"] = 2, 2, 2
+	if original.Structs[0].Map["a"] != 1 || original.Arrays[0][0]["a"] != 1 || original.Pointers[0].Map["a"] != 1 {
+		t.Errorf("the original is %+v, %v", original, original.Pointers[0])
+	}
+}

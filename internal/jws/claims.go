@@ -46,7 +46,7 @@ const (
 	claimAuthTime
 )
 
-// ClaimNames returns the names of the claims that ReadClaims reads, in the order
+// ClaimNames returns the names of the claims that ParseClaims reads, in the order
 // of the values it takes. No other spelling of them is accepted in a token.
 func ClaimNames() []string {
 	return []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "client_id", "azp", "cid",

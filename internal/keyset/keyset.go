@@ -25,9 +25,9 @@ type Finder interface {
 	FindKeys(ctx context.Context, q Query) ([]jwt.VerificationKey, error)
 
 	// RefetchKeys is for a token that no key of FindKeys has verified. It
-	// returns the keys of a fetch that is running or due, and nil if there is
-	// no newer key set.
-	RefetchKeys(ctx context.Context, q Query) []jwt.VerificationKey
+	// returns the keys of a fetch that is running or due, or none if there is
+	// no newer key set. The error is one of FindKeys.
+	RefetchKeys(ctx context.Context, q Query) ([]jwt.VerificationKey, error)
 
 	// DiscoveredFrom returns the issuer whose metadata names the key set, or ""
 	// if the key set was not discovered.

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +24,7 @@ import (
 type database struct {
 	mu      sync.Mutex
 	down    bool
-	seq     uint64
+	at      replica.Position
 	entries map[string]replica.Record
 	log     []replica.Change // the last logLength changes
 }
@@ -31,24 +33,69 @@ const logLength = 50
 
 var errDown = errors.New("out of reach")
 
-func (d *database) write(r replica.Record, remove bool) (replica.Change, error) {
+// after returns the changes after a position.
+func (d *database) after(at replica.Position) ([]replica.Change, error) {
+	switch {
+	case d.down:
+		return nil, errDown
+	case at == d.at:
+		return nil, nil
+	case at.Epoch != d.at.Epoch || at.Seq >= d.at.Seq:
+		return nil, replica.ErrLost
+	}
+	for i, change := range d.log {
+		switch {
+		case change.Seq == 1 && at.Seq == 0:
+			return d.log, nil
+		case change.Seq == at.Seq && change.Mark != at.Mark:
+			return nil, replica.ErrLost
+		case change.Seq == at.Seq:
+			return d.log[i+1:], nil
+		}
+	}
+	return nil, replica.ErrGap
+}
+
+// write makes a change, and returns those after a position.
+func (d *database) write(at replica.Position, change replica.Change) ([]replica.Change, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.down {
-		return replica.Change{}, errDown
+	if _, err := d.after(at); err != nil {
+		return nil, err
 	}
-	d.seq++
-	if old, ok := d.entries[r.Key]; ok {
-		r.Until, r.Expires = max(r.Until, old.Until), max(r.Expires, old.Expires)
-	}
-	if remove {
+	r := change.Record
+	if change.Removed {
 		delete(d.entries, r.Key)
-	} else {
-		d.entries[r.Key] = r
+		r = change.Removal()
+	} else if old, ok := d.entries[r.Key]; ok {
+		r.Until, r.Expires = max(r.Until, old.Until), max(r.Expires, old.Expires)
+		change.Record = r
 	}
-	change := replica.Change{Seq: d.seq, Record: r, Removed: remove}
-	d.log = append(d.log[max(0, len(d.log)-logLength+1):], change)
-	return change, nil
+	d.entries[r.Key] = r
+	d.at.Seq++
+	d.at.Mark = change.Mark
+	change.Seq = d.at.Seq
+	d.log = append(d.log[max(0, len(d.log)-logLength+1):len(d.log):len(d.log)], change)
+	return d.after(at)
+}
+
+// state is what a backup has of a database.
+type state struct {
+	at      replica.Position
+	entries map[string]replica.Record
+	log     []replica.Change
+}
+
+func (d *database) backup() state {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return state{d.at, maps.Clone(d.entries), d.log}
+}
+
+func (d *database) restore(s state) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at, d.entries, d.log = s.at, maps.Clone(s.entries), s.log
 }
 
 // store is an instance that polls.
@@ -56,10 +103,12 @@ type store struct {
 	*replica.Copy
 	db   *database
 	done chan struct{}
+	poll time.Duration
+	lost atomic.Int64 // what Install has returned
 }
 
 func open(ctx context.Context, db *database, maxStale time.Duration) (*store, error) {
-	s := &store{replica.NewCopy(maxStale), db, make(chan struct{})}
+	s := &store{Copy: replica.NewCopy(maxStale), db: db, done: make(chan struct{}), poll: time.Millisecond}
 	if err := errors.Join(ctx.Err(), s.load()); err != nil {
 		return nil, err
 	}
@@ -79,55 +128,71 @@ func (s *store) load() error {
 			return err
 		}
 	}
-	s.Install(&snapshot, s.db.seq, time.Now(), s.db.seq < s.Seq())
+	s.lost.Add(int64(s.Install(&snapshot, s.db.at, time.Now())))
 	return nil
 }
 
 func (s *store) follow(ctx context.Context) {
 	defer close(s.done)
 	for ctx.Err() == nil {
-		<-time.After(time.Millisecond)
-		sent := time.Now()
-		s.db.mu.Lock()
-		down, back, log := s.db.down, s.db.seq < s.Seq(), append([]replica.Change(nil), s.db.log...)
-		for len(log) > 0 && log[0].Seq+5 < s.Seq() { // with some overlap
-			log = log[1:]
+		select {
+		case <-time.After(s.poll):
+		case <-s.Broken():
+		case <-ctx.Done():
 		}
-		s.db.mu.Unlock()
-		switch err := s.Follow(log...); {
-		case down:
-		case back || errors.Is(err, replica.ErrGap):
-			_ = s.load()
-		case err == nil:
-			s.Heard(sent)
-		}
+		s.catchUp()
 	}
 }
 
-func (s *store) Revoke(_ context.Context, e revocation.Entry) error {
+func (s *store) catchUp() {
+	sent := time.Now()
+	at, ok := s.Position()
+	if !ok {
+		_ = s.load()
+		return
+	}
+	s.db.mu.Lock()
+	changes, err := s.db.after(at)
+	s.db.mu.Unlock()
+	if err == nil {
+		err = s.Follow(at, changes...)
+	}
+	switch {
+	case err == nil:
+		s.Heard(sent)
+	case err != errDown && s.Break(at):
+		_ = s.load()
+	}
+}
+
+func (s *store) Revoke(ctx context.Context, e revocation.Entry) error {
 	r, err := replica.NewRecord(e)
-	return s.write(r, false, err)
+	return s.write(ctx, replica.Change{Record: r}, err)
 }
 
-func (s *store) Remove(_ context.Context, e revocation.Entry) error {
+func (s *store) Remove(ctx context.Context, e revocation.Entry) error {
 	r, err := replica.NewRemoval(e)
-	return s.write(r, true, err)
+	return s.write(ctx, replica.Change{Record: r, Removed: true}, err)
 }
 
-func (s *store) RevokeToken(_ context.Context, t *jwthttp.Token) error {
+func (s *store) RevokeToken(ctx context.Context, t *jwthttp.Token) error {
 	r, err := replica.OfToken(t)
-	return s.write(r, false, err)
+	return s.write(ctx, replica.Change{Record: r}, err)
 }
 
-func (s *store) write(r replica.Record, remove bool, invalid error) error {
+func (s *store) write(ctx context.Context, change replica.Change, invalid error) error {
 	if invalid != nil {
 		return invalid
 	}
-	change, err := s.db.write(r, remove)
-	if err != nil {
-		return err
-	}
-	return s.Made(change)
+	return s.Make(ctx, s.done, func(t *replica.Try) error {
+		change.Mark = replica.NewMark()
+		t.Expect(change.Mark)
+		changes, err := s.db.write(t.At, change)
+		if err != nil {
+			return err
+		}
+		return s.Follow(t.At, changes...)
+	})
 }
 
 func (s *store) Revoked(_ context.Context, t *jwthttp.Token) (bool, error) { return s.Copy.Revoked(t) }
@@ -137,7 +202,7 @@ func (s *store) Wait()                       { <-s.done }
 
 func TestCopy_store(t *testing.T) {
 	revocationtest.TestStore(t, func(*testing.T) revocationtest.Backend {
-		db := &database{entries: map[string]replica.Record{}}
+		db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}}
 		down := func(down bool) func() {
 			return func() {
 				db.mu.Lock()
@@ -171,17 +236,53 @@ func want(t *testing.T, c *replica.Copy, id string, revoked bool) {
 	}
 }
 
+// at is the position of the change that has a number for its mark.
+func at(seq uint64) replica.Position { return replica.Position{Epoch: "e", Seq: seq, Mark: seq} }
+
+func revokes(t *testing.T, seq uint64, id string) replica.Change {
+	t.Helper()
+	return replica.Change{Seq: seq, Mark: seq, Record: record(t, id)}
+}
+
+func removes(t *testing.T, seq uint64, id string) replica.Change {
+	t.Helper()
+	r, err := replica.NewRemoval(revocation.Entry{Kind: revocation.ByID, Issuer: "i", Value: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return replica.Change{Seq: seq, Mark: seq, Record: r, Removed: true}
+}
+
+func snapshot(t *testing.T, records ...replica.Record) *replica.Snapshot {
+	t.Helper()
+	s := new(replica.Snapshot)
+	for _, r := range records {
+		if err := s.Add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// fresh returns a Copy that was loaded at a number.
 func fresh(t *testing.T, seq uint64, ids ...string) *replica.Copy {
 	t.Helper()
 	c := replica.NewCopy(time.Minute)
-	var s replica.Snapshot
+	s := snapshot(t)
 	for _, id := range ids {
 		if err := s.Add(record(t, id)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.Install(&s, seq, time.Now(), false)
+	c.Install(s, at(seq), time.Now())
 	return c
+}
+
+func follow(t *testing.T, c *replica.Copy, after uint64, changes ...replica.Change) {
+	t.Helper()
+	if err := c.Follow(at(after), changes...); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // The names and texts that are stored must not change.
@@ -264,107 +365,409 @@ func TestRecord_invalid(t *testing.T) {
 
 func TestCopy_Follow(t *testing.T) {
 	c := fresh(t, 5, "a")
-	change := func(seq uint64, id string, removed bool) replica.Change {
-		return replica.Change{Seq: seq, Record: record(t, id), Removed: removed}
+	seq := func() uint64 {
+		at, _ := c.Position()
+		return at.Seq
 	}
-	if err := c.Follow(change(4, "old", false), change(5, "old", false), change(6, "b", false), change(7, "a", true)); err != nil {
-		t.Fatal(err)
-	}
+	follow(t, c, 3, revokes(t, 4, "old"), revokes(t, 5, "old"), revokes(t, 6, "b"), removes(t, 7, "a"))
 	want(t, c, "old", false)
 	want(t, c, "a", false)
 	want(t, c, "b", true)
-	if err := c.Follow(change(9, "c", false)); !errors.Is(err, replica.ErrGap) || c.Seq() != 7 {
-		t.Errorf("a gap: %v at %d", err, c.Seq())
+	follow(t, c, 5, revokes(t, 6, "b"))       // an answer that was late
+	follow(t, c, 8, revokes(t, 9, "unknown")) // a question that this copy has not asked
+	want(t, c, "unknown", false)
+	if err := c.Follow(at(7), revokes(t, 9, "c")); !errors.Is(err, replica.ErrGap) || seq() != 7 {
+		t.Errorf("a gap: %v at %d", err, seq())
 	}
 	want(t, c, "c", false)
-	if err := c.Follow(replica.Change{Seq: 8, Record: replica.Record{Identity: "x"}}); err == nil || c.Seq() != 7 {
-		t.Errorf("nonsense: %v at %d", err, c.Seq())
+	if err := c.Follow(at(7), replica.Change{Seq: 8, Mark: 8, Record: replica.Record{Identity: "x"}}); err == nil || seq() != 7 {
+		t.Errorf("nonsense: %v at %d", err, seq())
 	}
+	other := revokes(t, 7, "d")
+	other.Mark = 77
+	if err := c.Follow(at(6), other, revokes(t, 8, "e")); !errors.Is(err, replica.ErrLost) || seq() != 7 {
+		t.Errorf("another change with the number of the last one: %v at %d", err, seq())
+	}
+	if c.Break(at(6)) {
+		t.Error("broken where it no longer is")
+	}
+	if !c.Break(at(7)) {
+		t.Error("not broken")
+	}
+	if err := c.Follow(at(7), revokes(t, 8, "e")); !errors.Is(err, replica.ErrGap) {
+		t.Errorf("it follows although it has to be loaded: %v", err)
+	}
+	c.Install(snapshot(t), replica.Position{Epoch: "another", Seq: 7, Mark: 7}, time.Now())
+	follow(t, c, 6, revokes(t, 7, "d"), revokes(t, 8, "e")) // an answer from before
+	want(t, c, "e", false)
 }
 
-// A change made here is in force at once, and an older one that comes by later
-// does not undo it.
-func TestCopy_Made(t *testing.T) {
-	c := fresh(t, 0)
-	revoke, remove := replica.Change{Seq: 2, Record: record(t, "a")}, replica.Change{Seq: 1, Record: record(t, "a"), Removed: true}
-	made := func(change replica.Change) {
-		t.Helper()
-		if err := c.Made(change); err != nil {
+// The copy has what the store has, not the later of what both had.
+func TestCopy_Follow_earlierTimes(t *testing.T) {
+	subject := func(until time.Time) replica.Record {
+		r, err := replica.NewRecord(revocation.Entry{Kind: revocation.BySubject, Issuer: "i", Value: "s", IssuedUntil: until})
+		if err != nil {
 			t.Fatal(err)
 		}
+		return r
 	}
-	made(revoke)
-	want(t, c, "a", true)
-	made(remove) // its answer was late
-	want(t, c, "a", true)
-	if err := c.Follow(remove); err != nil {
-		t.Fatal(err)
-	}
-	want(t, c, "a", true)
-	if err := c.Follow(revoke, replica.Change{Seq: 3, Record: record(t, "a"), Removed: true}); err != nil {
-		t.Fatal(err)
-	}
-	want(t, c, "a", false)
-	made(revoke) // and its answer was later still
-	want(t, c, "a", false)
-
-	// A snapshot that was read before does not undo it either; one that was
-	// read after has the last word.
-	made(replica.Change{Seq: 5, Record: record(t, "b")})
-	made(replica.Change{Seq: 6, Record: record(t, "c")})
-	c.Install(&replica.Snapshot{}, 5, time.Now(), false)
-	want(t, c, "b", false)
-	want(t, c, "c", true)
-	if err := c.Follow(replica.Change{Seq: 6, Record: record(t, "c")}, replica.Change{Seq: 7, Record: record(t, "c"), Removed: true}); err != nil {
-		t.Fatal(err)
-	}
-	want(t, c, "c", false)
-}
-
-// If another change has the number of an own one, the own one was lost.
-func TestCopy_Follow_lostOwn(t *testing.T) {
-	removed := replica.Change{Seq: 3, Record: record(t, "a"), Removed: true}
+	now := time.Now()
+	c := fresh(t, 0)
+	gone := removes(t, 2, "x")
+	gone.Record.Identity = subject(now).Identity
+	follow(t, c, 0, replica.Change{Seq: 1, Mark: 1, Record: subject(now)}, gone,
+		replica.Change{Seq: 3, Mark: 3, Record: subject(now.Add(-time.Hour))})
 	for _, tt := range []struct {
-		name  string
-		other replica.Change
-	}{
-		{"of another token", replica.Change{Seq: 3, Record: record(t, "b")}},
-		{"the opposite", replica.Change{Seq: 3, Record: record(t, "a")}},
-	} {
-		c := fresh(t, 2, "a")
-		if err := c.Made(removed); err != nil || c.Known() != 3 || c.Seq() != 2 {
-			t.Fatalf("%v, known %d at %d", err, c.Known(), c.Seq())
+		iat  time.Time
+		want bool
+	}{{now.Add(-time.Minute), false}, {now.Add(-2 * time.Hour), true}} {
+		if got, err := c.Revoked(&jwthttp.Token{Issuer: "i", Subject: "s", IssuedAt: tt.iat}); got != tt.want || err != nil {
+			t.Errorf("issued %v ago: %v, %v", now.Sub(tt.iat), got, err)
 		}
-		if err := c.Follow(tt.other); !errors.Is(err, replica.ErrLost) || c.Seq() != 2 {
-			t.Errorf("%s: %v at %d", tt.name, err, c.Seq())
-		}
-		if err := c.Follow(removed); err != nil || c.Known() != 3 {
-			t.Errorf("our own: %v, known %d", err, c.Known())
-		}
+	}
+	// The store has deleted the entry, because it had expired, and has a new one.
+	follow(t, c, 3, replica.Change{Seq: 4, Mark: 4, Record: subject(now.Add(-3 * time.Hour))})
+	if got, err := c.Revoked(&jwthttp.Token{Issuer: "i", Subject: "s", IssuedAt: now.Add(-2 * time.Hour)}); got || err != nil {
+		t.Errorf("with a new entry: %v, %v", got, err)
 	}
 }
 
 // What a store has lost stays in force where it was known, until it is removed.
-func TestCopy_Install_lossy(t *testing.T) {
-	c := fresh(t, 9, "a", "b")
-	var s replica.Snapshot
-	if err := s.Add(record(t, "c")); err != nil {
+func TestCopy_Install(t *testing.T) {
+	hour := time.Now().Add(time.Hour)
+	for _, tt := range []struct {
+		name   string
+		before func(*replica.Copy)
+		load   []replica.Record // at number 1
+		after  []replica.Change // from number 2 on
+		lost   int
+		want   map[string]bool
+	}{
+		{name: "nothing is lost", load: []replica.Record{record(t, "a"), record(t, "b")}, want: map[string]bool{"a": true, "b": true}},
+		{name: "one is lost", load: []replica.Record{record(t, "a"), record(t, "c")}, lost: 1, want: map[string]bool{"a": true, "b": true, "c": true}},
+		{name: "all are lost", lost: 2, want: map[string]bool{"a": true, "b": true}},
+		{name: "one is removed later", lost: 2, after: []replica.Change{removes(t, 2, "a")}, want: map[string]bool{"a": false, "b": true}},
+		{name: "one is revoked again, and removed", lost: 2, after: []replica.Change{revokes(t, 2, "a"), removes(t, 3, "a")},
+			want: map[string]bool{"a": false, "b": true}},
+		{name: "one was removed meanwhile", load: []replica.Record{record(t, "b"), removes(t, 9, "a").Removal()},
+			want: map[string]bool{"a": false, "b": true}},
+		{name: "the removal is the first change after the loss", load: []replica.Record{removes(t, 1, "a").Removal()}, lost: 1,
+			want: map[string]bool{"a": false, "b": true}},
+		{name: "the removal was known, and older than what is lost",
+			before: func(c *replica.Copy) { follow(t, c, 5, removes(t, 6, "a"), revokes(t, 7, "a")) },
+			load:   []replica.Record{record(t, "b"), removes(t, 6, "a").Removal()}, lost: 1, want: map[string]bool{"a": true, "b": true}},
+		{name: "the removal is of a backup that is older than what is known of removals",
+			load: []replica.Record{{Key: "removed:5", Identity: `{"iss":"i","jti":"a"}`, Expires: time.Now().Add(-time.Minute).Unix()}}, lost: 2,
+			want: map[string]bool{"a": true, "b": true}},
+		{name: "another copy has removed it, and was lost", before: func(c *replica.Copy) { follow(t, c, 5, removes(t, 6, "a")) },
+			load: []replica.Record{record(t, "a"), record(t, "b")}, want: map[string]bool{"a": true, "b": true}},
+		{name: "what has expired is not lost", before: func(c *replica.Copy) {
+			expired := revokes(t, 6, "c")
+			expired.Record.Expires = time.Now().Add(-10 * time.Minute).Unix()
+			alive := revokes(t, 7, "d")
+			alive.Record.Expires = hour.Unix()
+			follow(t, c, 5, expired, alive)
+		}, lost: 3, want: map[string]bool{"a": true, "b": true, "c": false, "d": true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := fresh(t, 5, "a", "b")
+			if tt.before != nil {
+				tt.before(c)
+			}
+			if n := c.Install(snapshot(t, tt.load...), at(1), time.Now()); n != tt.lost {
+				t.Errorf("%d lost, want %d", n, tt.lost)
+			}
+			follow(t, c, 1, tt.after...)
+			left := 0
+			for id, revoked := range tt.want {
+				want(t, c, id, revoked)
+				if revoked {
+					left++
+				}
+			}
+			if n := c.Len(); n != left {
+				t.Errorf("%d entries, want %d", n, left)
+			}
+		})
+	}
+}
+
+// The store keeps an entry with earlier times than those it has lost.
+func TestCopy_Install_earlierTimes(t *testing.T) {
+	r := record(t, "a")
+	c := fresh(t, 5, "a")
+	r.Expires = time.Now().Add(time.Hour).Unix()
+	if n := c.Install(snapshot(t, r), at(3), time.Now()); n != 1 || c.Len() != 1 {
+		t.Errorf("%d lost, %d entries", n, c.Len())
+	}
+	if n := c.Install(snapshot(t, record(t, "a")), at(4), time.Now()); n != 0 || c.Len() != 1 {
+		t.Errorf("%d lost when it is back, %d entries", n, c.Len())
+	}
+	c.Install(snapshot(t, removes(t, 5, "a").Removal()), at(5), time.Now())
+	want(t, c, "a", false)
+}
+
+// However often a store loses what it has, a copy keeps it once, and drops what
+// has expired.
+func TestCopy_Install_manyLosses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fresh(t, 0)
+		for loss := range 40 {
+			var changes []replica.Change
+			for seq := range uint64(100) {
+				r := revokes(t, seq+1, fmt.Sprint(seq))
+				r.Record.Expires = time.Now().Add(time.Hour).Unix()
+				changes = append(changes, r)
+			}
+			short := revokes(t, 101, fmt.Sprint("short ", loss))
+			short.Record.Expires = time.Now().Add(time.Minute).Unix()
+			follow(t, c, 0, append(changes, short)...)
+			time.Sleep(10 * time.Minute)
+			if n := c.Install(snapshot(t), at(0), time.Now()); n != 100 || c.Len() != 100 {
+				t.Fatalf("loss %d: %d entries are lost, %d in force", loss, n, c.Len())
+			}
+		}
+	})
+}
+
+// The changes of a Snapshot that were made while it was read are part of it.
+func TestSnapshot_Follow(t *testing.T) {
+	c := fresh(t, 5, "a", "b")
+	s := snapshot(t, record(t, "a"))
+	if err := s.Follow(removes(t, 2, "a"), revokes(t, 3, "c"), removes(t, 4, "b")); err != nil {
 		t.Fatal(err)
 	}
-	c.Install(&s, 3, time.Now(), true)
-	for _, id := range []string{"a", "b", "c"} {
-		want(t, c, id, true)
-	}
-	if err := c.Follow(replica.Change{Seq: 4, Record: record(t, "a"), Removed: true}); err != nil {
-		t.Fatal(err)
+	if n := c.Install(s, at(4), time.Now()); n != 0 {
+		t.Errorf("%d lost", n)
 	}
 	want(t, c, "a", false)
-	c.Install(&replica.Snapshot{}, 8, time.Now(), false) // which is no loss
-	want(t, c, "b", true)
-	want(t, c, "c", false)
-	if c.Len() != 1 {
-		t.Errorf("%d entries", c.Len())
+	want(t, c, "b", false)
+	want(t, c, "c", true)
+}
+
+// slow is an instance that asks the store only when it must.
+func slow(t *testing.T, db *database) *store {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &store{Copy: replica.NewCopy(24 * time.Hour), db: db, done: make(chan struct{}), poll: time.Hour}
+	if err := s.load(); err != nil {
+		t.Fatal(err)
 	}
+	go s.follow(ctx)
+	t.Cleanup(func() { cancel(); <-s.done })
+	return s
+}
+
+// Every change that was acknowledged is in force on the instance that made it, at
+// once and whatever the store loses; and all instances agree on what they have seen.
+func TestCopy_Make(t *testing.T) {
+	entry := func(id string) revocation.Entry {
+		return revocation.Entry{Kind: revocation.ByID, Issuer: "i", Value: id}
+	}
+	until := func(until time.Time) revocation.Entry {
+		return revocation.Entry{Kind: revocation.BySubject, Issuer: "i", Value: "s", IssuedUntil: until}
+	}
+	now := time.Now()
+	says := func(s *store, iat time.Time) bool {
+		got, err := s.Copy.Revoked(&jwthttp.Token{Issuer: "i", Subject: "s", IssuedAt: iat})
+		return got && err == nil
+	}
+	for _, tt := range []struct {
+		name string
+		run  func(t *testing.T, db *database, a, b *store, must func(error))
+	}{
+		{"lost before it is followed, without a successor", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			backup := db.backup()
+			must(a.Revoke(t.Context(), entry("x")))
+			db.restore(backup)
+			a.catchUp()
+			want(t, a.Copy, "x", true)
+			if a.lost.Load() != 1 {
+				t.Errorf("%d lost", a.lost.Load())
+			}
+		}},
+		{"lost, and another change has its number", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			backup := db.backup()
+			must(a.Revoke(t.Context(), entry("x")))
+			db.restore(backup)
+			must(b.Revoke(t.Context(), entry("y")))
+			for range 2 {
+				a.catchUp()
+				want(t, a.Copy, "x", true)
+				want(t, a.Copy, "y", true)
+				db.restore(backup) // and a second loss
+			}
+		}},
+		{"lost, and the log has lost the place", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			backup := db.backup()
+			must(a.Revoke(t.Context(), entry("x")))
+			db.restore(backup)
+			for i := range 2 * logLength {
+				must(b.Revoke(t.Context(), entry(fmt.Sprint(i))))
+			}
+			a.catchUp()
+			want(t, a.Copy, "x", true)
+			want(t, a.Copy, "0", true)
+			if a.lost.Load() != 1 {
+				t.Errorf("%d lost", a.lost.Load())
+			}
+		}},
+		{"removed elsewhere, in a gap and without a loss", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			must(a.Revoke(t.Context(), entry("x")))
+			must(b.Remove(t.Context(), entry("x")))
+			for i := range 2 * logLength {
+				must(b.Revoke(t.Context(), entry(fmt.Sprint(i))))
+			}
+			a.catchUp()
+			want(t, a.Copy, "x", false)
+			if a.lost.Load() != 0 {
+				t.Errorf("%d lost", a.lost.Load())
+			}
+		}},
+		{"removed elsewhere, and revoked again with an earlier time", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			must(a.Revoke(t.Context(), until(now)))
+			b.catchUp()
+			must(b.Remove(t.Context(), until(now)))
+			must(a.Revoke(t.Context(), until(now.Add(-time.Hour)))) // it has not heard of the removal
+			b.catchUp()
+			for _, s := range []*store{a, b} {
+				if says(s, now) || !says(s, now.Add(-time.Hour)) {
+					t.Errorf("%v, %v", says(s, now), says(s, now.Add(-time.Hour)))
+				}
+			}
+		}},
+		{"the same, in a gap", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			must(a.Revoke(t.Context(), until(now)))
+			must(b.Remove(t.Context(), until(now)))
+			must(b.Revoke(t.Context(), until(now.Add(-time.Hour))))
+			for i := range 2 * logLength {
+				must(b.Revoke(t.Context(), entry(fmt.Sprint(i))))
+			}
+			a.catchUp()
+			if says(a, now) || !says(a, now.Add(-time.Hour)) {
+				t.Errorf("%v, %v", says(a, now), says(a, now.Add(-time.Hour)))
+			}
+		}},
+		{"a removal is the first change after a loss", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			backup := db.backup()
+			must(a.Revoke(t.Context(), entry("x")))
+			b.catchUp()
+			db.restore(backup)
+			must(b.Remove(t.Context(), entry("x")))
+			want(t, b.Copy, "x", false)
+			a.catchUp()
+			want(t, a.Copy, "x", false)
+		}},
+		{"a removal by an instance that does not know of the loss", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			backup := db.backup()
+			must(a.Revoke(t.Context(), entry("x")))
+			db.restore(backup)
+			must(b.Remove(t.Context(), entry("x")))
+			a.catchUp()
+			want(t, a.Copy, "x", false)
+		}},
+		{"a revocation after a removal that is not lost with it", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			must(b.Remove(t.Context(), entry("x")))
+			backup := db.backup()
+			must(a.Revoke(t.Context(), entry("x")))
+			db.restore(backup)
+			a.catchUp()
+			want(t, a.Copy, "x", true)
+		}},
+		{"the answer comes after a loss", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			backup := db.backup()
+			r, err := replica.NewRecord(entry("x"))
+			must(err)
+			tries := 0
+			must(a.Make(t.Context(), a.done, func(try *replica.Try) error {
+				tries++
+				change := replica.Change{Mark: replica.NewMark(), Record: r}
+				try.Expect(change.Mark)
+				changes, err := db.write(try.At, change)
+				if tries == 1 { // and another change has the number
+					db.restore(backup)
+					must(b.Revoke(t.Context(), entry("y")))
+					a.catchUp()
+				}
+				if err != nil {
+					return err
+				}
+				return a.Follow(try.At, changes...)
+			}))
+			want(t, a.Copy, "x", true)
+			db.restore(backup) // for good
+			a.catchUp()
+			want(t, a.Copy, "x", true)
+			if tries < 2 {
+				t.Error("acknowledged, and the store does not have it")
+			}
+		}},
+		{"the change is followed before the answer comes", func(t *testing.T, db *database, a, b *store, must func(error)) {
+			r, err := replica.NewRecord(entry("x"))
+			must(err)
+			tries := 0
+			must(a.Make(t.Context(), a.done, func(try *replica.Try) error {
+				tries++
+				change := replica.Change{Mark: replica.NewMark(), Record: r}
+				try.Expect(change.Mark)
+				changes, err := db.write(try.At, change)
+				must(b.Revoke(t.Context(), entry("y")))
+				a.catchUp()
+				if err != nil {
+					return err
+				}
+				return a.Follow(try.At, changes...)
+			}))
+			want(t, a.Copy, "x", true)
+			if tries != 1 {
+				t.Errorf("%d tries", tries)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}}
+			a, b := slow(t, db), slow(t, db)
+			tt.run(t, db, a, b, func(err error) {
+				t.Helper()
+				if err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+func TestCopy_Make_errors(t *testing.T) {
+	c := fresh(t, 0)
+	other := errors.New("another error")
+	if err := c.Make(t.Context(), nil, func(*replica.Try) error { return other }); !errors.Is(err, other) {
+		t.Errorf("error %v", err)
+	}
+	tries := 0
+	if err := c.Make(t.Context(), nil, func(*replica.Try) error { tries++; return nil }); err == nil || tries != 100 {
+		t.Errorf("nothing is ever followed: %v after %d tries", err, tries)
+	}
+	lost := func(*replica.Try) error { return replica.ErrLost }
+	ended := make(chan struct{})
+	close(ended)
+	if err := c.Make(t.Context(), ended, lost); err == nil {
+		t.Error("made although nothing follows")
+	}
+	select {
+	case <-c.Broken():
+	default:
+		t.Error("nobody is woken")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Make(ctx, nil, lost); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if err := fresh(t, 0).Make(t.Context(), nil, lost); err == nil {
+			t.Error("made although nothing is loaded")
+		}
+	})
 }
 
 func TestCopy_Staleness(t *testing.T) {
@@ -379,7 +782,7 @@ func TestCopy_Staleness(t *testing.T) {
 		}
 		asOf := time.Now()
 		time.Sleep(10 * time.Second)
-		c.Install(&s, 1, asOf, false) // the question's time counts
+		c.Install(&s, at(1), asOf) // the question's time counts
 		if c.Staleness() != 10*time.Second {
 			t.Errorf("staleness %v", c.Staleness())
 		}
@@ -407,9 +810,7 @@ func TestCopy_clockBehind(t *testing.T) {
 		one := record(t, "one token, whose IssuedUntil does not matter")
 		one.Until = time.Now().Add(10 * time.Minute).UnixNano()
 		c := fresh(t, 0)
-		if err := c.Follow(replica.Change{Seq: 1, Record: one}); err != nil {
-			t.Fatal(err)
-		}
+		follow(t, c, 0, replica.Change{Seq: 1, Mark: 1, Record: one})
 		want(t, c, "one token, whose IssuedUntil does not matter", true)
 		until := time.Now().Add(7 * time.Minute)
 		r, err := replica.NewRecord(revocation.Entry{Kind: revocation.BySubject, Issuer: "i", Value: "s", IssuedUntil: time.Now()})
@@ -422,17 +823,13 @@ func TestCopy_clockBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 		followed, installed, removed, lost := fresh(t, 0), replica.NewCopy(time.Hour), fresh(t, 0), replica.NewCopy(time.Hour)
-		installed.Install(&s, 1, time.Now(), false)
-		lost.Install(&s, 5, time.Now(), false)
-		lost.Install(&replica.Snapshot{}, 1, time.Now(), true)
+		installed.Install(&s, at(1), time.Now())
+		lost.Install(snapshot(t, r), at(5), time.Now())
+		lost.Install(&replica.Snapshot{}, at(1), time.Now())
 		for _, c := range []*replica.Copy{followed, removed} {
-			if err := c.Follow(replica.Change{Seq: 1, Record: r}); err != nil {
-				t.Fatal(err)
-			}
+			follow(t, c, 0, replica.Change{Seq: 1, Mark: 1, Record: r})
 		}
-		if err := removed.Follow(replica.Change{Seq: 2, Record: r, Removed: true}); err != nil {
-			t.Fatal(err)
-		}
+		follow(t, removed, 1, replica.Change{Seq: 2, Mark: 2, Record: r, Removed: true})
 		for minute := range 10 {
 			for i, c := range []*replica.Copy{followed, installed, lost, removed} {
 				c.Heard(time.Now())

@@ -2,6 +2,7 @@ package revset
 
 import (
 	"hash/maphash"
+	"iter"
 	"maps"
 	"math"
 	"strings"
@@ -69,13 +70,19 @@ func (s *Set) init() {
 // jump ahead of the one nor a correction of it afterwards may revive a token.
 func (s *Set) now() time.Time {
 	now := time.Now()
-	steady := s.start.Add(now.Sub(s.start)).Round(0)
 	if s.wall != nil {
-		now = s.wall()
+		return Slower(s.start, now, s.wall())
 	}
+	return Slower(s.start, now, now)
+}
+
+// Slower returns wall, or the time that the monotonic clock counts from start to
+// now if that is earlier.
+func Slower(start, now, wall time.Time) time.Time {
+	steady := start.Add(now.Sub(start)).Round(0)
 	// Without Round, Before would compare the monotonic readings of both.
-	if now = now.Round(0); now.Before(steady) {
-		return now
+	if wall = wall.Round(0); wall.Before(steady) {
+		return wall
 	}
 	return steady
 }
@@ -86,14 +93,23 @@ func (s *Set) shard(value string) *shard {
 
 // Put adds an entry. If there is one for the same tokens, it gets the later of
 // both times.
-func (s *Set) Put(key Key, times Times) {
+func (s *Set) Put(key Key, times Times) { s.set(key, times, Times.later) }
+
+// Replace adds an entry, in place of the one for the same tokens.
+func (s *Set) Replace(key Key, times Times) {
+	s.set(key, times, func(times, _ Times) Times { return times })
+}
+
+// set adds an entry. If there is one for the same tokens, it gets what merge
+// returns for the new and the old times.
+func (s *Set) set(key Key, times Times, merge func(times, old Times) Times) {
 	s.once.Do(s.init)
 	sh := s.shard(key.Value)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	e := sh.entriesOf(key)
 	if old, ok := e.times[key.Value]; ok {
-		e.times[key.Value] = Times{max(times.Until, old.Until), max(times.Expires, old.Expires)}
+		e.times[key.Value] = merge(times, old)
 	} else {
 		// A clone, because the value may be part of a larger text.
 		e.times[strings.Clone(key.Value)] = times
@@ -158,15 +174,24 @@ func (s *Set) sweep(sh *shard, n int) {
 			if n--; n < 0 {
 				return
 			}
-			if times.expired(now) {
+			if times.Expired(now) {
 				s.drop(sh, g, value)
 			}
 		}
 	}
 }
 
-// expired reports whether the tokens have expired for every leeway.
-func (t Times) expired(now time.Time) bool {
+// later returns the later of each of the times.
+func (t Times) later(old Times) Times {
+	return Times{max(t.Until, old.Until), max(t.Expires, old.Expires)}
+}
+
+// Within reports whether an entry with the times of u revokes all that one with
+// those of t does.
+func (t Times) Within(u Times) bool { return t.later(u) == u }
+
+// Expired reports whether the tokens have expired for every leeway.
+func (t Times) Expired(now time.Time) bool {
 	return t.Expires != Never && now.After(time.Unix(t.Expires, 0).Add(maxLeeway))
 }
 
@@ -192,7 +217,7 @@ func (s *Set) holds(kind Kind, value string, t *jwthttp.Token) bool {
 	}
 	times, ok := s.shard(value).find(g, value)
 	switch {
-	case !ok || times.expired(s.now()):
+	case !ok || times.Expired(s.now()):
 		return false
 	case kind == ByID || kind == ByFingerprint || t.IssuedAt.IsZero():
 		return true
@@ -209,6 +234,36 @@ func (sh *shard) find(g group, value string) (Times, bool) {
 	}
 	times, ok := e.times[value]
 	return times, ok
+}
+
+// Get returns the times of an entry, and whether there is one. It may have expired.
+func (s *Set) Get(key Key) (Times, bool) {
+	s.once.Do(s.init)
+	return s.shard(key.Value).find(group{key.Kind, key.Issuer}, key.Value)
+}
+
+// All yields all entries, expired ones included. The loop must not change the Set.
+func (s *Set) All() iter.Seq2[Key, Times] {
+	return func(yield func(Key, Times) bool) {
+		for i := range s.shards {
+			if !s.shards[i].all(yield) {
+				return
+			}
+		}
+	}
+}
+
+func (sh *shard) all(yield func(Key, Times) bool) bool {
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for g, e := range sh.groups {
+		for value, times := range e.times {
+			if !yield(Key{g.kind, g.issuer, value}, times) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // Len deletes all expired entries and returns the number of those in force.

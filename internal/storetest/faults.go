@@ -67,14 +67,7 @@ type faultRun struct {
 // valid token, and no goroutine may be left. STORETEST_SEED repeats the choices of
 // a run.
 func RunFaults(t *testing.T, f FaultTest) {
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("STORETEST_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("STORETEST_SEED=%d", seed)
+	seed := newSeed(t)
 	goroutines := runtime.NumGoroutine()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -100,9 +93,23 @@ func RunFaults(t *testing.T, f FaultTest) {
 	for _, s := range append(r.stores, later) {
 		s.Wait()
 	}
-	r.checkGoroutines(goroutines)
+	checkGoroutines(t, goroutines)
 	Figures(t, fmt.Sprintf("seed %d: %d faults %v in %v; %d changes acknowledged, %d failed, all in force or absent; %d questions, %d answered 503 while stale, %d wrongly; slowest recovery %v",
 		seed, f.Faults, kinds, time.Since(start).Round(time.Millisecond), len(r.acked), len(r.unknown), r.asked.Load(), r.unready.Load(), r.wronglyRefused.Load(), r.slowest.Round(time.Millisecond)))
+}
+
+// newSeed returns a random seed, or the one of STORETEST_SEED.
+func newSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("STORETEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("STORETEST_SEED=%d", seed)
+	return seed
 }
 
 // Figures logs what a test has counted, and appends it to the file that
@@ -176,16 +183,22 @@ func (r *faultRun) fault(n int) string {
 // awaitFresh waits until every instance has heard what the store had after now.
 func (r *faultRun) awaitFresh() {
 	r.t.Helper()
+	r.slowest = max(r.slowest, awaitFresh(r.t, r.stores, r.Recovery))
+}
+
+// awaitFresh returns how long it took.
+func awaitFresh(t *testing.T, stores []Store, most time.Duration) time.Duration {
+	t.Helper()
 	healed := time.Now()
-	for _, s := range r.stores {
+	for _, s := range stores {
 		for s.Staleness() > time.Since(healed) {
-			if time.Since(healed) > r.Recovery {
-				r.t.Fatalf("not recovered %v after the last fault: %v", r.Recovery, s.Ready(context.Background()))
+			if time.Since(healed) > most {
+				t.Fatalf("not recovered %v after the last fault: %v", most, s.Ready(context.Background()))
 			}
 			<-time.After(time.Millisecond)
 		}
 	}
-	r.slowest = max(r.slowest, time.Since(healed))
+	return time.Since(healed)
 }
 
 // write revokes tokens, and removes some of the entries.
@@ -262,13 +275,13 @@ func (r *faultRun) check(name string, stores []Store) {
 	}
 }
 
-func (r *faultRun) checkGoroutines(before int) {
-	r.t.Helper()
+func checkGoroutines(t *testing.T, before int) {
+	t.Helper()
 	start := time.Now()
 	for runtime.NumGoroutine() > before {
 		if time.Since(start) > time.Minute {
 			stacks := make([]byte, 1<<16)
-			r.t.Errorf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+			t.Errorf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
 			return
 		}
 		<-time.After(10 * time.Millisecond)

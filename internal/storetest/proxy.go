@@ -12,11 +12,11 @@ import (
 // Proxy passes TCP connections on to a server, and can disturb them. Its methods
 // are safe for concurrent use.
 type Proxy struct {
-	target   string
 	listener net.Listener
 	running  sync.WaitGroup
 
 	mu     sync.Mutex
+	target string
 	conns  map[net.Conn]bool // of both sides
 	closed bool              // refuses connections
 	silent bool              // passes nothing
@@ -60,6 +60,14 @@ func (p *Proxy) Heal() {
 	p.set(false, false, 0, silent)
 }
 
+// Redirect closes all connections, and passes later ones on to another server.
+func (p *Proxy) Redirect(target string) {
+	p.mu.Lock()
+	p.target = target
+	p.mu.Unlock()
+	p.set(false, false, 0, true)
+}
+
 func (p *Proxy) set(closed, silent bool, delay time.Duration, closeAll bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,8 +90,11 @@ func (p *Proxy) accept() {
 }
 
 func (p *Proxy) serve(client net.Conn) {
-	server, err := net.Dial("tcp", p.target)
-	if err != nil || !p.keep(client, server) {
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
+	if err != nil || !p.keep(target, client, server) {
 		_ = client.Close()
 		if err == nil {
 			_ = server.Close()
@@ -100,15 +111,16 @@ func (p *Proxy) serve(client net.Conn) {
 	delete(p.conns, server)
 }
 
-func (p *Proxy) keep(conns ...net.Conn) bool {
+func (p *Proxy) keep(target string, conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range conns {
-		if !p.closed {
-			p.conns[c] = true
-		}
+	if p.closed || p.target != target {
+		return false
 	}
-	return !p.closed
+	for _, c := range conns {
+		p.conns[c] = true
+	}
+	return true
 }
 
 // pass copies one direction until it ends, and ends the other one with it.

@@ -1,5 +1,5 @@
-// Testall runs go test in the modules whose folders it is given, each with -race
-// and -shuffle=on. It prints the output of failed tests and a line for each
+// Testall runs go test in the modules whose folders it is given, two at a time,
+// each with -race and -shuffle=on. It prints the output of failed tests and a line for each
 // package, and last which tests were skipped and why. It tests all modules even if
 // one fails, and exits with status 1 then.
 //
@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 )
 
 func main() {
@@ -23,13 +24,7 @@ func main() {
 		os.Exit(2)
 	}
 	r := newReport(os.Stdout)
-	var failed []string
-	for _, dir := range os.Args[1:] {
-		fmt.Println("==", dir)
-		if err := r.test(dir); err != nil {
-			failed = append(failed, fmt.Sprintf("%s (%v)", dir, err))
-		}
-	}
+	failed := r.testAll(os.Args[1:])
 	r.summary()
 	if len(failed) > 0 {
 		fmt.Println("\nFAIL:", strings.Join(failed, ", "))
@@ -45,6 +40,7 @@ type test struct{ pkg, name string }
 
 // report collects the events of all modules.
 type report struct {
+	mu      sync.Mutex // held to use what follows
 	out     io.Writer
 	output  map[test][]string // of what has not ended yet
 	skipped map[string][]test // by reason
@@ -53,6 +49,25 @@ type report struct {
 
 func newReport(out io.Writer) *report {
 	return &report{out: out, output: map[test][]string{}, skipped: map[string][]test{}}
+}
+
+// testAll tests modules, two at a time, since the tests of the stores spend most of
+// their time waiting. It returns the modules that fail.
+func (r *report) testAll(dirs []string) []string {
+	var running sync.WaitGroup
+	slots := make(chan struct{}, 2)
+	failed := make([]string, len(dirs))
+	for i, dir := range dirs {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			if err := r.test(dir); err != nil {
+				failed[i] = fmt.Sprintf("%s (%v)", dir, err)
+			}
+		})
+	}
+	running.Wait()
+	return slices.DeleteFunc(failed, func(s string) bool { return s == "" })
 }
 
 // test runs the tests of a module.
@@ -80,7 +95,7 @@ func (r *report) read(in io.Reader) error {
 		if len(line) > 0 {
 			var e event
 			if json.Unmarshal(line, &e) != nil {
-				fmt.Fprintf(r.out, "%s", line) // not an event
+				r.print(line) // not an event
 			} else {
 				r.handle(e)
 			}
@@ -94,7 +109,15 @@ func (r *report) read(in io.Reader) error {
 	}
 }
 
+func (r *report) print(line []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, _ = r.out.Write(line)
+}
+
 func (r *report) handle(e event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	t := test{e.Package, e.Test}
 	switch e.Action {
 	case "build-output":

@@ -3,7 +3,6 @@ package exampletest
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -12,24 +11,14 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/seed450a7203/jwthttp/internal/testprogram"
 )
 
 // Browser starts a headless Chromium that ends with the test.
 func Browser(t *testing.T) context.Context {
 	t.Helper()
-	var path string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no Chromium found")
-		}
-		t.Skip("no Chromium found")
-	}
+	path := testprogram.Find(t, "chromium", "chromium-browser", "google-chrome")
 	ctx, stopClock := context.WithTimeout(context.Background(), time.Minute)
 	ctx, stopProcess := chromedp.NewExecAllocator(ctx,
 		chromedp.ExecPath(path),

@@ -1,0 +1,349 @@
+package sqlrevocation_test
+
+import (
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/storetest"
+	"github.com/seed450a7203/jwthttp/revocation"
+	"github.com/seed450a7203/jwthttp/sqlrevocation"
+)
+
+var faultsFor = flag.Duration("faults", 0, "how long each test of losses runs at least")
+
+// The database loses what it has acknowledged: older backups of all or of some tables
+// are restored, tables are made anew, and rows are deleted.
+func TestStore_faults_losses(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		const rounds = 12      // more with -faults
+		d.opts.LogLength = 100 // which some losses outgrow
+		d.opts.OnError = func(error) {}
+		d.open(t) // makes the tables
+		l := &losingDatabase{d, connect(t, d.driver, d.address), t}
+		storetest.RunLosses(t, storetest.LossTest{
+			Instances: 3,
+			Open: func(ctx context.Context, i int) (storetest.Store, error) {
+				opts := d.opts
+				opts.Poll = []time.Duration{poll, 20 * time.Millisecond, 100 * time.Millisecond, poll}[i]
+				return openInstance(ctx, d.driver, d.address, opts)
+			},
+			Losses: []storetest.Loss{
+				{Name: "older backup", Begin: func(*rand.Rand) func() { return l.backup(tables...) }},
+				{Name: "older backup, and the log outgrown", Begin: func(*rand.Rand) func() {
+					restore := l.backup(tables...)
+					return func() { restore(); l.outgrowLog() }
+				}},
+				{Name: "older backup without the log", Begin: func(*rand.Rand) func() { return l.backup("_meta", "") }},
+				{Name: "older backup of the log", Begin: func(*rand.Rand) func() { return l.backup("_log") }},
+				{Name: "new tables", Begin: func(rnd *rand.Rand) func() {
+					l.change(`DELETE FROM {t}`, `DELETE FROM {t}_log`, fmt.Sprintf(`UPDATE {t}_meta SET seq = 0, mark = 0, epoch = '%d'`, rnd.Uint64()))
+					return nil
+				}},
+				{Name: "entry deleted", Begin: func(*rand.Rand) func() {
+					l.change(`DELETE FROM {t} WHERE key IN (SELECT key FROM {t} ORDER BY expires LIMIT 3)`)
+					return nil
+				}},
+				{Name: "log deleted", Begin: func(*rand.Rand) func() {
+					l.change(`DELETE FROM {t}_log WHERE seq % 2 = 0`)
+					return func() {}
+				}},
+			},
+			Time: *faultsFor, Rounds: rounds,
+			Recovery: soon,
+		})
+	})
+}
+
+// tables are the suffixes of the tables.
+var tables = []string{"_meta", "", "_log"}
+
+// losingDatabase changes the tables behind the back of the instances.
+type losingDatabase struct {
+	database
+	db *sql.DB
+	t  *testing.T
+}
+
+// change carries out statements, while nothing else is written. {t} is the name of
+// the table of entries.
+func (l *losingDatabase) change(statements ...string) {
+	l.t.Helper()
+	for start := time.Now(); ; {
+		err := l.tryChange(statements)
+		if err == nil {
+			return
+		}
+		if time.Since(start) > soon {
+			l.t.Error(err)
+			return
+		}
+	}
+}
+
+func (l *losingDatabase) tryChange(statements []string) error {
+	tx, err := l.db.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, statement := range slices.Insert(slices.Clone(statements), 0, "UPDATE {t}_meta SET seq = seq") { // which locks
+		statement = strings.NewReplacer("{t}_meta", l.table("_meta"), "{t}_log", l.table("_log"), "{t}", l.table("")).Replace(statement)
+		if _, err := tx.Exec(statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return tx.Commit()
+}
+
+// backup copies some tables, and returns a function that restores them.
+func (l *losingDatabase) backup(suffixes ...string) (restore func()) {
+	var save, load, drop []string
+	for _, suffix := range suffixes {
+		table, copied := "{t}"+suffix, fmt.Sprintf(`"copy_of_%s%s"`, strings.Trim(l.table(""), `"`), suffix)
+		save = append(save, "DROP TABLE IF EXISTS "+copied, "CREATE TABLE "+copied+" AS SELECT * FROM "+table)
+		load = append(load, "DELETE FROM "+table, "INSERT INTO "+table+" SELECT * FROM "+copied)
+		drop = append(drop, "DROP TABLE "+copied)
+	}
+	l.change(save...)
+	return func() {
+		l.change(load...)
+		l.change(drop...)
+	}
+}
+
+// outgrowLog makes more changes than the log keeps.
+func (l *losingDatabase) outgrowLog() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s, err := openInstance(ctx, l.driver, l.address, l.opts)
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	for i := range 2 * l.opts.LogLength {
+		if err := s.Revoke(ctx, byID(fmt.Sprint("outgrows ", i))); err != nil {
+			l.t.Error(err)
+		}
+	}
+	cancel()
+	s.Wait()
+}
+
+// bySubject revokes what was issued until a time.
+func bySubject(until time.Time) revocation.Entry {
+	return revocation.Entry{Kind: revocation.BySubject, Issuer: issuer, Value: "alice", IssuedUntil: until}
+}
+
+// The instance that revokes again has not asked since another one has removed the
+// entry. The order in the database counts on both.
+func TestStore_removedElsewhere(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		fast, slow := d, d
+		slow.opts.Poll, slow.opts.MaxStale = 10*time.Second, time.Minute
+		a, b := slow.open(t), fast.open(t)
+		until := time.Now()
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(a.Revoke(t.Context(), bySubject(until)))
+		must(b.Remove(t.Context(), bySubject(until)))
+		must(a.Revoke(t.Context(), bySubject(until.Add(-time.Hour))))
+		within(t, soon, "both agree", func() bool { return b.Len() == 1 })
+		for i, s := range []*sqlrevocation.Store{a, b} {
+			for _, tt := range []struct {
+				ago  time.Duration
+				want bool
+			}{{time.Minute, false}, {2 * time.Hour, true}} {
+				got, err := s.Revoked(t.Context(), &jwthttp.Token{Issuer: issuer, Subject: "alice", IssuedAt: until.Add(-tt.ago)})
+				if got != tt.want || err != nil {
+					t.Errorf("instance %d, issued %v ago: %v, %v", i, tt.ago, got, err)
+				}
+			}
+		}
+	})
+}
+
+// After a loss, so many changes are made that the log does not show it any more.
+func TestStore_lostChanges_outgrownLog(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		var told heard
+		d.opts.LogLength = 100
+		slow := d
+		slow.opts.Poll, slow.opts.OnError = 2*time.Second, told.add
+		s := slow.open(t)
+		revoke(t, s, "kept")
+		then := history{1, d.number(t, "SELECT mark FROM "+d.table("_log")+" WHERE seq = 1")}
+		revoke(t, s, "lost")
+		d.rewind(t, then)
+		other := d.open(t)
+		for i := range 300 {
+			revoke(t, other, fmt.Sprint(i))
+		}
+		within(t, soon, "it has loaded everything", func() bool { return revoked(s, "299") })
+		for _, id := range []string{"kept", "lost"} {
+			if !revoked(s, id) {
+				t.Errorf("%s is not in force any more", id)
+			}
+		}
+		if !strings.Contains(told.String(), "has lost changes") {
+			t.Errorf("OnError: %v", &told)
+		}
+	})
+}
+
+// A Remove is the first change after a loss.
+func TestStore_lostChanges_remove(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		slow := d
+		slow.opts.Poll = 500 * time.Millisecond
+		a, b := slow.open(t), slow.open(t)
+		revoke(t, a, "1", "x")
+		within(t, soon, "it is in force", func() bool { return revoked(b, "x") })
+		d.rewind(t, history{})
+		if err := b.Remove(t.Context(), byID("x")); err != nil {
+			t.Fatal(err)
+		}
+		if revoked(b, "x") {
+			t.Error("removed, and in force")
+		}
+		within(t, soon, "it is removed everywhere", func() bool { return !revoked(a, "x") })
+		if !revoked(a, "1") || !revoked(b, "1") {
+			t.Error("what was lost is not in force any more")
+		}
+	})
+}
+
+// The newest change was made here, is lost, and none comes after it.
+func TestStore_lostChanges_ownNewest(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		var told heard
+		d.opts.Poll, d.opts.OnError = 300*time.Millisecond, told.add
+		s := d.open(t)
+		revoke(t, s, "x")
+		d.rewind(t, history{})
+		within(t, soon, "OnError is told", func() bool { return strings.Contains(told.String(), "has lost changes") })
+		for range 2 { // and a second time, for good
+			if !revoked(s, "x") {
+				t.Error("acknowledged, and not in force")
+			}
+			revoke(t, s, "y")
+			d.rewind(t, history{})
+			before := time.Now()
+			within(t, soon, "it has asked", func() bool { return s.Staleness() < time.Since(before) })
+		}
+	})
+}
+
+// What one of the clocks calls alive is not deleted, neither from the entries nor
+// from the log.
+func TestStore_expiry_clocks(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		s := d.open(t)
+		dead := &jwthttp.Token{Issuer: issuer, ID: "dead", ExpiresAt: time.Now().Add(-20 * time.Minute)}
+		alive := &jwthttp.Token{Issuer: issuer, ID: "alive", ExpiresAt: time.Now().Add(time.Minute)}
+		for _, token := range []*jwthttp.Token{dead, alive} {
+			if err := s.RevokeToken(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		revoke(t, s, "newest")
+		d.exec(t, "UPDATE "+d.table("_log")+" SET at = at - 4000 WHERE seq = 1")
+		for _, tt := range []struct {
+			name         string
+			ahead        time.Duration
+			entries, log int64
+		}{
+			{"the caller's clock is behind", -2 * time.Hour, 3, 3},
+			{"the caller's clock is ahead", 2 * time.Hour, 2, 2},
+		} {
+			sqlrevocation.SetNow(s, func() time.Time { return time.Now().Add(tt.ahead) })
+			if err := sqlrevocation.Clean(s, t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := d.number(t, "SELECT count(*) FROM "+d.table("")); n != tt.entries {
+				t.Errorf("%s: %d entries, want %d", tt.name, n, tt.entries)
+			}
+			if n := d.number(t, "SELECT count(*) FROM "+d.table("_log")); n != tt.log {
+				t.Errorf("%s: %d rows of the log, want %d", tt.name, n, tt.log)
+			}
+		}
+	})
+}
+
+// The row of the numbers alone is restored. Then changes get numbers that the log has.
+func TestStore_restoredNumbers(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		a, b := d.open(t), d.open(t)
+		revoke(t, a, "1", "2", "3")
+		within(t, soon, "it is in force", func() bool { return revoked(b, "3") })
+		d.exec(t, fmt.Sprintf("UPDATE %s SET seq = 1, mark = (SELECT mark FROM %s WHERE seq = 1)", d.table("_meta"), d.table("_log")))
+		var told heard
+		late := d
+		late.opts.OnError = told.add
+		c := late.open(t)
+		revoke(t, a, "4")
+		within(t, soon, "it is in force", func() bool { return revoked(c, "4") })
+		made := time.Now()
+		within(t, soon, "it has asked again", func() bool { return c.Staleness() < time.Since(made) })
+		if told.String() != "<nil>" {
+			t.Errorf("OnError of an instance that has lost nothing: %v", &told)
+		}
+		revoke(t, a, "5", "6")
+		for _, id := range []string{"1", "2", "3", "4", "5", "6"} {
+			within(t, soon, id+" is in force", func() bool { return revoked(b, id) })
+			if !revoked(a, id) {
+				t.Errorf("%s is not in force", id)
+			}
+		}
+		if n := d.open(t).Len(); n != 6 {
+			t.Errorf("%d entries", n)
+		}
+	})
+}
+
+// The age of a copy counts from the question, not from its answer.
+func TestStore_Staleness_slowAnswers(t *testing.T) {
+	d := postgresDatabase(t)
+	proxy := storetest.NewProxy(t, postgres.target())
+	d.address = postgres.address(proxy.Addr())
+	s := d.open(t)
+	const delay = 200 * time.Millisecond
+	proxy.Delay(delay)
+	start := time.Now()
+	within(t, soon, "answers under way are in", func() bool { return time.Since(start) > 4*delay })
+	within(t, soon, "some more answers", func() bool {
+		if age := s.Staleness(); age < delay {
+			t.Fatalf("%v old, with answers that take longer", age)
+		}
+		return time.Since(start) > 12*delay
+	})
+}
+
+// A follower that comes to a standby is not fresh, although the standby answers.
+func TestStore_follower_standby(t *testing.T) {
+	d := postgresDatabase(t)
+	var told heard
+	proxy := storetest.NewProxy(t, postgres.target())
+	d.address = postgres.address(proxy.Addr())
+	d.opts.OnError, d.opts.MaxStale = told.add, time.Second
+	s := d.open(t)
+	revoke(t, s, "x")
+	standby := postgres.standby(t)
+	defer standby.kill()
+	proxy.Redirect(standby.target())
+	within(t, soon, "OnError is told", func() bool { return strings.Contains(told.String(), "standby") })
+	within(t, soon, "it is stale", func() bool { return s.Ready(t.Context()) != nil })
+	proxy.Redirect(postgres.target())
+	within(t, soon, "it is fresh", func() bool { return s.Ready(t.Context()) == nil && revoked(s, "x") })
+}
