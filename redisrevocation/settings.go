@@ -53,7 +53,7 @@ func weaknesses(settings map[string]string) []string {
 	case aof == "no":
 		findings = append(findings, "appendonly is no: a crash or restart of redis loses every change since its last RDB file; set it to yes")
 	case aof == "yes" && fsync == "everysec":
-		findings = append(findings, "appendfsync is everysec: a power cut loses 1 to 2 seconds of acknowledged changes; a crash of redis alone loses none")
+		findings = append(findings, "appendfsync is everysec: a power cut, and on a slow disk a crash of redis alone, loses up to 2 seconds of acknowledged changes; set it to always if none may be lost")
 	case aof == "yes" && fsync == "no":
 		findings = append(findings, "appendfsync is no: a power cut loses acknowledged changes of some 30 seconds; a crash of redis alone loses none")
 	}

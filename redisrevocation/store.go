@@ -32,12 +32,16 @@
 //	                                     crash of Redis     power cut        failover to a replica
 //	appendonly no                        lost since the last RDB file        see below
 //	appendonly yes, appendfsync no       kept               some 30 s lost   see below
-//	appendonly yes, appendfsync everysec kept               1 to 2 s lost    see below
+//	appendonly yes, appendfsync everysec up to 2 s lost     1 to 2 s lost    see below
 //	appendonly yes, appendfsync always   kept               kept             see below
 //	one server, no replica               see the lines above                 (none)
 //	Sentinel or Cluster, Replicas 0      see the lines above                 lost if the replica did not have it
 //	Sentinel or Cluster, Replicas n      see the lines above                 kept if one of the n takes over
 //	maxmemory-policy allkeys-...         anything may be deleted when memory is short: use noeviction
+//
+// With everysec, Redis postpones its writes for up to 2 s while an fsync runs, so a
+// crash of Redis alone can lose changes on a slow disk. Use always where no
+// acknowledged revocation may be lost.
 //
 // With Options.Replicas, Revoke waits until that many replicas have received the
 // change. A loss in a failover becomes rarer, but is not excluded: Redis does not
