@@ -3,7 +3,8 @@
 # work in a git clone and in an unpacked archive. A module is a folder with a go.mod file.
 MODULES = $(or $(sort $(patsubst ./%go.mod,./%,$(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/*' -not -path '*/node_modules/*'))),$(error no go.mod file found; run make in the top folder of the repository))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME ?= 20s
+# A number of runs: when a duration ends, go test may report "context deadline exceeded" (golang/go#75804).
+FUZZTIME ?= 150000x
 FAULTTIME ?= 1m
 BENCHFLAGS ?= -rounds 10 -benchtime 20ms
 LOADFLAGS ?= -rounds 5 -duration 2s
