@@ -2,16 +2,14 @@ package jwthttp
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/seed450a7203/jwthttp/internal/cache"
 	"github.com/seed450a7203/jwthttp/internal/jwk"
+	"github.com/seed450a7203/jwthttp/internal/keyset"
 	"github.com/seed450a7203/jwthttp/internal/problems"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
@@ -44,8 +42,8 @@ type config struct {
 // issuer is the compiled form of an Issuer.
 type issuer struct {
 	Issuer  // Audience nil: any; Types without "application/"
-	methods map[string]jwt.SigningMethod
-	keys    keys
+	methods keyset.Methods
+	keys    keyset.Keys
 }
 
 func newConfig(o Options) (*config, error) {
@@ -122,7 +120,7 @@ func (c *config) addIssuers(p *problems.List, issuers []Issuer) {
 			p.Add(field+"Name", o.Name, "Any must be the only issuer")
 		}
 		for _, other := range c.issuers[o.Name] {
-			for _, alg := range other.algorithms() {
+			for _, alg := range other.methods.Algorithms() {
 				if iss.methods[alg] != nil && o.Name != "" {
 					p.Add(field+"Algorithms", alg, "another issuer named %q has this algorithm", o.Name)
 				}
@@ -203,8 +201,8 @@ func (iss *issuer) setMethods(p *problems.List, field string, algorithms []strin
 	if len(algorithms) == 0 {
 		p.AddHidden(field, `want the accepted values of "alg"`)
 	}
-	iss.methods = make(map[string]jwt.SigningMethod, len(algorithms))
-	var secret, public bool
+	iss.methods = make(keyset.Methods, len(algorithms))
+	secrets := 0
 	for _, alg := range algorithms {
 		method := jwk.Method(alg)
 		if method == nil {
@@ -212,14 +210,14 @@ func (iss *issuer) setMethods(p *problems.List, field string, algorithms []strin
 			continue
 		}
 		iss.methods[alg] = method
-		secret = secret || jwk.IsHMAC(method)
-		public = public || !jwk.IsHMAC(method)
 	}
-	if secret && public {
+	for _, method := range iss.methods {
+		if jwk.IsHMAC(method) {
+			secrets++
+		}
+	}
+	if secrets != 0 && secrets != len(iss.methods) {
 		// RFC 8725 §2.1: a public key must never be tried as a secret.
 		p.Add(field, strings.Join(algorithms, " "), "HMAC and public-key algorithms need an Issuer each")
 	}
 }
-
-// algorithms returns the sorted names of the methods.
-func (iss *issuer) algorithms() []string { return slices.Sorted(maps.Keys(iss.methods)) }

@@ -223,7 +223,7 @@ func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
 
 // findKey returns the key that verifies the signature.
 func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.VerificationKey, *Error) {
-	list, err := v.issuer.keys.find(ctx, v)
+	list, err := v.issuer.keys.Find(ctx, v.lookup())
 	if err != nil {
 		return nil, refuseKeys(ctx, err)
 	}
@@ -234,8 +234,8 @@ func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.Verifica
 	if i := slices.IndexFunc(list, verifies); i >= 0 {
 		return list[i], nil
 	}
-	if refetch := v.issuer.keys.refetch; refetch != nil { // the "kid" may have got another key
-		if list, err = refetch(ctx, v.query()); err != nil {
+	if refetch := v.issuer.keys.Refetch; refetch != nil { // the "kid" may have got another key
+		if list, err = refetch(ctx, v.lookup().Query); err != nil {
 			return nil, refuseKeys(ctx, err)
 		}
 		if i := slices.IndexFunc(list, verifies); i >= 0 {
@@ -250,7 +250,7 @@ func (c *config) remember(v *verified) {
 	// The strings of the request may be part of much larger ones.
 	raw := strings.Clone(v.token.Raw())
 	v.token.raw = &raw
-	if v.issuer.keys.mutable {
+	if v.issuer.keys.Mutable {
 		v.key = jwk.Copy(v.key) // a change of it must be noticed
 	}
 	c.cache.Put(raw, v)
@@ -267,7 +267,7 @@ func (c *config) recall(ctx context.Context, raw string) (*verified, *Error) {
 		c.cache.Remove(raw)
 		return nil, e
 	}
-	list, err := v.issuer.keys.find(ctx, v)
+	list, err := v.issuer.keys.Find(ctx, v.lookup())
 	if err != nil {
 		return nil, refuseKeys(ctx, err)
 	}
