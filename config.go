@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed450a7203/jwthttp/internal/cache"
+	"github.com/seed450a7203/jwthttp/internal/claims"
 	"github.com/seed450a7203/jwthttp/internal/jwk"
 	"github.com/seed450a7203/jwthttp/internal/keyset"
 	"github.com/seed450a7203/jwthttp/internal/problems"
@@ -34,9 +35,10 @@ type config struct {
 	algorithms map[string]bool      // of all issuers
 	padding    bool                 // of any issuer
 
-	opts   Options                 // with defaults, and Leeway without its special values
-	cache  *cache.Cache[*verified] // or nil
-	claims *claimsType
+	opts      Options                 // with defaults, and Leeway without its special values
+	cache     *cache.Cache[*verified] // or nil
+	claims    *claims.Type
+	claimsKey any // of the claims in a context
 }
 
 // issuer is the compiled form of an Issuer.
@@ -142,41 +144,20 @@ func newIssuer(p *problems.List, field string, o Issuer) *issuer {
 	if o.Name == "" {
 		p.AddHidden(field+"Name", `want the exact "iss" of the tokens, or Any`)
 	}
-	iss.setAudience(p, field+"Audience", o.Audience)
-	iss.setClients(p, field+"Clients", o.Clients)
+	iss.Audience, iss.Clients = slices.Clone(o.Audience), slices.Clone(o.Clients)
+	if slices.Equal(o.Audience, []string{Any}) {
+		iss.Audience = nil
+	} else {
+		p.CheckNames(field+"Audience", o.Audience, Any, "want the names of this service, or Any alone")
+	}
+	if o.Clients != nil {
+		p.CheckNames(field+"Clients", o.Clients, Any, "want client IDs, or nil for any client")
+	}
 	iss.setTypes(p, field+"Types", o.Types)
 	iss.setMethods(p, field+"Algorithms", o.Algorithms)
 	checkRange(p, field+"MaxTokenAge", o.MaxTokenAge, maxTokenAge)
 	iss.keys = newKeys(p, field+"Keys", o.Keys, iss)
 	return iss
-}
-
-func (iss *issuer) setAudience(p *problems.List, field string, audience []string) {
-	const want = "want the names of this service, or Any alone"
-	if len(audience) == 0 {
-		p.AddHidden(field, want)
-	}
-	iss.Audience = slices.Clone(audience)
-	if slices.Equal(audience, []string{Any}) {
-		iss.Audience = nil
-	}
-	for _, name := range iss.Audience {
-		if name == "" || name == Any {
-			p.Add(field, name, want)
-		}
-	}
-}
-
-func (iss *issuer) setClients(p *problems.List, field string, clients []string) {
-	if clients != nil && len(clients) == 0 {
-		p.AddHidden(field, "want nil for any client, or at least one")
-	}
-	for _, client := range clients {
-		if client == "" || client == Any {
-			p.Add(field, client, "want client IDs")
-		}
-	}
-	iss.Clients = slices.Clone(clients)
 }
 
 func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
@@ -193,7 +174,7 @@ func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
 		if !syntax.FitsQuotedString(typ) {
 			p.Add(field, typ, "want a media type")
 		}
-		iss.Types = append(iss.Types, cutApplication(typ))
+		iss.Types = append(iss.Types, syntax.CutApplication(typ))
 	}
 }
 

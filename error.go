@@ -2,17 +2,12 @@ package jwthttp
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
+	"github.com/seed450a7203/jwthttp/internal/refusal"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
@@ -251,44 +246,28 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 	if !e.hasChallenge() {
 		return
 	}
-	var b strings.Builder
-	b.Grow(256)
-	param := func(name, value string) {
-		if value != "" && syntax.FitsQuotedString(value) {
-			b.WriteString(", ")
-			b.WriteString(name)
-			b.WriteString(`="`)
-			b.WriteString(value)
-			b.WriteByte('"')
-		}
-	}
-	b.WriteString(`Bearer realm="` + realm + `"`)
-	param("error", e.Code)
+	c := refusal.NewChallenge("Bearer", realm)
+	c.Add("error", e.Code)
 	if e.Code != "" {
-		param("error_description", e.description())
+		c.Add("error_description", e.description())
 	}
 	if e.Code == codeAuthentication {
-		param("acr_values", joinScopes(e.ACRValues))
+		c.AddList("acr_values", e.ACRValues) // the syntax of scope
 		if e.MaxAge > 0 {
-			param("max_age", strconv.FormatInt(int64(e.MaxAge/time.Second), 10))
+			c.Add("max_age", strconv.FormatInt(int64(e.MaxAge/time.Second), 10))
 		}
 	}
 	if e.Code == codeScope || e.Code == codeAuthentication || e.Reason == ReasonMissing {
-		param("scope", joinScopes(e.Scopes))
+		c.AddList("scope", e.Scopes)
 	}
 	if e.Status == http.StatusUnauthorized || e.Code == codeScope {
-		param("resource_metadata", metadataURL) // RFC 9728 §5.1
+		c.Add("resource_metadata", metadataURL) // RFC 9728 §5.1
 	}
-	e.challenge = b.String()
+	e.challenge = c.String()
 }
 
 // challenge completes the Error of a Middleware.
 func (c *config) challenge(e *Error) { e.setChallenge(c.opts.Realm, c.opts.ResourceMetadataURL) }
-
-// joinScopes returns a list of RFC 6749 §3.3. acr_values has the same syntax.
-func joinScopes(scopes []string) string {
-	return strings.Join(slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !syntax.IsScope(s) }), " ")
-}
 
 // writeHeader sets the header fields that every refusal has.
 func (e *Error) writeHeader(h http.Header) {
@@ -341,44 +320,5 @@ func (e *Error) body() []byte {
 	if e.Code == "" && e.Reason == "" && e.Status >= http.StatusInternalServerError { // not an Error of this package
 		name = "server_error"
 	}
-	body := make([]byte, 0, 192)
-	body = appendJSON(append(body, `{"error":`...), name)
-	body = appendJSON(append(body, `,"error_description":`...), e.description())
-	if e.Reason != "" {
-		body = appendJSON(append(body, `,"reason":`...), string(e.Reason))
-	}
-	return append(body, "}\n"...)
-}
-
-// appendJSON appends s as a JSON string.
-func appendJSON(body []byte, s string) []byte {
-	if syntax.FitsQuotedString(s) {
-		return append(append(append(body, '"'), s...), '"')
-	}
-	text, _ := json.Marshal(s) // strings always marshal
-	return append(body, text...)
-}
-
-// cause is an error that also matches errors of golang-jwt. It is formatted when
-// somebody reads it, because most refusals are not looked at.
-type cause struct {
-	is     []error
-	format string
-	args   []any
-}
-
-func (c *cause) Error() string   { return fmt.Sprintf(c.format, c.args...) }
-func (c *cause) Unwrap() []error { return c.is }
-
-func malformed(format string, args ...any) error {
-	return &cause{[]error{jwt.ErrTokenMalformed}, format, args}
-}
-
-func unverifiable(format string, args ...any) error {
-	return &cause{[]error{jwt.ErrTokenUnverifiable}, format, args}
-}
-
-// invalid returns an error about a claim.
-func invalid(is error, format string, args ...any) error {
-	return &cause{[]error{is, jwt.ErrTokenInvalidClaims}, format, args}
+	return refusal.Body(name, e.description(), string(e.Reason))
 }

@@ -3,13 +3,11 @@ package jwthttp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"reflect"
 	"strings"
 	"time"
 
-	"github.com/seed450a7203/jwthttp/internal/jsonfields"
+	"github.com/seed450a7203/jwthttp/internal/claims"
 	"github.com/seed450a7203/jwthttp/internal/rawquery"
 	"github.com/seed450a7203/jwthttp/internal/statuswriter"
 )
@@ -38,14 +36,12 @@ type Middleware struct {
 // If opts is invalid, the returned error describes every problem, naming the
 // field and its value.
 func New[T any](opts Options) (*Middleware, error) {
-	c, err := newConfig(opts)
-	if t := reflect.TypeFor[T](); !jsonfields.DecodesObject(t) {
-		err = errors.Join(err, fmt.Errorf("jwthttp: T: %q: a JSON object does not decode into it", t))
-	}
-	if err != nil {
+	c, optsErr := newConfig(opts)
+	claimsType, typeErr := claims.TypeFor[T]()
+	if err := errors.Join(optsErr, typeErr); err != nil {
 		return nil, err
 	}
-	c.claims = newClaimsType[T]()
+	c.claims, c.claimsKey = claimsType, claimsKey[T]{}
 	return &Middleware{config: c}, nil
 }
 
@@ -55,9 +51,7 @@ func New[T any](opts Options) (*Middleware, error) {
 //
 // CORS middleware goes outside of it, because a preflight request has no token.
 func (m *Middleware) Handler(next http.Handler) http.Handler {
-	if next == nil {
-		panic("jwthttp: Handler: nil handler")
-	}
+	must(next != nil, "Handler: nil handler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := m.decide(r)
 		if d.queryToken {

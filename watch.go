@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp/internal/cause"
 )
 
 // Watch returns a copy of ctx for a handler that streams. ctx is the context of
@@ -98,6 +100,6 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 }
 
 var (
-	errWatchExpired = invalid(jwt.ErrTokenExpired, "token expired while it was watched")
+	errWatchExpired = cause.Invalid(jwt.ErrTokenExpired, "token expired while it was watched")
 	errHookExit     = errors.New("jwthttp: Watch: a hook has ended the goroutine")
 )
