@@ -246,7 +246,8 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 	if !e.hasChallenge() {
 		return
 	}
-	c := refusal.NewChallenge("Bearer", realm)
+	var c refusal.Challenge
+	c.Begin("Bearer", realm)
 	c.Add("error", e.Code)
 	if e.Code != "" {
 		c.Add("error_description", e.description())
@@ -272,12 +273,13 @@ func (c *config) challenge(e *Error) { e.setChallenge(c.opts.Realm, c.opts.Resou
 // writeHeader sets the header fields that every refusal has.
 func (e *Error) writeHeader(h http.Header) {
 	delete(h, "Content-Length") // of the answer that is not going to be given
-	h["Cache-Control"] = []string{"no-store"}
+	values := []string{"no-store", e.challenge, retryAfter}
+	h["Cache-Control"] = values[0:1:1]
 	if e.challenge != "" {
-		h["Www-Authenticate"] = []string{e.challenge}
+		h["Www-Authenticate"] = values[1:2:2]
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", retryAfter)
+		h["Retry-After"] = values[2:3:3]
 	}
 }
 
@@ -295,11 +297,30 @@ func WriteError(w http.ResponseWriter, err error) {
 	if !errors.As(err, &e) || e == nil {
 		e = &Error{Status: http.StatusInternalServerError}
 	}
+	e.write(w)
+}
+
+// write is WriteError.
+func (e *Error) write(w http.ResponseWriter) {
 	if e.Reason == ReasonCanceled {
 		// net/http would send an empty 200 to a client that can still read.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
 		return
 	}
+	if e.challenge == "" || e.Status < 400 || e.Status > 599 {
+		e = e.completed()
+	}
+	h := w.Header()
+	e.writeHeader(h)
+	values := []string{"application/json", "nosniff"}
+	h["Content-Type"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2]
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(e.body()) // it fails if the client is gone
+}
+
+// completed returns a copy of an Error that no Middleware has returned, with a
+// valid status and a challenge.
+func (e *Error) completed() *Error {
 	own := *e
 	if own.Status < 400 || own.Status > 599 {
 		own.Status = http.StatusInternalServerError
@@ -307,11 +328,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	if own.challenge == "" {
 		own.setChallenge(defaultRealm, "")
 	}
-	own.writeHeader(w.Header())
-	w.Header()["Content-Type"] = []string{"application/json"}
-	w.Header()["X-Content-Type-Options"] = []string{"nosniff"}
-	w.WriteHeader(own.Status)
-	_, _ = w.Write(own.body()) // it fails if the client is gone
+	return &own
 }
 
 // body is the JSON body of the answer.

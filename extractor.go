@@ -345,7 +345,7 @@ func extract(place Extractor, r *http.Request) (Credential, error) {
 // isNoToken reports whether an error of extract means that there is no
 // credential. An *Error is the answer, even if its cause is ErrNoToken.
 func isNoToken(err error) bool {
-	return errors.Is(err, ErrNoToken) && !isOwn(err)
+	return err == ErrNoToken || errors.Is(err, ErrNoToken) && !isOwn(err)
 }
 
 func isOwn(err error) bool {

@@ -92,9 +92,7 @@ func (m *Middleware) Verify(ctx context.Context, token string) (context.Context,
 	switch {
 	case len(m.requirements.rules) > 0:
 		d.err = refuse(ReasonMisconfigured, errors.New("Verify: Require rules need a request"))
-	case token == "":
-		d.admission = &admission{Context: ctx, config: m.config}
-	default:
+	case token != "":
 		d.admission, d.err = m.config.admit(ctx, Credential{Token: token})
 	}
 	m.authorize(ctx, &d)
@@ -110,7 +108,7 @@ type decision struct {
 	start      time.Time
 	request    *http.Request // without a query token, and with the claims if admitted; nil: Verify
 	queryToken bool          // the URL had one
-	admission  *admission    // nil if the credential is invalid
+	admission  *admission    // nil: no credential yet, or an invalid one
 	nested     bool          // an outer Handler made the admission
 	missing    error         // why there is no token
 	ignored    *Error        // of an invalid token that AllowAnonymous admits as none
@@ -149,7 +147,6 @@ func (m *Middleware) authenticate(d *decision) {
 	switch {
 	case isNoToken(err):
 		d.missing = err
-		d.admission = &admission{Context: ctx, config: c}
 	case errors.Is(err, ErrMultipleTokens) && !isOwn(err):
 		d.err = refuse(ReasonMultiple, err)
 	case err != nil:
@@ -239,7 +236,7 @@ func (m *Middleware) conclude(ctx context.Context, d *decision) {
 // answer writes a refusal.
 func (m *Middleware) answer(w http.ResponseWriter, r *http.Request, e *Error) {
 	if m.config.opts.ErrorHandler == nil || e.Reason == ReasonCanceled {
-		WriteError(w, e)
+		e.write(w)
 		return
 	}
 	e.writeHeader(w.Header())

@@ -151,10 +151,13 @@ func (m *Middleware) authorize(ctx context.Context, d *decision) {
 	q := &m.requirements
 	if d.err != nil && q.badTokens && !q.needToken() {
 		d.ignored, d.err = d.err, nil
-		d.admission, d.nested = &admission{Context: ctx, config: m.config}, false
+		d.admission, d.nested = nil, false
 	}
 	if d.err == nil {
-		d.err = q.check(d.admission.token, d.missing, m.config.opts.Leeway)
+		d.err = q.check(d.admission.tokenOrNil(), d.missing, m.config.opts.Leeway)
+	}
+	if d.err == nil && d.admission == nil { // a visitor
+		d.admission = &admission{Context: ctx, config: m.config}
 	}
 	if d.err != nil || d.request == nil {
 		return

@@ -83,14 +83,18 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 	if err != nil {
 		return nil, refuse(ReasonMalformed, cause.Malformed("%v", err))
 	}
-	v := &verified{token: newToken(found.Token, parsed, registered, found.Source), hasKeyID: parsed.HasKeyID, tenantID: registered.TenantID}
-	if v.issuer, e = c.findIssuer(v.token, parsed.Padded); e != nil {
+	t := newToken(&parsed, registered, found.Source)
+	iss, e := c.findIssuer(&t, parsed.Padded)
+	if e == nil {
+		e = iss.check(&t, c.opts.Leeway)
+	}
+	if e != nil {
 		return nil, e
 	}
-	if e = v.issuer.check(v.token, c.opts.Leeway); e != nil {
-		return nil, e
-	}
-	if v.key, e = v.findKey(ctx, parsed); e != nil {
+	raw, own := found.Token, t // a refusal so far needs no memory for them
+	own.raw = &raw
+	v := &verified{token: &own, hasKeyID: parsed.HasKeyID, tenantID: registered.TenantID, issuer: iss}
+	if v.key, e = v.findKey(ctx, &parsed); e != nil {
 		return nil, e
 	}
 	if registered.Bound {
@@ -107,14 +111,15 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 	return v, nil
 }
 
-func newToken(raw string, t *jws.Token, c jws.Claims, source Source) *Token {
-	return &Token{
+// newToken returns a Token without its compact form.
+func newToken(t *jws.Token, c jws.Claims, source Source) Token {
+	return Token{
 		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, SessionID: c.SessionID, ClientID: c.ClientID,
 		Audience: c.Audience,
 		IssuedAt: c.IssuedAt, NotBefore: c.NotBefore, ExpiresAt: c.ExpiresAt,
 		Scopes: c.Scopes, ACR: c.ACR, AMR: c.AMR, AuthTime: c.AuthTime,
 		Algorithm: t.Algorithm, KeyID: t.KeyID, Type: t.Type,
-		Source: source, raw: &raw,
+		Source: source,
 	}
 }
 
@@ -125,16 +130,16 @@ func (e *Error) about(t *Token) *Error {
 }
 
 // parse checks size, serialization, header and algorithm.
-func (c *config) parse(raw string) (*jws.Token, *Error) {
+func (c *config) parse(raw string) (jws.Token, *Error) {
 	if len(raw) > c.opts.MaxTokenSize {
-		return nil, refuse(ReasonTooLarge, cause.Malformed("token has %d bytes, Options.MaxTokenSize is %d", len(raw), c.opts.MaxTokenSize))
+		return jws.Token{}, refuse(ReasonTooLarge, cause.Malformed("token has %d bytes, Options.MaxTokenSize is %d", len(raw), c.opts.MaxTokenSize))
 	}
 	parsed, err := jws.Parse(raw, c.padding)
 	if err != nil {
-		return nil, refuse(ReasonMalformed, cause.Malformed("%v", err))
+		return jws.Token{}, refuse(ReasonMalformed, cause.Malformed("%v", err))
 	}
 	if !c.algorithms[parsed.Algorithm] {
-		return nil, refuse(ReasonAlgorithm, cause.Unverifiable("algorithm %s is not accepted", jws.Quoted(parsed.Algorithm)))
+		return jws.Token{}, refuse(ReasonAlgorithm, cause.Unverifiable("algorithm %s is not accepted", jws.Quoted(parsed.Algorithm)))
 	}
 	return parsed, nil
 }
@@ -185,15 +190,15 @@ func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
 	case t.ExpiresAt.IsZero() && !iss.NoExpiry:
 		return refuse(ReasonMalformed, cause.Fixed(`"exp" is missing`, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenMalformed))
 	case !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(now.Add(-leeway)):
-		return refuse(ReasonExpired, cause.Invalid(jwt.ErrTokenExpired, "expired %v ago, leeway %v", now.Sub(t.ExpiresAt), leeway))
+		return refuse(ReasonExpired, cause.OutOfTime(jwt.ErrTokenExpired, "expired %v ago, leeway %v", now.Sub(t.ExpiresAt), leeway))
 	case t.NotBefore.After(latest):
-		return refuse(ReasonNotYetValid, cause.Invalid(jwt.ErrTokenNotValidYet, `"nbf" is %v in the future, leeway %v`, t.NotBefore.Sub(now), leeway))
+		return refuse(ReasonNotYetValid, cause.OutOfTime(jwt.ErrTokenNotValidYet, `"nbf" is %v in the future, leeway %v`, t.NotBefore.Sub(now), leeway))
 	case t.IssuedAt.After(latest):
-		return refuse(ReasonNotYetValid, cause.Invalid(jwt.ErrTokenUsedBeforeIssued, `"iat" is %v in the future, leeway %v`, t.IssuedAt.Sub(now), leeway))
+		return refuse(ReasonNotYetValid, cause.OutOfTime(jwt.ErrTokenUsedBeforeIssued, `"iat" is %v in the future, leeway %v`, t.IssuedAt.Sub(now), leeway))
 	case iss.MaxTokenAge > 0 && t.IssuedAt.IsZero():
 		return refuse(ReasonTooOld, cause.Invalid(jwt.ErrTokenRequiredClaimMissing, `"iat" is missing, and MaxTokenAge is set`))
 	case iss.MaxTokenAge > 0 && now.Sub(t.IssuedAt) > iss.MaxTokenAge:
-		return refuse(ReasonTooOld, cause.Invalid(nil, "issued %v ago, MaxTokenAge %v", now.Sub(t.IssuedAt), iss.MaxTokenAge))
+		return refuse(ReasonTooOld, cause.OutOfTime(nil, "issued %v ago, MaxTokenAge %v", now.Sub(t.IssuedAt), iss.MaxTokenAge))
 	}
 	return nil
 }

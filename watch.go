@@ -39,10 +39,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 		every = 10 * time.Second
 	}
 	a, _ := ctx.Value(m.config).(*admission)
-	var token *Token
-	if a != nil {
-		token = a.token
-	}
+	token := a.tokenOrNil()
 	ctx, end := context.WithCancelCause(ctx)
 	cancel := func() { end(context.Canceled) }
 	e := m.requirements.check(token, ErrNoToken, m.config.opts.Leeway)

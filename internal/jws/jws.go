@@ -38,13 +38,13 @@ var (
 
 // Parse splits a token in compact serialization (RFC 7515 §7.1), and reads its
 // header. With padding, segments may end in "=".
-func Parse(text string, padding bool) (*Token, error) {
+func Parse(text string, padding bool) (t Token, err error) {
 	header, rest, ok := strings.Cut(text, ".")
 	payload, signature, ok2 := strings.Cut(rest, ".")
 	if !ok || !ok2 || strings.Contains(signature, ".") {
-		return nil, errSegments
+		return Token{}, errSegments
 	}
-	t := &Token{Signed: text[:len(header)+1+len(payload)]}
+	t.Signed = text[:len(header)+1+len(payload)]
 	if padding {
 		size := len(header) + len(payload) + len(signature)
 		header, payload, signature = trimPadding(header), trimPadding(payload), trimPadding(signature)
@@ -54,11 +54,10 @@ func Parse(text string, padding bool) (*Token, error) {
 	t.Payload, ok2 = decodeText(payload)
 	var ok3 bool
 	if t.Signature, ok3 = decodeBytes(signature); !ok || !ok2 || !ok3 {
-		return nil, errSegments
+		return Token{}, errSegments
 	}
-	var err error
 	if t.Header, err = parseHeader(headerJSON); err != nil {
-		return nil, err
+		return Token{}, err
 	}
 	return t, nil
 }

@@ -9,22 +9,26 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
-// Challenge is a challenge of a WWW-Authenticate field.
-type Challenge struct{ text []byte }
+// Challenge is a challenge of a WWW-Authenticate field. Begin makes it usable.
+type Challenge struct{ text strings.Builder }
 
-// NewChallenge returns a challenge of a scheme with its realm.
-func NewChallenge(scheme, realm string) *Challenge {
-	c := &Challenge{make([]byte, 0, 256)}
-	c.text = append(append(append(append(c.text, scheme...), ` realm="`...), realm...), '"')
-	return c
+// Begin begins the challenge of a scheme, with its realm.
+func (c *Challenge) Begin(scheme, realm string) {
+	c.text.Grow(192)
+	c.write(scheme, ` realm="`, realm, `"`)
+}
+
+func (c *Challenge) write(parts ...string) {
+	for _, part := range parts {
+		c.text.WriteString(part)
+	}
 }
 
 // Add adds a parameter. An empty value, and one that does not fit between double
 // quotes, is left out.
 func (c *Challenge) Add(name, value string) {
 	if value != "" && syntax.FitsQuotedString(value) {
-		c.text = append(append(append(c.text, ", "...), name...), `="`...)
-		c.text = append(append(c.text, value...), '"')
+		c.write(", ", name, `="`, value, `"`)
 	}
 }
 
@@ -41,7 +45,7 @@ func (c *Challenge) AddList(name string, values []string) {
 }
 
 // String returns the value of the field.
-func (c *Challenge) String() string { return string(c.text) }
+func (c *Challenge) String() string { return c.text.String() }
 
 // Body returns the JSON body of an error response. An empty reason is left out.
 func Body(name, description, reason string) []byte {
