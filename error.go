@@ -270,16 +270,20 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 // challenge completes the Error of a Middleware.
 func (c *config) challenge(e *Error) { e.setChallenge(c.opts.Realm, c.opts.ResourceMetadataURL) }
 
-// writeHeader sets the header fields that every refusal has.
-func (e *Error) writeHeader(h http.Header) {
+// writeHeader sets the header fields that every refusal has, and with a body
+// those that describe it.
+func (e *Error) writeHeader(h http.Header, body bool) {
 	delete(h, "Content-Length") // of the answer that is not going to be given
-	values := []string{"no-store", e.challenge, retryAfter}
+	values := []string{"no-store", e.challenge, retryAfter, "application/json", "nosniff"}
 	h["Cache-Control"] = values[0:1:1]
 	if e.challenge != "" {
 		h["Www-Authenticate"] = values[1:2:2]
 	}
 	if e.Status == http.StatusServiceUnavailable {
 		h["Retry-After"] = values[2:3:3]
+	}
+	if body {
+		h["Content-Type"], h["X-Content-Type-Options"] = values[3:4:4], values[4:5:5]
 	}
 }
 
@@ -310,10 +314,7 @@ func (e *Error) write(w http.ResponseWriter) {
 	if e.challenge == "" || e.Status < 400 || e.Status > 599 {
 		e = e.completed()
 	}
-	h := w.Header()
-	e.writeHeader(h)
-	values := []string{"application/json", "nosniff"}
-	h["Content-Type"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2]
+	e.writeHeader(w.Header(), true)
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(e.body()) // it fails if the client is gone
 }

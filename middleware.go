@@ -239,7 +239,7 @@ func (m *Middleware) answer(w http.ResponseWriter, r *http.Request, e *Error) {
 		e.write(w)
 		return
 	}
-	e.writeHeader(w.Header())
+	e.writeHeader(w.Header(), false)
 	refused := &statuswriter.Writer{ResponseWriter: w, Status: e.Status}
 	m.config.opts.ErrorHandler(refused, r, e)
 	refused.WriteStatus()
