@@ -183,26 +183,6 @@ func (c *config) recheck(r *http.Request, a *admission) *Error {
 	return nil
 }
 
-// checkOrigin protects tokens that browsers send automatically against CSRF.
-func (c *config) checkOrigin(r *http.Request, source Source) *Error {
-	if source == SourceHeader || source == SourceQuery {
-		return nil
-	}
-	if isUpgrade(r) {
-		// A GET that opens a channel for writes, and that the same-origin policy
-		// does not cover.
-		upgrade := *r
-		upgrade.Method = http.MethodPost
-		r = &upgrade
-	}
-	if err := c.opts.CrossOrigin.Check(r); err != nil {
-		return refuse(ReasonCrossOrigin, err)
-	}
-	return nil
-}
-
-func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }
-
 // conclude completes a refusal, and reports the decision.
 func (m *Middleware) conclude(ctx context.Context, d *decision) {
 	if d.err != nil {

@@ -36,7 +36,10 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 		every = 10 * time.Second
 	}
 	a, _ := ctx.Value(m.config).(*admission)
-	token := a.tokenOrNil()
+	var token *Token
+	if a != nil {
+		token = a.token
+	}
 	ctx, end := context.WithCancelCause(ctx)
 	cancel := func() { end(context.Canceled) }
 	e := m.requirements.check(token, ErrNoToken, m.config.opts.Leeway)
