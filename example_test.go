@@ -113,9 +113,7 @@ func Example_identityProvider() {
 	}))
 	defer provider.Close()
 
-	ctx, stop := context.WithCancel(context.Background()) // ends when the server does
-	defer stop()
-	keys, err := jwks.Discover(ctx, provider.URL, jwks.Options{})
+	keys, err := jwks.Discover(context.Background(), provider.URL, jwks.Options{}) // until the program ends
 	if err != nil {
 		panic(err)
 	}
