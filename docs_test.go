@@ -769,3 +769,23 @@ func TestDocs_figures(t *testing.T) {
 		}
 	}
 }
+
+// dependabot.yml and RELEASING.md name each module.
+func TestDocs_modules(t *testing.T) {
+	needRepository(t)
+	for _, pattern := range []string{"*/go.mod", "*/*/go.mod"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v, %d files", pattern, err, len(files))
+		}
+		for _, file := range files {
+			folder := filepath.ToSlash(filepath.Dir(file))
+			if !regexp.MustCompile(`[\[ ]/` + folder + `[,\]]`).MatchString(readText(t, ".github/dependabot.yml")) {
+				t.Errorf(".github/dependabot.yml does not name /%s", folder)
+			}
+			if !regexp.MustCompile(`for d in [^;]*\b` + folder + `[ ;]`).MatchString(readText(t, "RELEASING.md")) {
+				t.Errorf("RELEASING.md does not edit %s", file)
+			}
+		}
+	}
+}
