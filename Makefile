@@ -2,6 +2,7 @@
 # CONTRIBUTING.md lists the programs without which tests are skipped. The targets
 # work in a git clone and in an unpacked archive. A module is a folder with a go.mod file.
 MODULES = $(or $(sort $(patsubst ./%go.mod,./%,$(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/*' -not -path '*/node_modules/*'))),$(error no go.mod file found; run make in the top folder of the repository))
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # A number of runs: when a duration ends, go test may report "context deadline exceeded" (golang/go#75804).
 FUZZTIME ?= 150000x
@@ -21,8 +22,9 @@ help: ## list the targets
 test: ## run all tests of all modules, and list the skipped ones
 	@SCREENSHOTS="$(CURDIR)/screenshots" go run ./scripts/testall $(MODULES)
 
-lint: ## run gofmt, go vet, staticcheck and go mod tidy -diff in all modules
+lint: ## run actionlint, and gofmt, go vet, staticcheck and go mod tidy -diff in all modules
 	@modules='$(MODULES)'; out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }; \
+	go run $(ACTIONLINT) .github/workflows/*.yml || exit; \
 	set -e; for m in $$modules; do echo "== $$m"; (cd $$m && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff); done
 
 cover: ## fail if the tests cover less than 97 % of the root package
