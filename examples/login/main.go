@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 )
 
 func main() {
@@ -53,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("-keys: %w", err)
 	}
 	app := &app{
-		users:       demoUsers(),
+		users:       demo.NewUsers(),
 		keys:        keys,
 		lifetime:    *lifetime,
 		allowOrigin: *origin,

@@ -23,14 +23,14 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"golang.org/x/crypto/bcrypt"
 
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 const (
-	alicePassword = "down-the-rabbit-hole"
-	adaPassword   = "analytical-engine"
+	alicePassword = demo.AlicePassword
+	adaPassword   = demo.AdaPassword
 	testInterval  = 300 * time.Millisecond
 )
 
@@ -55,7 +55,7 @@ func start(t *testing.T) *trio {
 	}
 	var err error
 	s.idp, s.a, s.b, err = build(t.Context(), listeners, config{
-		users:    cheapUsers(t),
+		users:    demo.NewFastUsers(),
 		lifetime: time.Minute,
 		interval: testInterval,
 		log:      slog.New(slog.NewTextHandler(s.log, nil)),
@@ -75,21 +75,6 @@ func start(t *testing.T) *trio {
 		}
 	})
 	return s
-}
-
-func cheapUsers(t *testing.T) userStore {
-	t.Helper()
-	hash := func(password string) string {
-		h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(h)
-	}
-	return userStore{
-		users: map[string]user{"alice": {hash(alicePassword), false}, "ada": {hash(adaPassword), true}},
-		decoy: hash("no-user-has-this"),
-	}
 }
 
 type syncBuffer struct {
@@ -229,7 +214,7 @@ func (v *visitor) cookie(t *testing.T, at, name string) string {
 func (v *visitor) signIn(t *testing.T, s *site, name, password string) answer {
 	t.Helper()
 	form := v.get(t, s.url)
-	form.want(t, 200, s.issuer+"/authorize?", "After that you go back to <code>"+s.url)
+	form.want(t, 200, s.issuer+"/authorize?", "After the sign-in you go back to <code>"+s.url)
 	return v.post(t, form.at, credentials(name, password))
 }
 
