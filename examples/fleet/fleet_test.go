@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/internal/testprogram"
 )
 
@@ -139,7 +140,7 @@ func (p *program) ask(t *testing.T, method, path, token string, body any) (statu
 
 func (p *program) login(t *testing.T) string {
 	t.Helper()
-	status, text, _ := p.ask(t, "POST", "/login", "", map[string]string{"username": alice, "password": "down-the-rabbit-hole"})
+	status, text, _ := p.ask(t, "POST", "/login", "", map[string]string{"username": demo.Alice, "password": demo.AlicePassword})
 	var answer struct{ Token string }
 	if err := json.Unmarshal([]byte(text), &answer); status != 200 || err != nil || answer.Token == "" {
 		t.Fatalf("login: %d %s", status, text)
@@ -265,7 +266,7 @@ func TestProgram(t *testing.T) {
 
 func TestFleet_invalidCredentials(t *testing.T) {
 	p := start(t, "-data", t.TempDir())
-	for _, form := range []any{nil, "x", map[string]string{"username": alice}, map[string]string{"username": "bob", "password": "down-the-rabbit-hole"}} {
+	for _, form := range []any{nil, "x", map[string]string{"username": demo.Alice}, map[string]string{"username": "bob", "password": demo.AlicePassword}} {
 		if status, text, _ := p.ask(t, "POST", "/login", "", form); status != 400 && status != 401 {
 			t.Errorf("login with %v: %d %s", form, status, text)
 		}
