@@ -139,7 +139,8 @@ func supervise(ctx context.Context, listener net.Listener, args []string, stdout
 
 // serve forwards requests to the instances until ctx ends.
 func serve(ctx context.Context, listener net.Listener, b *balancer, stdout io.Writer, log *slog.Logger) error {
-	fmt.Fprint(stdout, greeting("http://"+listener.Addr().String()))
+	url := "http://" + listener.Addr().String()
+	fmt.Fprintf(stdout, "%s\nListening on %s; Ctrl-C ends it.\n", greeting(url), url)
 	server := &http.Server{
 		Handler:           front(b),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -212,6 +213,5 @@ sleep 2
 curl -s -w '%{http_code}, expected 401: after its restart\n' -H "Authorization: Bearer $TOKEN" URL/me
 curl -s -w '%{http_code}, expected 401: at the next\n' -H "Authorization: Bearer $TOKEN" URL/me
 curl -s -w '%{http_code}, expected 401: at all of them\n' -H "Authorization: Bearer $TOKEN" URL/me
-
 `, "URL", url)
 }

@@ -21,7 +21,7 @@ func TestPage(t *testing.T) {
 		t.Helper()
 		exampletest.Do(t, ctx, chromedp.Poll(fmt.Sprintf(`document.querySelectorAll(".token.%s").length === %d`, kind, instances), nil))
 	}
-	exampletest.Do(t, ctx, log.Enable(), chromedp.Navigate(p.url),
+	exampletest.Do(t, ctx, log.Enable(), chromedp.Navigate(p.URL),
 		chromedp.SetValue("#username", demo.Alice), chromedp.SetValue("#password", "wrong"), chromedp.Click("#login button"),
 		chromedp.WaitVisible("#status.bad"),
 		chromedp.SetValue("#password", demo.AlicePassword), chromedp.Click("#login button"))
@@ -42,5 +42,5 @@ func TestPage(t *testing.T) {
 		t.Errorf("the browser reports %q", got)
 	}
 	exampletest.Do(t, ctx, chromedp.Navigate("about:blank")) // it asks no more
-	p.end(t)
+	p.End(t)
 }

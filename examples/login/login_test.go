@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -10,13 +9,13 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp/examples/internal/demo"
+	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 )
 
 const (
@@ -29,7 +28,7 @@ const (
 type service struct {
 	*app
 	url string
-	log *syncBuffer
+	log *exampletest.Buffer
 }
 
 // start serves the program. Its users have cheap hashes.
@@ -39,7 +38,7 @@ func start(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &syncBuffer{}
+	log := &exampletest.Buffer{}
 	s := &service{log: log, app: &app{
 		users:       demo.NewFastUsers(),
 		keys:        keys,
@@ -55,23 +54,6 @@ func start(t *testing.T) *service {
 	t.Cleanup(server.Close)
 	s.url = server.URL
 	return s
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // answer is a response with its body.

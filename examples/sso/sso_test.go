@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -25,6 +24,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp/examples/internal/demo"
+	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 	"github.com/seed450a7203/jwthttp/revocation"
 )
 
@@ -39,12 +39,12 @@ type trio struct {
 	idp     *identity
 	a, b    *site
 	servers []*httptest.Server
-	log     *syncBuffer
+	log     *exampletest.Buffer
 }
 
 func start(t *testing.T) *trio {
 	t.Helper()
-	s := &trio{log: &syncBuffer{}}
+	s := &trio{log: &exampletest.Buffer{}}
 	var listeners []net.Listener
 	for range 3 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -75,23 +75,6 @@ func start(t *testing.T) *trio {
 		}
 	})
 	return s
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // loopbackJar sends Secure cookies over http, as browsers do on loopback.
