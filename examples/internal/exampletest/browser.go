@@ -104,7 +104,7 @@ func Look(t *testing.T, ctx context.Context, name string) {
 			Do(t, ctx,
 				emulation.SetDeviceMetricsOverride(width, 844, 1, width < 500),
 				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
-				chromedp.Evaluate(faults, &found),
+				chromedp.Evaluate(fmt.Sprintf("(%s)(%d)", faults, width), &found),
 				chromedp.Evaluate("getComputedStyle(document.body).backgroundColor", &color))
 			paper[color] = scheme
 			full := fmt.Sprintf("%s-%d-%s", name, width, scheme)
@@ -121,14 +121,15 @@ func Look(t *testing.T, ctx context.Context, name string) {
 		chromedp.Evaluate(fmt.Sprintf("scrollTo(0, %d)", at), nil))
 }
 
-// faults lists what is too wide or covered. It needs no scripts of the page.
-const faults = `(() => {
+// faults lists what is too wide or covered. It gets the width of the screen, because
+// innerWidth grows with a page that overflows.
+const faults = `(width) => {
 	const found = [], name = (e) => e.tagName.toLowerCase() + " “" + e.textContent.trim().slice(0, 30) + "”";
-	if (document.documentElement.scrollWidth > innerWidth) found.push("the page is " + document.documentElement.scrollWidth + " wide");
+	if (document.documentElement.scrollWidth > width) found.push("the page is " + document.documentElement.scrollWidth + " wide");
 	for (const e of document.querySelectorAll("h1, h2, h3, p, a, button, input, li, dt, dd, th, td, code, pre, svg, svg text")) {
 		let r = e.getBoundingClientRect();
 		if (!r.width || !r.height) continue;
-		if (r.left < -0.5 || r.right > innerWidth + 0.5) found.push(name(e) + " leaves the page");
+		if (r.left < -0.5 || r.right > width + 0.5) found.push(name(e) + " leaves the page");
 		const frame = e.ownerSVGElement?.getBoundingClientRect();
 		if (frame ? r.left < frame.left || r.right > frame.right : e.clientWidth && e.tagName !== "INPUT" && e.scrollWidth > e.clientWidth + 1) found.push(name(e) + " is cut off");
 		if (!e.matches("h1, h2, h3, a, button, input")) continue;
@@ -139,7 +140,7 @@ const faults = `(() => {
 	}
 	scrollTo(0, 0);
 	return found;
-})()`
+}`
 
 func picture(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
