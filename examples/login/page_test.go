@@ -37,6 +37,7 @@ func TestPage(t *testing.T) {
 		exampletest.Do(t, ctx, chromedp.SetValue("#username", name), chromedp.SetValue("#password", password))
 	}
 
+	exampletest.Look(t, ctx, "login-start")
 	// The answer to a click must be on the screen of a phone.
 	exampletest.Do(t, ctx, emulation.SetDeviceMetricsOverride(390, 844, 1, true))
 	press("list", "401 Unauthorized", `Bearer realm="restricted"`, "missing")
@@ -106,6 +107,7 @@ func TestPage_cookie(t *testing.T) {
 		if at != url+"/account" || text != "Hello, alice" || script != "" {
 			t.Errorf("after the sign-in: %q at %s, and scripts see the cookie %q", text, at, script)
 		}
+		exampletest.Look(t, ctx, "login-account")
 		exampletest.Do(t, ctx,
 			chromedp.Click("#sign-out"),
 			chromedp.WaitVisible("#sign-in-cookie"),
