@@ -8,7 +8,6 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 150000x
 FAULTTIME ?= 1m
 BENCHFLAGS ?= -rounds 10 -benchtime 20ms
-LOADFLAGS ?= -rounds 5 -duration 2s
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 # Each contender is a column; more of them do not fit on a screen.
 BENCHSTAT_FILTER := /case:admitted .unit:sec/op \
@@ -46,10 +45,9 @@ faults: ## run each fault test for FAULTTIME: a failing key server, stores that 
 	@set -e; for p in $$(grep -rl --include='*_test.go' 'flag.*"faults"' . | xargs -n1 dirname | sort -u); do \
 		(cd $$p && go test -count=1 -timeout 0 -run '(?i)faults' -v . -faults $(FAULTTIME)); done
 
-bench: ## measure all contenders on an idle machine; writes results.md, chart.svg and benchstat.txt in benchmarks
-	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -chart chart.svg -samples samples.out
+bench: ## measure all contenders on an idle machine; writes results.md and benchstat.txt in benchmarks
+	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -samples samples.out
 	@cd benchmarks && go run $(BENCHSTAT) -col /by -row /alg -filter '$(BENCHSTAT_FILTER)' samples.out >benchstat.txt
-	@go run -C benchmarks ./load $(LOADFLAGS) -append results.md
 
 bench-check: ## measure what has a limit, and fail if one is exceeded; takes about two minutes
 	@go run -C benchmarks ./report $(BENCHFLAGS) -check
