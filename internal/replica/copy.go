@@ -58,6 +58,12 @@ type Copy struct {
 	installed chan struct{} // closed by the next Install
 	own       map[uint64]bool
 	removed   map[uint64]int64 // marks of the known removals; until when the store has them
+
+	losses chan struct{} // has an element if Install has found something lost
+	unsure bool          // what is lost may have been removed so long ago that the store has forgotten it
+	healed int
+	loads  int
+	loaded time.Time
 }
 
 // sets are the entries in force. An entry that the store has lost is in both if the
@@ -72,7 +78,7 @@ func NewCopy(maxStale time.Duration) *Copy {
 	c := &Copy{
 		maxStale: maxStale, start: time.Now().Add(-time.Nanosecond),
 		broken: true, breaks: make(chan struct{}, 1), installed: make(chan struct{}),
-		own: map[uint64]bool{}, removed: map[uint64]int64{},
+		own: map[uint64]bool{}, removed: map[uint64]int64{}, losses: make(chan struct{}, 1),
 	}
 	c.sets.Store(&sets{new(revset.Set), new(revset.Set)})
 	return c
@@ -118,10 +124,17 @@ func (c *Copy) Ready() error {
 // Len is the number of entries in force.
 func (c *Copy) Len() int {
 	s := c.sets.Load()
-	n := s.store.Len() + s.lost.Len()
+	s.lost.Len() // drops what has expired
+	return s.store.Len() + s.onlyLost()
+}
+
+// onlyLost is the number of entries of which the store has none, not even one with
+// earlier times.
+func (s *sets) onlyLost() int {
+	n := 0
 	for key := range s.lost.All() {
-		if _, ok := s.store.Get(key); ok {
-			n--
+		if _, ok := s.store.Get(key); !ok {
+			n++
 		}
 	}
 	return n
@@ -178,8 +191,12 @@ func (c *Copy) Follow(after Position, changes ...Change) error {
 	}
 	s := c.sets.Load()
 	for _, change := range changes {
-		if err := s.follow(change); err != nil {
+		healed, err := s.follow(change)
+		if err != nil {
 			return err
+		}
+		if healed {
+			c.healed++
 		}
 		if change.Removed {
 			c.remember(change.Mark, change.Record.Expires)
@@ -212,22 +229,23 @@ func (c *Copy) rest(after Position, changes []Change) ([]Change, error) {
 	return changes[same+1:], nil
 }
 
-// follow makes one change.
-func (s *sets) follow(change Change) error {
+// follow makes one change, and reports whether the store has again what it had lost.
+func (s *sets) follow(change Change) (healed bool, err error) {
 	key, times, err := change.Record.parse()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if change.Removed {
 		s.store.Remove(key)
 		s.lost.Remove(key)
-		return nil
+		return false, nil
 	}
 	s.store.Replace(key, times)
 	if lost, ok := s.lost.Get(key); ok && lost.Within(times) {
 		s.lost.Remove(key)
+		return true, nil
 	}
-	return nil
+	return false, nil
 }
 
 // remember keeps the mark of a removal.
@@ -277,7 +295,7 @@ func (s *Snapshot) Add(r Record) error {
 // Follow makes changes that the store has made while it was read, in its order.
 func (s *Snapshot) Follow(changes ...Change) error {
 	for _, change := range changes {
-		if err := (&sets{&s.set, new(revset.Set)}).follow(change); err != nil {
+		if _, err := (&sets{&s.set, new(revset.Set)}).follow(change); err != nil {
 			return err
 		}
 		if change.Removed {
@@ -291,7 +309,9 @@ func (s *Snapshot) Follow(changes ...Change) error {
 
 // Install replaces the copy by a snapshot of the store at a position. What the copy
 // had and the store does not have stays in force if it was not removed meanwhile: a
-// revocation that was acknowledged is in force as long as this program runs. Install
+// revocation that was acknowledged is in force as long as this program runs. Heal
+// writes it back, except after a day without an answer from the store, which has
+// forgotten the removals of that time. Install
 // returns how many entries the store has lost since the Install before.
 func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int) {
 	c.mu.Lock()
@@ -309,19 +329,37 @@ func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int) {
 	for _, set := range [...]*revset.Set{old.store, old.lost} {
 		for key, times := range set.All() {
 			has, ok := s.set.Get(key)
-			if removed[key] || times.Expired(now) || ok && times.Within(has) {
-				continue
-			}
-			next.lost.Put(key, times)
-			if set == old.store {
-				lost++
+			switch {
+			case removed[key] || times.Expired(now):
+			case ok && times.Within(has):
+				if set == old.lost {
+					c.healed++
+				}
+			default:
+				next.lost.Put(key, times)
+				if set == old.store {
+					lost++
+				}
 			}
 		}
 	}
+	c.unsure = next.lost.Size() > 0 && (c.unsure || c.Staleness() > removalFor-time.Hour)
 	c.sets.Store(next)
 	c.at, c.broken = at, false
+	c.loads, c.loaded = c.loads+1, time.Now()
+	if next.lost.Size() > 0 {
+		signal(c.losses)
+	}
 	close(c.installed)
 	c.installed = make(chan struct{})
 	c.Heard(asOf)
 	return lost
+}
+
+// signal puts an element into a channel that has room for one, if there is none.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,10 @@ type database struct {
 	at      replica.Position
 	entries map[string]replica.Record
 	log     []replica.Change // the last logLength changes
+
+	refuses  bool             // to heal
+	healings int              // how often that was tried
+	healed   []replica.Record // what was written back
 }
 
 const logLength = 50
@@ -63,6 +68,29 @@ func (d *database) write(at replica.Position, change replica.Change) ([]replica.
 	if _, err := d.after(at); err != nil {
 		return nil, err
 	}
+	d.make(change)
+	return d.after(at)
+}
+
+// writeBack is a replica.WriteBack, which returns the changes instead of following.
+func (d *database) writeBack(at replica.Position, records []replica.Record) ([]replica.Change, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.healings++
+	changes, err := d.after(at)
+	if err != nil || d.refuses {
+		return nil, errors.Join(err, errDown)
+	}
+	for _, r := range records {
+		if !slices.ContainsFunc(changes, func(c replica.Change) bool { return c.Record.Key == r.Key }) {
+			d.make(replica.Change{Record: r, Mark: replica.NewMark()})
+			d.healed = append(d.healed, r)
+		}
+	}
+	return d.after(at)
+}
+
+func (d *database) make(change replica.Change) {
 	r := change.Record
 	if change.Removed {
 		delete(d.entries, r.Key)
@@ -76,7 +104,6 @@ func (d *database) write(at replica.Position, change replica.Change) ([]replica.
 	d.at.Mark = change.Mark
 	change.Seq = d.at.Seq
 	d.log = append(d.log[max(0, len(d.log)-logLength+1):len(d.log):len(d.log)], change)
-	return d.after(at)
 }
 
 // state is what a backup has of a database.
@@ -95,7 +122,8 @@ func (d *database) backup() state {
 func (d *database) restore(s state) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.at, d.entries, d.log = s.at, maps.Clone(s.entries), s.log
+	d.at, d.entries, d.log = s.at, map[string]replica.Record{}, s.log
+	maps.Copy(d.entries, s.entries)
 }
 
 // store is an instance that polls.
@@ -105,6 +133,8 @@ type store struct {
 	done chan struct{}
 	poll time.Duration
 	lost atomic.Int64 // what Install has returned
+
+	reports atomic.Int64 // how often healing has failed
 }
 
 func open(ctx context.Context, db *database, maxStale time.Duration) (*store, error) {
@@ -112,8 +142,13 @@ func open(ctx context.Context, db *database, maxStale time.Duration) (*store, er
 	if err := errors.Join(ctx.Err(), s.load()); err != nil {
 		return nil, err
 	}
-	go s.follow(ctx)
+	s.run(ctx)
 	return s, nil
+}
+
+func (s *store) run(ctx context.Context) {
+	go s.follow(ctx)
+	go s.Heal(ctx, s.writeBack, func(error) { s.reports.Add(1) })
 }
 
 func (s *store) load() error {
@@ -193,6 +228,14 @@ func (s *store) write(ctx context.Context, change replica.Change, invalid error)
 		}
 		return s.Follow(t.At, changes...)
 	})
+}
+
+func (s *store) writeBack(_ context.Context, at replica.Position, records []replica.Record) error {
+	changes, err := s.db.writeBack(at, records)
+	if err != nil {
+		return err
+	}
+	return s.Follow(at, changes...)
 }
 
 func (s *store) Revoked(_ context.Context, t *jwthttp.Token) (bool, error) { return s.Copy.Revoked(t) }
