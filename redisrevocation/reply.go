@@ -6,11 +6,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/seed450a7203/jwthttp/internal/replica"
 )
 
-// reply is the answer of linesScript and writeScript.
+// reply is the answer of a script.
 type reply struct {
 	head      replica.Position // of the last change in Redis
 	continues bool             // from where the caller is
@@ -31,12 +30,19 @@ func (r reply) misses(at replica.Position) error {
 	return fmt.Errorf("%w: the log does not have number %d", replica.ErrGap, at.Seq)
 }
 
-func parseReply(cmd *redis.Cmd) (reply, error) {
-	parts, err := cmd.Slice()
+// end is the position of the last change, or at if there is none.
+func (r reply) end(at replica.Position) replica.Position {
+	for _, change := range r.changes {
+		at.Seq, at.Mark = change.Seq, change.Mark
+	}
+	return at
+}
+
+func parseReply(parts []any, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if len(parts) != 4 {
+	if len(parts) < 4 {
 		return reply{}, fmt.Errorf("%d values for an answer", len(parts))
 	}
 	var r reply
@@ -55,6 +61,44 @@ func parseReply(cmd *redis.Cmd) (reply, error) {
 		r.changes = append(r.changes, l.Change)
 	}
 	return r, nil
+}
+
+// page is the answer of pageScript.
+type page struct {
+	reply
+	score, key string // of the last entry; empty: there are no more
+	states     []any  // keys and states in turns
+}
+
+func parsePage(parts []any, err error) (p page, _ error) {
+	if err == nil && len(parts) != 6 {
+		err = fmt.Errorf("%d values for a page", len(parts))
+	}
+	if p.reply, err = parseReply(parts, err); err != nil {
+		return page{}, err
+	}
+	if newest, _ := parts[4].([]any); len(newest) == 2 {
+		p.score, _ = newest[0].(string)
+		p.key, _ = newest[1].(string)
+	}
+	p.states, _ = parts[5].([]any)
+	return p, nil
+}
+
+// addTo adds the entries of a page, and then the changes up to it.
+func (p page) addTo(snapshot *replica.Snapshot) error {
+	for i := 0; i+1 < len(p.states); i += 2 {
+		key, _ := p.states[i].(string)
+		state, _ := p.states[i+1].(string)
+		record, err := parseState(key, state)
+		if err == nil {
+			err = snapshot.Add(record)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return snapshot.Follow(p.changes...)
 }
 
 // line is a line of the log.

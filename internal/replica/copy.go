@@ -307,6 +307,28 @@ func (s *Snapshot) Follow(changes ...Change) error {
 	return nil
 }
 
+// Preview puts changes in force that the store has made while it is loaded. They
+// must be part of the Snapshot, too. It does nothing if the copy need not be loaded.
+func (c *Copy) Preview(changes ...Change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.broken {
+		return
+	}
+	s := c.sets.Load()
+	for _, change := range changes {
+		key, times, err := change.Record.parse()
+		switch {
+		case err != nil: // the Snapshot does not accept it either
+		case change.Removed:
+			s.store.Remove(key)
+			s.lost.Remove(key)
+		default:
+			s.store.Put(key, times) // later times here are lost ones
+		}
+	}
+}
+
 // Install replaces the copy by a snapshot of the store at a position. What the copy
 // had and the store does not have stays in force if it was not removed meanwhile: a
 // revocation that was acknowledged is in force as long as this program runs. Heal

@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
@@ -195,10 +196,16 @@ func (r Record) parse() (revset.Key, revset.Times, error) {
 }
 
 // Reporter returns what OnError of a store's Options means: report, or if that
-// is nil, a function that logs with slog.Default.
+// is nil, a function that logs with slog.Default. One call ends before the next one
+// begins.
 func Reporter(report func(error)) func(error) {
-	if report != nil {
-		return report
+	if report == nil {
+		report = func(err error) { slog.Default().Error("revocation store", "err", err) }
 	}
-	return func(err error) { slog.Default().Error("revocation store", "err", err) }
+	var mu sync.Mutex
+	return func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		report(err)
+	}
 }
