@@ -20,8 +20,7 @@ type follower struct {
 	purged   time.Time
 	reloads  int       // how often everything was loaded without a minute of calm
 	reloaded time.Time // when that was last
-	losses   int       // how often Redis has lost changes since the last report
-	reported time.Time // when that was
+	reports  [2]rarely // of why everything has to be loaded, and of what was lost
 }
 
 const (
@@ -30,7 +29,7 @@ const (
 	writeFor   = 10 * time.Second
 	pageSize   = 1000
 	purgeEvery = time.Minute
-	calm       = time.Minute     // between two losses that have nothing to do with each other
+	calm       = time.Minute     // between two losses of different causes, and between two reports
 	mostPause  = 5 * time.Second // between two of the others
 )
 
@@ -48,10 +47,14 @@ func (f *follower) run(ctx context.Context) {
 		}
 		lost := errors.Is(err, replica.ErrLost)
 		f.lost = f.lost || lost
-		if !lost || f.losses == 0 {
-			f.opts.OnError(fmt.Errorf("redisrevocation: following: %w", err))
+		reload := lost || errors.Is(err, replica.ErrGap)
+		about := fmt.Errorf("redisrevocation: following: %w", err)
+		if reload {
+			f.reports[0].report(f.opts.OnError, about)
+		} else {
+			f.opts.OnError(about)
 		}
-		if (lost || errors.Is(err, replica.ErrGap)) && failures == 0 {
+		if reload && failures == 0 {
 			failures++
 			_ = pause(ctx, f.beforeReload()) // Redis answers: load soon
 			continue
@@ -77,23 +80,35 @@ func (f *follower) beforeReload() time.Duration {
 	return min(10*time.Millisecond<<min(f.reloads, 10), mostPause, f.opts.MaxStale/2)
 }
 
-// reportLoss tells OnError that Redis has lost changes, at most once a minute.
+// reportLoss tells OnError that Redis has lost changes.
 func (f *follower) reportLoss(lost int) {
 	if !f.lost && lost == 0 {
 		return
 	}
 	f.lost = false
-	f.losses++
-	if !f.reported.IsZero() && time.Since(f.reported) < calm {
-		return
-	}
 	then := "they are being written back"
 	if f.opts.ReadOnly {
 		then = "an instance that is not read-only must write them back"
 	}
-	f.opts.OnError(fmt.Errorf("redisrevocation: redis has lost changes, %d times since the last report: %d entries are in force here and no longer in redis; %s",
-		f.losses, f.copy.Stats().Lost, then))
-	f.losses, f.reported = 0, time.Now()
+	f.reports[1].report(f.opts.OnError, fmt.Errorf("redisrevocation: redis has lost changes: %d entries are in force here and not in redis; %s", f.copy.Stats().Lost, then))
+}
+
+// rarely reports one of many errors a minute.
+type rarely struct {
+	last    time.Time
+	skipped int // since then
+}
+
+func (r *rarely) report(report func(error), err error) {
+	if !r.last.IsZero() && time.Since(r.last) < calm {
+		r.skipped++
+		return
+	}
+	if r.skipped > 0 {
+		err = fmt.Errorf("%w (and %d times since the last report)", err, r.skipped)
+	}
+	*r = rarely{last: time.Now()}
+	report(err)
 }
 
 // step reads what has changed, or that nothing has.
