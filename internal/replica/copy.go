@@ -287,7 +287,7 @@ func (s *Snapshot) Add(r Record) error {
 	case ok:
 		s.removals = append(s.removals, removal{mark, r.Expires, key})
 	default:
-		s.set.Replace(key, times)
+		s.set.Load(key, times)
 	}
 	return nil
 }
