@@ -846,6 +846,60 @@ func TestCopy_Staleness(t *testing.T) {
 	})
 }
 
+// The wall clock of a machine jumps ahead for a second, or for good, as it does when
+// the machine was suspended. No short revocation is lost, and the copy is fresh again
+// when it has heard from the store.
+func TestCopy_clockJumps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		short := func(seq uint64) replica.Change {
+			change := revokes(t, seq, fmt.Sprint(seq))
+			change.Record.Expires = time.Now().Add(10 * time.Minute).Unix()
+			return change
+		}
+		for _, tt := range []struct {
+			name string
+			jump func(*replica.Copy)
+		}{
+			{"nothing happens", func(*replica.Copy) {}},
+			{"it follows", func(c *replica.Copy) { follow(t, c, 30, revokes(t, 31, "x"), removes(t, 32, "x")) }},
+			{"the store has lost them", func(c *replica.Copy) { c.Install(snapshot(t), at(0), time.Now()) }},
+			{"it loads them", func(c *replica.Copy) {
+				s := snapshot(t)
+				for seq := range uint64(30) {
+					if err := s.Add(short(seq + 1).Record); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.Install(s, at(30), time.Now())
+			}},
+			{"they are counted", func(c *replica.Copy) { c.Len() }},
+		} {
+			c := fresh(t, 0)
+			var ahead time.Duration
+			c.SetAhead(func() time.Duration { return ahead })
+			for seq := range uint64(30) {
+				follow(t, c, seq, short(seq+1))
+			}
+			for _, ahead = range []time.Duration{25 * time.Minute, 0, -25 * time.Minute, 0, time.Hour} {
+				if ahead > 0 && c.Ready() == nil {
+					t.Errorf("%s: ready after %v without an answer", tt.name, ahead)
+				}
+				if ahead == 25*time.Minute {
+					tt.jump(c)
+				}
+				time.Sleep(time.Second)
+				c.Heard(time.Now())
+				if err := c.Ready(); err != nil || c.Staleness() != 0 {
+					t.Errorf("%s, clock off by %v: %v", tt.name, ahead, err)
+				}
+				for seq := range 30 {
+					want(t, c, fmt.Sprint(seq+1), true)
+				}
+			}
+		}
+	})
+}
+
 // A machine whose clock is behind must neither reject nor shorten what another one
 // was allowed to revoke.
 func TestCopy_clockBehind(t *testing.T) {
