@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,6 +92,31 @@ func TestStore_heals_removed(t *testing.T) {
 	for _, o := range []*opened{a, b, mustOpen(t, srv.addr, redisrevocation.Options{})} {
 		o.soon("revoked", "y")
 		o.want("valid", "x")
+	}
+}
+
+// It is removed when another instance is about to write it back.
+func TestStore_heals_removedMeanwhile(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	client := redis.NewClient(&redis.Options{Addr: srv.addr})
+	a := openClient(t, client, redisrevocation.Options{})
+	for _, id := range []string{"x", "y"} {
+		if err := a.Revoke(context.Background(), byID(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var once sync.Once
+	others := make(chan *opened, 1)
+	client.AddHook(hook{before: func(redis.Cmder) { once.Do(func() { (<-others).remove("x") }) }})
+	srv.client().FlushAll(context.Background())
+	others <- mustOpen(t, srv.addr, redisrevocation.Options{})
+	eventually(t, "written back", soon, func() bool { return a.Stats().Lost == 0 && a.Stats().Healed > 0 })
+	late := mustOpen(t, srv.addr, redisrevocation.Options{})
+	late.want("valid", "x")
+	late.want("revoked", "y")
+	if got := said(a, "x"); got != "valid" {
+		t.Errorf("x is %s", got)
 	}
 }
 

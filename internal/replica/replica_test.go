@@ -406,6 +406,43 @@ func TestRecord_invalid(t *testing.T) {
 	}
 }
 
+// The fast parser accepts nothing that encoding/json reads in another way.
+func FuzzRecord_parse(f *testing.F) {
+	for _, identity := range []string{
+		`{"iss":"i","jti":"x"}`, `{"iss":"i","sub":"x"}`, `{"iss":"i","sid":"x"}`, `{"iss":"i","client_id":"x"}`, `{"iss":"i"}`, `{}`,
+		`{"iss":"","jti":"x"}`, `{"iss":"i","jti":""}`, `{"iss":"i","jti":"x","sub":"y"}`, `{"iss":"i","jti":"x"} `, `{"iss":"i","jti":"x"`,
+		`{"iss":"i\\","jti":"x"}`, `{"iss":"i","jti":"\u0041"}`, "{\"iss\":\"i\",\"jti\":\"\x01\"}", "{\"iss\":\"i\",\"jti\":\"\xff\"}", `{"iss":"é","jti":"x"}`,
+		`{"iss":"i","fingerprint":"x"}`, `{"jti":"x"}`, `{"iss":"i","JTI":"x"}`, `{"iss":"i","jti":"x"}{}`,
+	} {
+		f.Add(identity)
+	}
+	f.Fuzz(func(t *testing.T, identity string) {
+		plain, all, ok, err := replica.ParseIdentity(identity)
+		if ok && (err != nil || plain != all) {
+			t.Errorf("%s: %+v, encoding/json %+v, %v", identity, plain, all, err)
+		}
+	})
+}
+
+// While a copy is loaded, changes are in force at once.
+func TestCopy_Preview(t *testing.T) {
+	c := fresh(t, 5, "a", "b")
+	c.Preview(revokes(t, 6, "early"))
+	want(t, c, "early", false) // the store can be followed
+	c.Break(at(5))
+	later := record(t, "b")
+	later.Expires = time.Now().Add(-time.Hour).Unix()
+	c.Preview(revokes(t, 1, "c"), removes(t, 2, "a"), replica.Change{Seq: 3, Mark: 3, Record: later})
+	want(t, c, "a", false)
+	want(t, c, "b", true) // the later time is lost, or was removed before
+	want(t, c, "c", true)
+	if n := c.Install(snapshot(t, record(t, "c"), removes(t, 2, "a").Removal()), at(3), time.Now()); n != 1 {
+		t.Errorf("%d lost", n)
+	}
+	want(t, c, "a", false)
+	want(t, c, "b", true)
+}
+
 func TestCopy_Follow(t *testing.T) {
 	c := fresh(t, 5, "a")
 	seq := func() uint64 {
