@@ -15,9 +15,10 @@ import (
 // database's clock in Unix seconds, {standby} whether it is a standby, {most} the
 // largest mark.
 //
-// PostgreSQL makes one plan for all values of a parameter. So a LIMIT is a number in
-// the text, and {now} is not a function whose value may change from row to row: with
-// either, the planner may choose to scan the table.
+// No statement may scan a table. PostgreSQL makes one plan for all values of a
+// parameter. So a LIMIT is a number in the text, and {now} is not a function whose
+// value may change from row to row. {any} and {end} are around the rows to delete,
+// which PostgreSQL finds by the index if they are an array.
 const (
 	// The tables, in an order such that the row of _meta says that all are there.
 	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL)`
@@ -58,9 +59,9 @@ const (
 	//
 	// Looks only at the oldest rows, so that it never searches. The newest row
 	// stays, because followers recognise the history by it.
-	trimLog = `DELETE FROM "{t}_log" WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM "{t}_log" ORDER BY seq LIMIT {rows}) oldest ` +
-		`WHERE (seq <= $1 OR at < {now} - $3 AND at < $4 - $3) AND seq < $2)`
-	trimEntries = `DELETE FROM "{t}" WHERE key IN (SELECT key FROM "{t}" WHERE expires < {now} - $1 AND expires < $2 - $1 ORDER BY expires LIMIT {rows})`
+	trimLog = `DELETE FROM "{t}_log" WHERE seq {any}(SELECT seq FROM (SELECT seq, at FROM "{t}_log" ORDER BY seq LIMIT {rows}) oldest ` +
+		`WHERE (seq <= $1 OR at < {now} - $3 AND at < $4 - $3) AND seq < $2){end}`
+	trimEntries = `DELETE FROM "{t}" WHERE key {any}(SELECT key FROM "{t}" WHERE expires < {now} - $1 AND expires < $2 - $1 ORDER BY expires LIMIT {rows}){end}`
 )
 
 // advisoryLock is the number under which creators of tables take turns on
@@ -78,13 +79,13 @@ func (s *Store) sqlText(template string) string {
 	}
 	words = append(words, `"{t}`, name)
 	if s.opts.Dialect == SQLite {
-		words = append(words, "$", "?", "{standby}", "0", "{guard}", "''",
+		words = append(words, "$", "?", "{any}", "IN ", "{end}", "", "{standby}", "0", "{guard}", "''",
 			"{now}", "CAST(strftime('%s', 'now') AS INTEGER)")
 	} else {
 		// The guard: a client that goes silent in its transaction has the lock. It
 		// must not stop all others until its connection is found dead. And COMMIT
 		// returns when the change is on the disk, as the setting says to the others.
-		words = append(words, "{standby}", "pg_is_in_recovery()::int",
+		words = append(words, "{any}", "= ANY (ARRAY", "{end}", ")", "{standby}", "pg_is_in_recovery()::int",
 			"{guard}", "set_config('idle_in_transaction_session_timeout', '5000', true) || "+
 				"CASE WHEN current_setting('synchronous_commit') <> 'remote_apply' THEN set_config('synchronous_commit', 'on', true) ELSE '' END",
 			"{now}", "extract(epoch FROM statement_timestamp())::bigint")

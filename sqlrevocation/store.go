@@ -346,7 +346,10 @@ func (s *Store) commit(tx *sql.Tx) error {
 	if err := tx.Commit(); err != nil {
 		return &commitError{err}
 	}
-	return s.sameFile()
+	if err := s.sameFile(); err != nil {
+		return &commitError{err}
+	}
+	return nil
 }
 
 // put adds an entry, and sets the times of r as they are after the merge.
