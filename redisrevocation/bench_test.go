@@ -64,6 +64,27 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
+// BenchmarkHeal is how long it takes until Redis has again what it has lost, with
+// three instances that know it.
+func BenchmarkHeal(b *testing.B) {
+	const n = 20_000
+	srv := newServer(b)
+	fill(b, srv.client(), n)
+	instances := []*opened{mustOpen(b, srv.addr, redisrevocation.Options{}), mustOpen(b, srv.addr, redisrevocation.Options{}), mustOpen(b, srv.addr, redisrevocation.Options{})}
+	for b.Loop() {
+		srv.client().FlushAll(context.Background())
+		for _, s := range instances {
+			loads := s.Stats().Loads
+			eventually(b, "loaded", soon, func() bool { return s.Stats().Loads > loads || s.Stats().Lost > 0 })
+		}
+		eventually(b, "written back", soon, func() bool {
+			return srv.client().HLen(context.Background(), keys[0]).Val() == n
+		})
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/heal")
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
 // BenchmarkPropagation is from the call of Revoke on one instance until the last
 // of nine others refuses the token.
 func BenchmarkPropagation(b *testing.B) {
