@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -268,6 +270,48 @@ func TestOpen_shortLog(t *testing.T) {
 	}
 	if want := a.Len(); s.Len() != want {
 		t.Errorf("%d entries, want %d", s.Len(), want)
+	}
+}
+
+// What is revoked while everything is loaded again is in force before that has ended.
+func TestStore_reload(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendfsync", "no")
+	b := mustOpen(t, srv.addr, redisrevocation.Options{})
+	b.revoke(ids(0, 15_000)...)
+	var reloads *opened
+	var early, in atomic.Int64
+	s := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) {
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			return &duringPages{conn, 0, func() {
+				switch n := in.Load(); {
+				case n == 1:
+					reloads.revoke("early")
+					fallthrough
+				case n > 1:
+					in.Add(1)
+				}
+			}}, err
+		}
+	})
+	go func() {
+		for s.Stats().Loads < 2 && t.Context().Err() == nil {
+			if in.Load() > 1 && s.says("early") == "revoked" && s.Stats().Loads < 2 {
+				early.Add(1)
+			}
+			runtime.Gosched()
+		}
+	}()
+	reloads = b
+	in.Store(1)
+	if err := srv.client().HSet(context.Background(), keys[3], "epoch", "another").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "loaded", soon, func() bool { return s.Stats().Loads > 1 })
+	s.want("revoked", "early", "id-0", "id-14999")
+	if early.Load() == 0 || s.Stats().Lost != 0 {
+		t.Errorf("in force before the end of the load: %v; %+v", early.Load() > 0, s.Stats())
 	}
 }
 
