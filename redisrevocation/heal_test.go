@@ -273,6 +273,29 @@ func TestOpen_shortLog(t *testing.T) {
 	}
 }
 
+// Redis starts anew between two pages, so that the cursor of the first means nothing.
+func TestOpen_restartBetweenPages(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendfsync", "no")
+	a := mustOpen(t, srv.addr, redisrevocation.Options{})
+	a.revoke(ids(0, 5000)...)
+	var once sync.Once
+	client := redis.NewClient(&redis.Options{Addr: srv.addr, Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &duringPages{conn, 0, func() { once.Do(func() { srv.kill(); srv.start() }) }}, err
+	}})
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := redisrevocation.Open(ctx, closing(t, client), redisrevocation.Options{})
+	if err == nil {
+		if n := s.Len(); n != 5000 {
+			t.Errorf("opened with %d entries", n)
+		}
+		defer s.Wait()
+	}
+	cancel()
+	once.Do(func() { t.Error("there was no page") })
+}
+
 // What is revoked while everything is loaded again is in force before that has ended.
 func TestStore_reload(t *testing.T) {
 	t.Parallel()
