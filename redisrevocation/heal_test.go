@@ -57,6 +57,7 @@ func TestStore_heals(t *testing.T) {
 			b.soon("revoked", "id-249")
 			instances[2].soon("revoked", "id-249")
 			tt.lose(l, restore)
+			eventually(t, "Redis has all", soon, func() bool { return l.client().HLen(context.Background(), keys[0]).Val() == 251 })
 			for _, o := range instances {
 				o.healed()
 				o.want("revoked", ids(0, 250)...)
