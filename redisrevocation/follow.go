@@ -234,8 +234,8 @@ func (f *follower) load(ctx context.Context) error {
 // It returns the position of the last of these changes.
 func (f *follower) readPages(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	pages, failed := make(chan page), make(chan error, 1)
-	go func() { // a page is on its way while the one before is added
+	pages, failed := make(chan page, 4), make(chan error, 1)
+	go func() { // some pages are on their way while another one is added
 		defer close(pages)
 		failed <- f.sendPages(ctx, at, pages)
 	}()
@@ -256,17 +256,19 @@ func (f *follower) readPages(ctx context.Context, snapshot *replica.Snapshot, at
 
 // sendPages sends all pages. The first has the changes after at, and each of the
 // others those after the page before.
+//
+// The cursor of HSCAN means something else after a restart or on another server:
+// entries would be skipped silently. So all pages come over one connection.
 func (f *follower) sendPages(ctx context.Context, at replica.Position, pages chan<- page) error {
-	for p := (page{}); ; {
-		err := f.call(ctx, loadFor, func(ctx context.Context, node *redis.Client) (err error) {
-			args := append(f.arguments(at), pageSize, p.score, p.key, pageSize)
-			p, err = parsePage(pageScript.Run(ctx, node, f.keys, args...).Slice())
-			return err
-		})
-		if err == nil {
-			err = p.misses(at)
-		}
-		if err != nil {
+	node, err := f.master(ctx)
+	if err != nil {
+		return err
+	}
+	conn := node.WithTimeout(loadFor).Conn()
+	defer func() { _ = conn.Close() }()
+	for cursor := uint64(0); ; {
+		var p page
+		if p, cursor, err = f.page(ctx, conn, at, cursor); err != nil {
 			return fmt.Errorf("while everything was loaded: %w", err)
 		}
 		at = p.end(at)
@@ -275,10 +277,26 @@ func (f *follower) sendPages(ctx context.Context, at replica.Position, pages cha
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if p.key == "" {
+		if cursor == 0 {
 			return nil
 		}
 	}
+}
+
+// page reads some entries, and the changes after a position. The changes are read
+// last, so that they include those of the entries that were read.
+func (f *follower) page(ctx context.Context, conn *redis.Conn, at replica.Position, cursor uint64) (p page, next uint64, err error) {
+	pipe := conn.Pipeline()
+	entries := pipe.HScan(ctx, f.keys[0], cursor, "", pageSize)
+	lines := linesScript.EvalSha(ctx, pipe, f.keys, append(f.arguments(at), pageSize)...)
+	_, _ = pipe.Exec(ctx) // both have their errors
+	if p.entries, next, err = entries.Result(); err != nil {
+		return page{}, 0, err
+	}
+	if p.reply, err = parseReply(lines.Slice()); err != nil {
+		return page{}, 0, err
+	}
+	return p, next, p.misses(at)
 }
 
 // read waits for changes after a position, and returns them. It does not use XRead,

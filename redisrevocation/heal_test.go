@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,6 +94,31 @@ func TestStore_heals_removed(t *testing.T) {
 	for _, o := range []*opened{a, b, mustOpen(t, srv.addr, redisrevocation.Options{})} {
 		o.soon("revoked", "y")
 		o.want("valid", "x")
+	}
+}
+
+// It is removed when another instance is about to write it back.
+func TestStore_heals_removedMeanwhile(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	client := redis.NewClient(&redis.Options{Addr: srv.addr})
+	a := openClient(t, client, redisrevocation.Options{})
+	for _, id := range []string{"x", "y"} {
+		if err := a.Revoke(context.Background(), byID(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var once sync.Once
+	others := make(chan *opened, 1)
+	client.AddHook(hook{before: func(redis.Cmder) { once.Do(func() { (<-others).remove("x") }) }})
+	srv.client().FlushAll(context.Background())
+	others <- mustOpen(t, srv.addr, redisrevocation.Options{})
+	eventually(t, "written back", soon, func() bool { return a.Stats().Lost == 0 && a.Stats().Healed > 0 })
+	late := mustOpen(t, srv.addr, redisrevocation.Options{})
+	late.want("valid", "x")
+	late.want("revoked", "y")
+	if got := said(a, "x"); got != "valid" {
+		t.Errorf("x is %s", got)
 	}
 }
 
@@ -242,6 +270,48 @@ func TestOpen_shortLog(t *testing.T) {
 	}
 	if want := a.Len(); s.Len() != want {
 		t.Errorf("%d entries, want %d", s.Len(), want)
+	}
+}
+
+// What is revoked while everything is loaded again is in force before that has ended.
+func TestStore_reload(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendfsync", "no")
+	b := mustOpen(t, srv.addr, redisrevocation.Options{})
+	b.revoke(ids(0, 15_000)...)
+	var reloads *opened
+	var early, in atomic.Int64
+	s := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) {
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			return &duringPages{conn, 0, func() {
+				switch n := in.Load(); {
+				case n == 1:
+					reloads.revoke("early")
+					fallthrough
+				case n > 1:
+					in.Add(1)
+				}
+			}}, err
+		}
+	})
+	go func() {
+		for s.Stats().Loads < 2 && t.Context().Err() == nil {
+			if in.Load() > 1 && s.says("early") == "revoked" && s.Stats().Loads < 2 {
+				early.Add(1)
+			}
+			runtime.Gosched()
+		}
+	}()
+	reloads = b
+	in.Store(1)
+	if err := srv.client().HSet(context.Background(), keys[3], "epoch", "another").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "loaded", soon, func() bool { return s.Stats().Loads > 1 })
+	s.want("revoked", "early", "id-0", "id-14999")
+	if early.Load() == 0 || s.Stats().Lost != 0 {
+		t.Errorf("in force before the end of the load: %v; %+v", early.Load() > 0, s.Stats())
 	}
 }
 

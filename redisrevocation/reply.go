@@ -63,34 +63,16 @@ func parseReply(parts []any, err error) (reply, error) {
 	return r, nil
 }
 
-// page is the answer of pageScript.
+// page is some of the entries, and then the changes since the page before.
 type page struct {
+	entries []string // keys and states in turns
 	reply
-	score, key string // of the last entry; empty: there are no more
-	states     []any  // keys and states in turns
-}
-
-func parsePage(parts []any, err error) (p page, _ error) {
-	if err == nil && len(parts) != 6 {
-		err = fmt.Errorf("%d values for a page", len(parts))
-	}
-	if p.reply, err = parseReply(parts, err); err != nil {
-		return page{}, err
-	}
-	if newest, _ := parts[4].([]any); len(newest) == 2 {
-		p.score, _ = newest[0].(string)
-		p.key, _ = newest[1].(string)
-	}
-	p.states, _ = parts[5].([]any)
-	return p, nil
 }
 
 // addTo adds the entries of a page, and then the changes up to it.
 func (p page) addTo(snapshot *replica.Snapshot) error {
-	for i := 0; i+1 < len(p.states); i += 2 {
-		key, _ := p.states[i].(string)
-		state, _ := p.states[i+1].(string)
-		record, err := parseState(key, state)
+	for i := 0; i+1 < len(p.entries); i += 2 {
+		record, err := parseState(p.entries[i], p.entries[i+1])
 		if err == nil {
 			err = snapshot.Add(record)
 		}

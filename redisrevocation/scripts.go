@@ -44,7 +44,7 @@ end
 probe('HMGET', meta, '-')
 probe('HLEN', entries)
 probe('ZCARD', expiry)
-probe('ZRANGE', expiry, 1, 0)
+probe('HSCAN', entries, 0, 'COUNT', 1)
 probe('XLEN', log)
 probe('XRANGE', log, '-', '+', 'COUNT', 1)
 local replica = false
@@ -52,7 +52,6 @@ if not readonly then
 	replica = probe('HDEL', meta, '-')
 	probe('HSET', meta, 'no', 'value', 'for this')
 	probe('HGET', entries, '-')
-	probe('HSCAN', entries, 0, 'COUNT', 1)
 	probe('ZADD', expiry, 'XX', 0, '-')
 	probe('ZREM', expiry, '-')
 	probe('ZRANGEBYSCORE', expiry, 1, 0)
@@ -204,55 +203,5 @@ return reply
 	// the caller's clock, and how long an entry is kept.
 	purgeScript = redis.NewScript(prelude + `
 return purge(ARGV[5], ARGV[6], 500)
-`)
-
-	// pageScript returns an answer, with two more elements: score and key of the
-	// page's last entry (none: there are no more), and keys and states in turns. So
-	// the page and the lines are of one moment. Further arguments: the most lines;
-	// score and key of the last entry of the page before, or two empty texts; how
-	// many entries to return. It does not use HSCAN, whose cursor means something
-	// else after a restart or on another server: entries would be skipped silently.
-	// The order of expiry is the same everywhere, and an entry that moves in it moves
-	// to its end, or is a change with a later number.
-	pageScript = redis.NewScript(prelude + `
--- Redis orders by score, and then by bytes. Lua orders texts by the locale.
-local function after(entry, number, key)
-	local n = tonumber(entry[2])
-	if n ~= number then return n > number end
-	local name = entry[1]
-	for i = 1, math.min(#name, #key) do
-		local x, y = string.byte(name, i), string.byte(key, i)
-		if x ~= y then return x > y end
-	end
-	return #name > #key
-end
-
-local low, high = 0, listed
-if ARGV[7] == '' then high = 0 end
-local number = tonumber(ARGV[6])
-while low < high do -- the entry of the page before may have moved or gone
-	local middle = math.floor((low + high) / 2)
-	if after(redis.call('ZRANGE', expiry, middle, middle, 'WITHSCORES'), number, ARGV[7]) then
-		high = middle
-	else
-		low = middle + 1
-	end
-end
-local reply = answer(ARGV[5])
-reply[5], reply[6] = {}, {}
-local keys = redis.call('ZRANGE', expiry, low, low + ARGV[8] - 1)
-if #keys > 0 then
-	local states = redis.call('HMGET', entries, unpack(keys))
-	for i, key in ipairs(keys) do
-		if states[i] then
-			reply[6][#reply[6] + 1] = key
-			reply[6][#reply[6] + 1] = states[i]
-		end
-	end
-	local place = low + #keys - 1
-	local newest = redis.call('ZRANGE', expiry, place, place, 'WITHSCORES')
-	reply[5] = {newest[2], newest[1]}
-end
-return reply
 `)
 )

@@ -53,14 +53,14 @@
 //
 // When Redis has lost changes, every running instance that had them notices, because
 // each change has a random mark. It keeps in force what it had until that expires or
-// is removed, tells OnError, and follows what Redis has now. What was lost is not
-// written again, so an instance that starts later does not have it. Neither has an
-// instance that did not hear of it before the loss, except the one on which it was
-// made. A lost Remove has to be repeated.
+// is removed, tells OnError, and follows what Redis has now. Then the instances write
+// back what Redis has lost, so that all others and those that start later have it.
+// That begins within a second, and takes about a second for 5,000 entries. A lost
+// Remove has to be repeated. To delete all revocations, end all instances first.
 //
 // A Remove is in force on every instance, also if it is the first change after a
-// loss. Redis remembers it for a day. An instance that was out of reach for longer
-// may keep in force what was removed meanwhile.
+// loss. Redis remembers it for a day. An instance that was out of reach for nearly as
+// long may keep in force what was removed meanwhile. It does not write that back.
 //
 // A change that comes after a loss waits until its instance has loaded everything,
 // which takes a second or two longer.

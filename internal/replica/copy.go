@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/clock"
 	"github.com/seed450a7203/jwthttp/internal/revset"
 )
 
@@ -47,7 +48,8 @@ var (
 type Copy struct {
 	maxStale time.Duration
 	start    time.Time
-	heard    atomic.Int64 // when the store was last known to have nothing newer, since start; 0: never
+	heard    atomic.Pointer[clock.Moment] // when the store was last known to have nothing newer; nil: never
+	ahead    func() time.Duration         // of the wall clock; nil except in tests
 
 	sets atomic.Pointer[sets]
 
@@ -76,7 +78,7 @@ type sets struct {
 // NewCopy returns a Copy that is stale until Install.
 func NewCopy(maxStale time.Duration) *Copy {
 	c := &Copy{
-		maxStale: maxStale, start: time.Now().Add(-time.Nanosecond),
+		maxStale: maxStale, start: time.Now(),
 		broken: true, breaks: make(chan struct{}, 1), installed: make(chan struct{}),
 		own: map[uint64]bool{}, removed: map[uint64]int64{}, losses: make(chan struct{}, 1),
 	}
@@ -101,12 +103,20 @@ func (c *Copy) Revoked(t *jwthttp.Token) (bool, error) {
 // is the larger of what the monotonic and the wall clock say, because the former
 // stands still while a machine is suspended.
 func (c *Copy) Staleness() time.Duration {
-	heard := time.Duration(c.heard.Load())
-	if heard == 0 {
+	heard := c.heard.Load()
+	if heard == nil {
 		return math.MaxInt64
 	}
-	now, last := time.Now(), c.start.Add(heard)
-	return max(now.Sub(last), now.Round(0).Sub(last.Round(0)))
+	now := time.Now()
+	return max(now.Sub(heard.Monotonic), c.wall(now).Sub(heard.Wall))
+}
+
+// wall returns what the wall clock said at a time.
+func (c *Copy) wall(at time.Time) time.Time {
+	if c.ahead != nil {
+		return at.Round(0).Add(c.ahead())
+	}
+	return at.Round(0)
 }
 
 // Ready returns nil unless the copy is stale.
@@ -144,7 +154,7 @@ func (s *sets) onlyLost() int {
 // what has expired by it and by the store's clock.
 func (c *Copy) Now() time.Time {
 	now := time.Now()
-	return revset.Slower(c.start, now, now)
+	return revset.Slower(c.start, now, c.wall(now))
 }
 
 // Position returns where the copy is, and false if it has to be loaded.
@@ -157,9 +167,10 @@ func (c *Copy) Position() (Position, bool) {
 // Heard says that the copy has everything the store had at a time: when the
 // question was sent, not when the answer came.
 func (c *Copy) Heard(asOf time.Time) {
+	next := &clock.Moment{Monotonic: asOf, Wall: c.wall(asOf)}
 	for {
 		last := c.heard.Load()
-		if next := int64(asOf.Sub(c.start)); next <= last || c.heard.CompareAndSwap(last, next) {
+		if last != nil && !asOf.After(last.Monotonic) || c.heard.CompareAndSwap(last, next) {
 			return
 		}
 	}
@@ -287,7 +298,7 @@ func (s *Snapshot) Add(r Record) error {
 	case ok:
 		s.removals = append(s.removals, removal{mark, r.Expires, key})
 	default:
-		s.set.Replace(key, times)
+		s.set.Load(key, times)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (t *Try) Followed() bool {
 
 const (
 	mostTries = 100
-	loadFor   = 10 * time.Second // the longest wait for one Install
+	loadFor   = 30 * time.Second // the longest wait for one Install
 )
 
 // Make makes a change. It calls try until the copy has followed the change.
