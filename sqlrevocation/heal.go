@@ -36,9 +36,6 @@ func (s *Store) putBack(ctx context.Context, at replica.Position, records []repl
 	if err != nil {
 		return nil, err
 	}
-	if err := s.continues(ctx, tx, head, at); err != nil {
-		return nil, err
-	}
 	p, err := readChanges(ctx, tx.StmtContext(ctx, s.stmts.changes), at.Seq)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package sqlrevocation_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"strings"
@@ -153,6 +154,38 @@ func TestOptions_ReadOnly(t *testing.T) {
 		within(t, soon, "the other instance has written it back", func() bool { return f.Stats().Healed == 1 })
 		if !strings.Contains(told.String(), "must write them back") {
 			t.Errorf("OnError: %v", &told)
+		}
+	})
+}
+
+// A read-only instance that is alone keeps in force what was lost, and does not write
+// it back.
+func TestOptions_ReadOnly_alone(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx, cancel := context.WithCancel(t.Context())
+		writer, err := openInstance(ctx, d.driver, d.address, d.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.opts.ReadOnly = true
+		f := d.open(t)
+		if err := writer.Revoke(t.Context(), byID("x")); err != nil {
+			t.Fatal(err)
+		}
+		within(t, soon, "it follows", func() bool { return revoked(f, "x") })
+		cancel()
+		writer.Wait()
+		d.exec(t, "DELETE FROM "+d.table(""))
+		d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another'")
+		within(t, soon, "it knows of the loss", func() bool { return f.Stats().Lost == 1 })
+		for start := time.Now(); time.Since(start) < 2*time.Second; {
+			if n := d.number(t, "SELECT count(*) FROM "+d.table("")); n != 0 {
+				t.Fatal("written back")
+			}
+			<-time.After(50 * time.Millisecond)
+		}
+		if !revoked(f, "x") {
+			t.Error("not in force")
 		}
 	})
 }
