@@ -146,7 +146,7 @@ func (p page) after(at replica.Position) ([]replica.Change, error) {
 		return nil, errLost
 	case at.Seq > 0 && (len(changes) == 0 || changes[0].Seq != at.Seq):
 		return nil, fmt.Errorf("%w: change %d has left the log", replica.ErrGap, at.Seq)
-	case false:
+	case at.Seq > 0 && changes[0].Mark != at.Mark:
 		return nil, errLost
 	case at.Seq > 0:
 		changes = changes[1:]

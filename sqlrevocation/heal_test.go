@@ -252,7 +252,7 @@ func TestStore_changedByHand(t *testing.T) {
 func TestOpen_changesMeanwhile(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		d.opts.LogLength = 100
-		d.fill(t, 60_000)
+		d.fill(t, 150_000)
 		writer := d.open(t)
 		stop, stopped := make(chan struct{}), make(chan int)
 		go func() {
@@ -274,18 +274,18 @@ func TestOpen_changesMeanwhile(t *testing.T) {
 		for range 20 {
 			before := d.number(t, "SELECT seq FROM "+d.table("_meta"))
 			late.open(t)
-			if most = max(most, d.number(t, "SELECT seq FROM "+d.table("_meta"))-before); most > 200 {
+			if most = max(most, d.number(t, "SELECT seq FROM "+d.table("_meta"))-before); most > 150 {
 				break
 			}
 		}
 		close(stop)
 		n := <-stopped
-		if most <= 200 {
+		if most <= 150 {
 			t.Skipf("the machine made only %d changes while everything was loaded", most)
 		}
 		s := d.open(t)
-		if !revoked(s, fmt.Sprint("meanwhile ", n-1)) || s.Len() != 60_000+n {
-			t.Errorf("%d entries, want %d", s.Len(), 60_000+n)
+		if !revoked(s, fmt.Sprint("meanwhile ", n-1)) || s.Len() != 150_000+n {
+			t.Errorf("%d entries, want %d", s.Len(), 150_000+n)
 		}
 	})
 }

@@ -196,9 +196,7 @@ func TestStore_lostChanges_outgrownLog(t *testing.T) {
 				t.Errorf("%s is not in force any more", id)
 			}
 		}
-		if !strings.Contains(told.String(), "has lost changes") {
-			t.Errorf("OnError: %v", &told)
-		}
+		within(t, soon, "OnError is told", func() bool { return strings.Contains(told.String(), "has lost changes") })
 	})
 }
 

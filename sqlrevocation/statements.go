@@ -18,10 +18,11 @@ import (
 // No statement may scan a table. PostgreSQL makes one plan for all values of a
 // parameter. So a LIMIT is a number in the text, and {now} is not a function whose
 // value may change from row to row. {any} and {end} are around the rows to delete,
-// which PostgreSQL finds by the index if they are an array.
+// which PostgreSQL finds by the index if they are an array. {clustered} makes SQLite
+// keep the entries in the order of their keys, in which they are read.
 const (
 	// The tables, in an order such that the row of _meta says that all are there.
-	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL)`
+	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL){clustered}`
 	createIndex   = `CREATE INDEX IF NOT EXISTS {index} ON "{t}" (expires)`
 	createLog     = `CREATE TABLE IF NOT EXISTS "{t}_log" (seq bigint PRIMARY KEY, mark bigint NOT NULL, at bigint NOT NULL, ` +
 		`key text NOT NULL, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL, removed bigint NOT NULL)`
@@ -79,13 +80,13 @@ func (s *Store) sqlText(template string) string {
 	}
 	words = append(words, `"{t}`, name)
 	if s.opts.Dialect == SQLite {
-		words = append(words, "$", "?", "{any}", "IN ", "{end}", "", "{standby}", "0", "{guard}", "''",
+		words = append(words, "$", "?", "{clustered}", " WITHOUT ROWID", "{any}", "IN ", "{end}", "", "{standby}", "0", "{guard}", "''",
 			"{now}", "CAST(strftime('%s', 'now') AS INTEGER)")
 	} else {
 		// The guard: a client that goes silent in its transaction has the lock. It
 		// must not stop all others until its connection is found dead. And COMMIT
 		// returns when the change is on the disk, as the setting says to the others.
-		words = append(words, "{any}", "= ANY (ARRAY", "{end}", ")", "{standby}", "pg_is_in_recovery()::int",
+		words = append(words, "{clustered}", "", "{any}", "= ANY (ARRAY", "{end}", ")", "{standby}", "pg_is_in_recovery()::int",
 			"{guard}", "set_config('idle_in_transaction_session_timeout', '5000', true) || "+
 				"CASE WHEN current_setting('synchronous_commit') <> 'remote_apply' THEN set_config('synchronous_commit', 'on', true) ELSE '' END",
 			"{now}", "extract(epoch FROM statement_timestamp())::bigint")

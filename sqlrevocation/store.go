@@ -45,10 +45,9 @@
 // keep what Revoke acknowledges.
 //
 // Instances notice when the database has lost changes that they had, because each
-// change has a random mark. They tell OnError, and keep in force what they had until
-// it expires or is removed. Instances that start later do not know what was lost, and
-// neither do those that had not heard of it. Revoke it again. A lost Remove has to be
-// repeated.
+// change has a random mark. They tell OnError, keep in force what they had until it
+// expires or is removed, and write it back. It is lost for good only if no instance
+// that had heard of it runs any more. A lost Remove has to be repeated.
 //
 // A Remove is in force on every instance, also if it is the first change after a
 // loss. The database remembers it for a day. An instance that was out of reach for
@@ -59,8 +58,8 @@
 // An entry is deleted when it has expired 15 minutes ago, by the clocks of the
 // database and of the instance that writes. A jump of one of them deletes nothing.
 // The clock of each machine decides whether an entry is in force, as in
-// [revocation.List]. The clocks may differ by up to 10 minutes. The age of a copy is measured on one machine alone. The order of the
-// changes does not depend on a clock.
+// [revocation.List]. The clocks may differ by up to 10 minutes. The age of a copy is
+// measured on one machine alone. The order of the changes does not depend on a clock.
 package sqlrevocation
 
 import (
