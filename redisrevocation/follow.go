@@ -16,11 +16,10 @@ type follower struct {
 	*Store
 	block time.Duration // how long one read waits for changes
 
-	lost     bool // Redis has lost changes, and is not loaded since
-	purged   time.Time
-	reloads  int       // how often everything was loaded without a minute of calm
-	reloaded time.Time // when that was last
-	reports  [2]rarely // of why everything has to be loaded, and of what was lost
+	lost    bool // Redis has lost changes, and is not loaded since
+	purged  time.Time
+	pace    replica.Pace
+	reports [2]replica.Rarely // of why everything has to be loaded, and of what was lost
 }
 
 const (
@@ -29,8 +28,6 @@ const (
 	writeFor   = 10 * time.Second
 	pageSize   = 1000
 	purgeEvery = time.Minute
-	calm       = time.Minute     // between two losses of different causes, and between two reports
-	mostPause  = 5 * time.Second // between two of the others
 )
 
 // run follows until ctx ends. What fails is tried again, after longer and longer
@@ -50,13 +47,13 @@ func (f *follower) run(ctx context.Context) {
 		reload := lost || errors.Is(err, replica.ErrGap)
 		about := fmt.Errorf("redisrevocation: following: %w", err)
 		if reload {
-			f.reports[0].report(f.opts.OnError, about)
+			f.reports[0].Report(f.opts.OnError, about)
 		} else {
 			f.opts.OnError(about)
 		}
 		if reload && failures == 0 {
 			failures++
-			_ = pause(ctx, f.beforeReload()) // Redis answers: load soon
+			_ = pause(ctx, f.pace.Next(f.opts.MaxStale)) // Redis answers: load soon
 			continue
 		}
 		f.reload(ctx)
@@ -64,20 +61,6 @@ func (f *follower) run(ctx context.Context) {
 		_ = pause(ctx, wait/2+mathrand.N(wait/2))
 		failures++
 	}
-}
-
-// beforeReload is how long to wait until everything is loaded: the longer, the more
-// often that was needed lately.
-func (f *follower) beforeReload() time.Duration {
-	if time.Since(f.reloaded) > calm {
-		f.reloads = 0
-	}
-	f.reloads++
-	f.reloaded = time.Now()
-	if f.reloads == 1 {
-		return 0
-	}
-	return min(10*time.Millisecond<<min(f.reloads, 10), mostPause, f.opts.MaxStale/2)
 }
 
 // reportLoss tells OnError that Redis has lost changes.
@@ -90,25 +73,7 @@ func (f *follower) reportLoss(lost int) {
 	if f.opts.ReadOnly {
 		then = "an instance that is not read-only must write them back"
 	}
-	f.reports[1].report(f.opts.OnError, fmt.Errorf("redisrevocation: redis has lost changes: %d entries are in force here and not in redis; %s", f.copy.Stats().Lost, then))
-}
-
-// rarely reports one of many errors a minute.
-type rarely struct {
-	last    time.Time
-	skipped int // since then
-}
-
-func (r *rarely) report(report func(error), err error) {
-	if !r.last.IsZero() && time.Since(r.last) < calm {
-		r.skipped++
-		return
-	}
-	if r.skipped > 0 {
-		err = fmt.Errorf("%w (and %d times since the last report)", err, r.skipped)
-	}
-	*r = rarely{last: time.Now()}
-	report(err)
+	f.reports[1].Report(f.opts.OnError, fmt.Errorf("redisrevocation: redis has lost changes: %d entries are in force here and not in redis; %s", f.copy.Stats().Lost, then))
 }
 
 // step reads what has changed, or that nothing has.
