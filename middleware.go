@@ -3,13 +3,11 @@ package jwthttp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"reflect"
 	"strings"
 	"time"
 
-	"github.com/seed450a7203/jwthttp/internal/jsonfields"
+	"github.com/seed450a7203/jwthttp/internal/claims"
 	"github.com/seed450a7203/jwthttp/internal/rawquery"
 	"github.com/seed450a7203/jwthttp/internal/statuswriter"
 )
@@ -19,10 +17,9 @@ import (
 // immutable and safe for concurrent use. The zero value is not usable.
 //
 // If an outer Handler from the same [New] call has verified the token, Handler
-// does not verify it again. It checks only its own requirements, the token's
-// times, whether the context has ended, and the origin if the method has changed.
-// A request with another credential, such as a part of a batch, is verified as
-// usual.
+// does not verify it again. It checks its own requirements, the token's times,
+// the context, and the origin if the method has changed. A request with another
+// credential, such as a part of a batch, is verified as usual.
 type Middleware struct {
 	config       *config
 	requirements requirements
@@ -30,34 +27,28 @@ type Middleware struct {
 
 // New returns a Middleware for tokens whose claims decode into a T as
 // [encoding/json] does: a struct, a map such as jwt.MapClaims, a pointer to
-// one, or a type with UnmarshalJSON. A map has numbers as float64, which is not
-// exact above 2^53; a field of type int64 is. If T or *T has a method
-// Validate() error, it is called for each request with a token, and its error
-// is a 401.
+// one, or a type with UnmarshalJSON. If T or *T has a method Validate() error,
+// it is called for each request with a token, and its error is a 401.
 //
 // If opts is invalid, the returned error describes every problem, naming the
 // field and its value.
 func New[T any](opts Options) (*Middleware, error) {
-	c, err := newConfig(opts)
-	if t := reflect.TypeFor[T](); !jsonfields.DecodesObject(t) {
-		err = errors.Join(err, fmt.Errorf("jwthttp: T: %q: a JSON object does not decode into it", t))
-	}
-	if err != nil {
+	c, optsErr := newConfig(opts)
+	claimsType, typeErr := claims.TypeFor[T]()
+	if err := errors.Join(optsErr, typeErr); err != nil {
 		return nil, err
 	}
-	c.claims = newClaimsType[T]()
+	c.claims, c.claimsKey = claimsType, claimsKey[T]{}
 	return &Middleware{config: c}, nil
 }
 
 // Handler returns a handler that calls next for admitted requests, with the
-// claims in their context ([MustClaims], [TokenFromContext]). All others get an
-// error response. It panics if next is nil.
+// claims in their context. All others get an error response. It panics if next
+// is nil.
 //
 // CORS middleware goes outside of it, because a preflight request has no token.
 func (m *Middleware) Handler(next http.Handler) http.Handler {
-	if next == nil {
-		panic("jwthttp: Handler: nil handler")
-	}
+	must(next != nil, "Handler: nil handler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := m.decide(r)
 		if d.queryToken {
@@ -73,11 +64,10 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 
 // Authenticate checks r without writing a response, for frameworks with another
 // type of handler. It returns the admitted request, with the claims in its
-// context and without a query token. Otherwise it returns nil and an [*Error]
-// for [WriteError].
+// context and without a query token, or an [*Error] for [WriteError].
 //
 // If r has a query token, the response needs Cache-Control: private and
-// Referrer-Policy: no-referrer. Handler sets these fields.
+// Referrer-Policy: no-referrer, which Handler sets.
 func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 	d := m.decide(r)
 	if d.err != nil { // a nil *Error is not a nil error
@@ -87,20 +77,18 @@ func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 }
 
 // Verify checks a token that came without a request, such as the first message
-// of a WebSocket or an entry of a queue. It returns a copy of ctx with the
-// claims and the Token, on which [Middleware.Watch] works. Otherwise it returns
-// nil and an [*Error]. An empty token counts as missing: Optional accepts it.
+// of a WebSocket. It returns a copy of ctx with the claims and the Token, on
+// which [Middleware.Watch] works, or an [*Error]. An empty token counts as
+// missing. There is no cross-origin check.
 //
-// There is no cross-origin check. A Middleware with Require rules refuses every
-// token with [ReasonMisconfigured], because rules need a request.
+// A Middleware with Require rules refuses every token with
+// [ReasonMisconfigured], because rules need a request.
 func (m *Middleware) Verify(ctx context.Context, token string) (context.Context, error) {
 	d := decision{start: time.Now(), missing: ErrNoToken}
 	switch {
 	case len(m.requirements.rules) > 0:
 		d.err = refuse(ReasonMisconfigured, errors.New("Verify: Require rules need a request"))
-	case token == "":
-		d.admission = &admission{Context: ctx, config: m.config}
-	default:
+	case token != "":
 		d.admission, d.err = m.config.admit(ctx, Credential{Token: token})
 	}
 	m.authorize(ctx, &d)
@@ -116,7 +104,7 @@ type decision struct {
 	start      time.Time
 	request    *http.Request // without a query token, and with the claims if admitted; nil: Verify
 	queryToken bool          // the URL had one
-	admission  *admission    // nil if the credential is invalid
+	admission  *admission    // nil: no credential yet, or an invalid one
 	nested     bool          // an outer Handler made the admission
 	missing    error         // why there is no token
 	ignored    *Error        // of an invalid token that AllowAnonymous admits as none
@@ -155,7 +143,6 @@ func (m *Middleware) authenticate(d *decision) {
 	switch {
 	case isNoToken(err):
 		d.missing = err
-		d.admission = &admission{Context: ctx, config: c}
 	case errors.Is(err, ErrMultipleTokens) && !isOwn(err):
 		d.err = refuse(ReasonMultiple, err)
 	case err != nil:
@@ -196,26 +183,6 @@ func (c *config) recheck(r *http.Request, a *admission) *Error {
 	return nil
 }
 
-// checkOrigin protects tokens that browsers send automatically against CSRF.
-func (c *config) checkOrigin(r *http.Request, source Source) *Error {
-	if source == SourceHeader || source == SourceQuery {
-		return nil
-	}
-	if isUpgrade(r) {
-		// A GET that opens a channel for writes, and that the same-origin policy
-		// does not cover.
-		upgrade := *r
-		upgrade.Method = http.MethodPost
-		r = &upgrade
-	}
-	if err := c.opts.CrossOrigin.Check(r); err != nil {
-		return refuse(ReasonCrossOrigin, err)
-	}
-	return nil
-}
-
-func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }
-
 // conclude completes a refusal, and reports the decision.
 func (m *Middleware) conclude(ctx context.Context, d *decision) {
 	if d.err != nil {
@@ -245,10 +212,10 @@ func (m *Middleware) conclude(ctx context.Context, d *decision) {
 // answer writes a refusal.
 func (m *Middleware) answer(w http.ResponseWriter, r *http.Request, e *Error) {
 	if m.config.opts.ErrorHandler == nil || e.Reason == ReasonCanceled {
-		WriteError(w, e)
+		e.write(w)
 		return
 	}
-	e.writeHeader(w.Header())
+	e.writeHeader(w.Header(), false)
 	refused := &statuswriter.Writer{ResponseWriter: w, Status: e.Status}
 	m.config.opts.ErrorHandler(refused, r, e)
 	refused.WriteStatus()
