@@ -42,14 +42,21 @@ func (t *Target) setAuthority(authority string) (ok bool) {
 	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
 		host, port = authority[:i], authority[i+1:]
 	}
-	if host == "" || host[0] != '[' && strings.Contains(host, ":") || strings.Trim(port, "0123456789") != "" {
+	name, isAddress := strings.CutPrefix(host, "[") // IPv6
+	if isAddress {
+		name, isAddress = strings.CutSuffix(name, "]")
+	} else {
+		isAddress = !strings.Contains(name, ":")
+	}
+	if !isAddress || name == "" || strings.ContainsAny(name, "[]") || strings.Trim(port, "0123456789") != "" {
 		return false
 	}
 	if t.scheme == "https" && port == "443" || t.scheme == "http" && port == "80" {
 		port = ""
 	}
 	t.port = port
-	t.host, ok = normalPercent(strings.ToLower(host))
+	host, ok = normalPercent(host)
+	t.host = strings.ToLower(host)
 	return ok
 }
 
