@@ -2,16 +2,15 @@ package jwthttp
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/seed450a7203/jwthttp/internal/cache"
+	"github.com/seed450a7203/jwthttp/internal/claims"
 	"github.com/seed450a7203/jwthttp/internal/jwk"
+	"github.com/seed450a7203/jwthttp/internal/keyset"
 	"github.com/seed450a7203/jwthttp/internal/problems"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
@@ -36,16 +35,17 @@ type config struct {
 	algorithms map[string]bool      // of all issuers
 	padding    bool                 // of any issuer
 
-	opts   Options                 // with defaults, and Leeway without its special values
-	cache  *cache.Cache[*verified] // or nil
-	claims *claimsType
+	opts      Options                 // with defaults, and Leeway without its special values
+	cache     *cache.Cache[*verified] // or nil
+	claims    *claims.Type
+	claimsKey any // of the claims in a context
 }
 
 // issuer is the compiled form of an Issuer.
 type issuer struct {
 	Issuer  // Audience nil: any; Types without "application/"
-	methods map[string]jwt.SigningMethod
-	keys    keys
+	methods keyset.Methods
+	keys    keyset.Keys
 }
 
 func newConfig(o Options) (*config, error) {
@@ -122,7 +122,7 @@ func (c *config) addIssuers(p *problems.List, issuers []Issuer) {
 			p.Add(field+"Name", o.Name, "Any must be the only issuer")
 		}
 		for _, other := range c.issuers[o.Name] {
-			for _, alg := range other.algorithms() {
+			for _, alg := range other.methods.Algorithms() {
 				if iss.methods[alg] != nil && o.Name != "" {
 					p.Add(field+"Algorithms", alg, "another issuer named %q has this algorithm", o.Name)
 				}
@@ -144,41 +144,20 @@ func newIssuer(p *problems.List, field string, o Issuer) *issuer {
 	if o.Name == "" {
 		p.AddHidden(field+"Name", `want the exact "iss" of the tokens, or Any`)
 	}
-	iss.setAudience(p, field+"Audience", o.Audience)
-	iss.setClients(p, field+"Clients", o.Clients)
+	iss.Audience, iss.Clients = slices.Clone(o.Audience), slices.Clone(o.Clients)
+	if slices.Equal(o.Audience, []string{Any}) {
+		iss.Audience = nil
+	} else {
+		p.CheckNames(field+"Audience", o.Audience, Any, "want the names of this service, or Any alone")
+	}
+	if o.Clients != nil {
+		p.CheckNames(field+"Clients", o.Clients, Any, "want client IDs, or nil for any client")
+	}
 	iss.setTypes(p, field+"Types", o.Types)
 	iss.setMethods(p, field+"Algorithms", o.Algorithms)
 	checkRange(p, field+"MaxTokenAge", o.MaxTokenAge, maxTokenAge)
 	iss.keys = newKeys(p, field+"Keys", o.Keys, iss)
 	return iss
-}
-
-func (iss *issuer) setAudience(p *problems.List, field string, audience []string) {
-	const want = "want the names of this service, or Any alone"
-	if len(audience) == 0 {
-		p.AddHidden(field, want)
-	}
-	iss.Audience = slices.Clone(audience)
-	if slices.Equal(audience, []string{Any}) {
-		iss.Audience = nil
-	}
-	for _, name := range iss.Audience {
-		if name == "" || name == Any {
-			p.Add(field, name, want)
-		}
-	}
-}
-
-func (iss *issuer) setClients(p *problems.List, field string, clients []string) {
-	if clients != nil && len(clients) == 0 {
-		p.AddHidden(field, "want nil for any client, or at least one")
-	}
-	for _, client := range clients {
-		if client == "" || client == Any {
-			p.Add(field, client, "want client IDs")
-		}
-	}
-	iss.Clients = slices.Clone(clients)
 }
 
 func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
@@ -195,7 +174,7 @@ func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
 		if !syntax.FitsQuotedString(typ) {
 			p.Add(field, typ, "want a media type")
 		}
-		iss.Types = append(iss.Types, cutApplication(typ))
+		iss.Types = append(iss.Types, syntax.CutApplication(typ))
 	}
 }
 
@@ -203,8 +182,8 @@ func (iss *issuer) setMethods(p *problems.List, field string, algorithms []strin
 	if len(algorithms) == 0 {
 		p.AddHidden(field, `want the accepted values of "alg"`)
 	}
-	iss.methods = make(map[string]jwt.SigningMethod, len(algorithms))
-	var secret, public bool
+	iss.methods = make(keyset.Methods, len(algorithms))
+	secrets := 0
 	for _, alg := range algorithms {
 		method := jwk.Method(alg)
 		if method == nil {
@@ -212,14 +191,14 @@ func (iss *issuer) setMethods(p *problems.List, field string, algorithms []strin
 			continue
 		}
 		iss.methods[alg] = method
-		secret = secret || jwk.IsHMAC(method)
-		public = public || !jwk.IsHMAC(method)
 	}
-	if secret && public {
+	for _, method := range iss.methods {
+		if jwk.IsHMAC(method) {
+			secrets++
+		}
+	}
+	if secrets != 0 && secrets != len(iss.methods) {
 		// RFC 8725 §2.1: a public key must never be tried as a secret.
 		p.Add(field, strings.Join(algorithms, " "), "HMAC and public-key algorithms need an Issuer each")
 	}
 }
-
-// algorithms returns the sorted names of the methods.
-func (iss *issuer) algorithms() []string { return slices.Sorted(maps.Keys(iss.methods)) }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+
+	"github.com/seed450a7203/jwthttp/internal/claims"
 )
 
 // ClaimsFromContext returns the claims that a [Middleware] made by New[T] has
@@ -16,12 +18,12 @@ import (
 // Handler that has admitted the request without one. If Handlers of several New
 // calls are nested, each T finds the claims of its Middleware. Modifying the claims affects no other request.
 func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
-	c, ok := ctx.Value(claimsKey[T]{}).(*claims[T])
+	c, ok := ctx.Value(claimsKey[T]{}).(*claims.Box[T])
 	if !ok {
 		var zero T
 		return zero, false
 	}
-	return c.value, true
+	return c.Value, true
 }
 
 // MustClaims returns the same claims as [ClaimsFromContext], and panics where
@@ -39,7 +41,7 @@ func MustClaims[T any](ctx context.Context) T {
 // It is for tests of handlers, and for a handler that has renewed the token. It
 // does not change the result of [TokenFromContext].
 func ContextWithClaims[T any](ctx context.Context, v T) context.Context {
-	return context.WithValue(ctx, claimsKey[T]{}, &claims[T]{v})
+	return context.WithValue(ctx, claimsKey[T]{}, &claims.Box[T]{Value: v})
 }
 
 // TokenFromContext returns a copy of the token that authenticated the request.
@@ -82,12 +84,20 @@ type admission struct {
 	config   *config
 	verified *verified // nil: admitted without a token
 	token    *Token    // as found in this request; nil: admitted without one
-	claims   any       // a *claims[T] of this request
+	claims   any       // a *claims.Box[T] of this request
 
 	cached    bool // the signature was verified for an earlier request
 	unchecked bool // admitted although Options.Revoked failed
 
 	request *http.Request // the admitted one; nil: Verify
+}
+
+// tokenOrNil returns nil for a nil admission, too.
+func (a *admission) tokenOrNil() *Token {
+	if a == nil {
+		return nil
+	}
+	return a.token
 }
 
 // Value returns the values of this package first. An admission without a token
@@ -107,7 +117,7 @@ func (a *admission) Value(key any) any {
 		if a.token == nil {
 			return nil
 		}
-		if key == a.config.claims.key {
+		if key == a.config.claimsKey {
 			return a.claims
 		}
 	}

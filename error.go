@@ -2,17 +2,12 @@ package jwthttp
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
+	"github.com/seed450a7203/jwthttp/internal/refusal"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
@@ -251,54 +246,44 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 	if !e.hasChallenge() {
 		return
 	}
-	var b strings.Builder
-	b.Grow(256)
-	param := func(name, value string) {
-		if value != "" && syntax.FitsQuotedString(value) {
-			b.WriteString(", ")
-			b.WriteString(name)
-			b.WriteString(`="`)
-			b.WriteString(value)
-			b.WriteByte('"')
-		}
-	}
-	b.WriteString(`Bearer realm="` + realm + `"`)
-	param("error", e.Code)
+	var c refusal.Challenge
+	c.Begin("Bearer", realm)
+	c.Add("error", e.Code)
 	if e.Code != "" {
-		param("error_description", e.description())
+		c.Add("error_description", e.description())
 	}
 	if e.Code == codeAuthentication {
-		param("acr_values", joinScopes(e.ACRValues))
+		c.AddList("acr_values", e.ACRValues) // the syntax of scope
 		if e.MaxAge > 0 {
-			param("max_age", strconv.FormatInt(int64(e.MaxAge/time.Second), 10))
+			c.Add("max_age", strconv.FormatInt(int64(e.MaxAge/time.Second), 10))
 		}
 	}
 	if e.Code == codeScope || e.Code == codeAuthentication || e.Reason == ReasonMissing {
-		param("scope", joinScopes(e.Scopes))
+		c.AddList("scope", e.Scopes)
 	}
 	if e.Status == http.StatusUnauthorized || e.Code == codeScope {
-		param("resource_metadata", metadataURL) // RFC 9728 §5.1
+		c.Add("resource_metadata", metadataURL) // RFC 9728 §5.1
 	}
-	e.challenge = b.String()
+	e.challenge = c.String()
 }
 
 // challenge completes the Error of a Middleware.
 func (c *config) challenge(e *Error) { e.setChallenge(c.opts.Realm, c.opts.ResourceMetadataURL) }
 
-// joinScopes returns a list of RFC 6749 §3.3. acr_values has the same syntax.
-func joinScopes(scopes []string) string {
-	return strings.Join(slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !syntax.IsScope(s) }), " ")
-}
-
-// writeHeader sets the header fields that every refusal has.
-func (e *Error) writeHeader(h http.Header) {
+// writeHeader sets the header fields that every refusal has, and with a body
+// those that describe it.
+func (e *Error) writeHeader(h http.Header, body bool) {
 	delete(h, "Content-Length") // of the answer that is not going to be given
-	h["Cache-Control"] = []string{"no-store"}
+	values := []string{"no-store", e.challenge, retryAfter, "application/json", "nosniff"}
+	h["Cache-Control"] = values[0:1:1]
 	if e.challenge != "" {
-		h["Www-Authenticate"] = []string{e.challenge}
+		h["Www-Authenticate"] = values[1:2:2]
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", retryAfter)
+		h["Retry-After"] = values[2:3:3]
+	}
+	if body {
+		h["Content-Type"], h["X-Content-Type-Options"] = values[3:4:4], values[4:5:5]
 	}
 }
 
@@ -316,11 +301,27 @@ func WriteError(w http.ResponseWriter, err error) {
 	if !errors.As(err, &e) || e == nil {
 		e = &Error{Status: http.StatusInternalServerError}
 	}
+	e.write(w)
+}
+
+// write is WriteError.
+func (e *Error) write(w http.ResponseWriter) {
 	if e.Reason == ReasonCanceled {
 		// net/http would send an empty 200 to a client that can still read.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
 		return
 	}
+	if e.challenge == "" || e.Status < 400 || e.Status > 599 {
+		e = e.completed()
+	}
+	e.writeHeader(w.Header(), true)
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(e.body()) // it fails if the client is gone
+}
+
+// completed returns a copy of an Error that no Middleware has returned, with a
+// valid status and a challenge.
+func (e *Error) completed() *Error {
 	own := *e
 	if own.Status < 400 || own.Status > 599 {
 		own.Status = http.StatusInternalServerError
@@ -328,11 +329,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	if own.challenge == "" {
 		own.setChallenge(defaultRealm, "")
 	}
-	own.writeHeader(w.Header())
-	w.Header()["Content-Type"] = []string{"application/json"}
-	w.Header()["X-Content-Type-Options"] = []string{"nosniff"}
-	w.WriteHeader(own.Status)
-	_, _ = w.Write(own.body()) // it fails if the client is gone
+	return &own
 }
 
 // body is the JSON body of the answer.
@@ -341,44 +338,5 @@ func (e *Error) body() []byte {
 	if e.Code == "" && e.Reason == "" && e.Status >= http.StatusInternalServerError { // not an Error of this package
 		name = "server_error"
 	}
-	body := make([]byte, 0, 192)
-	body = appendJSON(append(body, `{"error":`...), name)
-	body = appendJSON(append(body, `,"error_description":`...), e.description())
-	if e.Reason != "" {
-		body = appendJSON(append(body, `,"reason":`...), string(e.Reason))
-	}
-	return append(body, "}\n"...)
-}
-
-// appendJSON appends s as a JSON string.
-func appendJSON(body []byte, s string) []byte {
-	if syntax.FitsQuotedString(s) {
-		return append(append(append(body, '"'), s...), '"')
-	}
-	text, _ := json.Marshal(s) // strings always marshal
-	return append(body, text...)
-}
-
-// cause is an error that also matches errors of golang-jwt. It is formatted when
-// somebody reads it, because most refusals are not looked at.
-type cause struct {
-	is     []error
-	format string
-	args   []any
-}
-
-func (c *cause) Error() string   { return fmt.Sprintf(c.format, c.args...) }
-func (c *cause) Unwrap() []error { return c.is }
-
-func malformed(format string, args ...any) error {
-	return &cause{[]error{jwt.ErrTokenMalformed}, format, args}
-}
-
-func unverifiable(format string, args ...any) error {
-	return &cause{[]error{jwt.ErrTokenUnverifiable}, format, args}
-}
-
-// invalid returns an error about a claim.
-func invalid(is error, format string, args ...any) error {
-	return &cause{[]error{is, jwt.ErrTokenInvalidClaims}, format, args}
+	return refusal.Body(name, e.description(), string(e.Reason))
 }

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/textproto"
 	"slices"
-	"strings"
 
 	"github.com/seed450a7203/jwthttp/internal/authfield"
 	"github.com/seed450a7203/jwthttp/internal/cookie"
@@ -33,11 +31,15 @@ const (
 
 // String returns "other", "header", "cookie" or "query".
 func (s Source) String() string {
-	names := [...]string{SourceOther: "other", SourceHeader: "header", SourceCookie: "cookie", SourceQuery: "query"}
-	if int(s) >= len(names) {
-		return names[SourceOther]
+	switch s {
+	case SourceHeader:
+		return "header"
+	case SourceCookie:
+		return "cookie"
+	case SourceQuery:
+		return "query"
 	}
-	return names[s]
+	return "other"
 }
 
 // Credential is an unverified token as found in a request. Printing, logging and
@@ -99,9 +101,8 @@ var (
 // even equal ones, are an error, and so are two credentials joined by a comma.
 // FromHeader panics if name or scheme is invalid (RFC 9110 §5.1, §11.1).
 func FromHeader(name, scheme string) Extractor {
-	if !syntax.IsToken(name) || scheme != "" && !syntax.IsToken(scheme) {
-		panic(fmt.Sprintf("jwthttp: FromHeader(%q, %q): not a header field and an authentication scheme", name, scheme))
-	}
+	must(syntax.IsToken(name) && (scheme == "" || syntax.IsToken(scheme)),
+		"FromHeader(%q, %q): not a header field and an authentication scheme", name, scheme)
 	name = textproto.CanonicalMIMEHeaderKey(name)
 	causes := map[error]error{
 		authfield.ErrOtherScheme: fmt.Errorf("%w: %s does not have the scheme %q", ErrNoToken, name, scheme),
@@ -138,12 +139,7 @@ func onlyField(r *http.Request, name string) (string, error) {
 // credential without a scheme may also be three padded segments (see
 // Issuer.PaddedSegments).
 func (c Credential) violatesSyntax() bool {
-	if c.Source != SourceHeader || syntax.IsToken68(c.Token) {
-		return false
-	}
-	segments := strings.SplitN(c.Token, ".", 4)
-	return c.Scheme != "" || len(segments) != 3 ||
-		slices.ContainsFunc(segments, func(s string) bool { return !syntax.IsToken68(s) })
+	return c.Source == SourceHeader && !syntax.IsToken68(c.Token) && (c.Scheme != "" || !syntax.IsSegments(c.Token))
 }
 
 // FromProxyHeader returns an Extractor for a header field that a proxy fills
@@ -155,9 +151,7 @@ func (c Credential) violatesSyntax() bool {
 // The proxy must remove the field from requests of clients. FromProxyHeader
 // panics if name is not a field name.
 func FromProxyHeader(name string) Extractor {
-	if !syntax.IsToken(name) {
-		panic(fmt.Sprintf("jwthttp: FromProxyHeader(%q): not the name of a header field", name))
-	}
+	must(syntax.IsToken(name), "FromProxyHeader(%q): not the name of a header field", name)
 	find := FromHeader(name, "")
 	return func(r *http.Request) (Credential, error) {
 		c, err := find(r)
@@ -172,21 +166,19 @@ func FromProxyHeader(name string) Extractor {
 // ignore a cookie with invalid characters. It panics if name is not a cookie
 // name.
 func FromCookie(name string) Extractor {
-	if !syntax.IsToken(name) {
-		panic(fmt.Sprintf("jwthttp: FromCookie(%q): not a cookie name", name))
-	}
+	must(syntax.IsToken(name), "FromCookie(%q): not a cookie name", name)
 	return func(r *http.Request) (Credential, error) {
 		values, total := cookie.Values(r.Header["Cookie"], name)
-		if total > maxPairs {
-			return Credential{}, errTooMany
-		}
-		return onlyOne(Credential{Name: name, Source: SourceCookie}, values)
+		return onlyOne(Credential{Name: name, Source: SourceCookie}, values, total)
 	}
 }
 
-// onlyOne returns c with the only value of a name that may occur once.
-func onlyOne(c Credential, values []string) (Credential, error) {
+// onlyOne returns c with the only value of a name that may occur once, among
+// total cookies or parameters, or 0.
+func onlyOne(c Credential, values []string, total int) (Credential, error) {
 	switch {
+	case total > maxPairs:
+		return c, errTooMany
 	case len(values) > 1:
 		return c, ErrMultipleTokens
 	case len(values) == 0 || values[0] == "":
@@ -205,22 +197,16 @@ func onlyOne(c Credential, values []string) (Credential, error) {
 //
 // FromForm panics if field is empty.
 func FromForm(field string) Extractor {
-	if field == "" {
-		panic("jwthttp: FromForm: empty field name")
-	}
+	must(field != "", "FromForm: empty field name")
 	return func(r *http.Request) (Credential, error) {
-		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-		if r.Method != http.MethodPost || kind != "application/x-www-form-urlencoded" {
+		if !form.IsForm(r) {
 			return Credential{}, ErrNoToken
 		}
-		pairs, err := form.Parse(r)
+		total, err := form.Parse(r)
 		if err != nil {
 			return Credential{}, err
 		}
-		if pairs > maxPairs {
-			return Credential{}, errTooMany
-		}
-		return onlyOne(Credential{Name: field}, r.PostForm[field])
+		return onlyOne(Credential{Name: field}, r.PostForm[field], total)
 	}
 }
 
@@ -233,22 +219,10 @@ func FromForm(field string) Extractor {
 // gets the request without the parameter in URL, RequestURI and Form. Outer
 // middleware and proxies still see it.
 func FromQuery(param string) Extractor {
-	if param == "" {
-		panic("jwthttp: FromQuery: empty parameter name")
-	}
+	must(param != "", "FromQuery: empty parameter name")
 	return func(r *http.Request) (Credential, error) {
-		c := Credential{Name: param, Source: SourceQuery}
-		var values []string
-		total := 0
-		for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
-			if total++; total > maxPairs {
-				return c, errTooMany
-			}
-			if rawquery.Is(pair, param) {
-				values = append(values, rawquery.Value(pair))
-			}
-		}
-		return onlyOne(c, values)
+		values, total := rawquery.Values(r.URL.RawQuery, param, maxPairs)
+		return onlyOne(Credential{Name: param, Source: SourceQuery}, values, total)
 	}
 }
 
@@ -262,27 +236,18 @@ func FromQuery(param string) Extractor {
 // The Source is [SourceHeader], so the token is not subject to
 // [Options].CrossOrigin.
 func FromWebSocketProtocol(prefix string) Extractor {
-	if !syntax.IsToken(prefix) {
-		panic(fmt.Sprintf("jwthttp: FromWebSocketProtocol(%q): not a prefix of a subprotocol", prefix))
-	}
+	must(syntax.IsToken(prefix), "FromWebSocketProtocol(%q): not a prefix of a subprotocol", prefix)
 	const field = "Sec-Websocket-Protocol" // in net/http's spelling
 	return func(r *http.Request) (Credential, error) {
 		if !syntax.IsWebSocket(r.Header) {
 			return Credential{}, ErrNoToken
 		}
 		c := Credential{Name: field, Source: SourceHeader}
-		var values []string
-		for _, line := range r.Header[field] {
-			for entry := range strings.SplitSeq(line, ",") {
-				if token, ok := strings.CutPrefix(strings.Trim(entry, " \t"), prefix); ok {
-					values = append(values, token)
-				}
-			}
-		}
-		if len(values) == 1 && values[0] == "" {
+		tokens := syntax.Subprotocols(r.Header[field], prefix)
+		if len(tokens) == 1 && tokens[0] == "" {
 			return c, errSyntax
 		}
-		return onlyOne(c, values)
+		return onlyOne(c, tokens, 0)
 	}
 }
 
@@ -306,7 +271,7 @@ func FirstOf(places ...Extractor) Extractor {
 	}
 }
 
-// moreSpecific returns the first of two ErrNoToken that says more.
+// moreSpecific returns b if a is ErrNoToken and says no more than that, or a.
 func moreSpecific(a, b error) error {
 	if a == ErrNoToken {
 		return b
@@ -334,38 +299,36 @@ func paramsInURL(places []Extractor, r *http.Request) (params []string) {
 func OnlyOne(places ...Extractor) Extractor {
 	places = checkPlaces("OnlyOne", places)
 	return func(r *http.Request) (Credential, error) {
-		var found Credential
-		none, result := ErrNoToken, error(nil)
+		found, result := Credential{}, ErrNoToken
 		var params []string
-		seen := false
 		for _, place := range places {
 			c, err := extract(place, r)
 			if isNoToken(err) {
-				none = moreSpecific(none, err)
+				result = moreSpecific(result, err)
 				continue
 			}
-			params = append(params, c.params()...)
-			if seen {
+			if !isNoToken(result) {
 				err = ErrMultipleTokens
 			}
-			found, result, seen = c, err, true
-		}
-		if !seen {
-			return Credential{}, none
+			params = append(params, c.params()...)
+			found, result = c, err
 		}
 		found.alsoQuery = params
 		return found, result
 	}
 }
 
-func checkPlaces(name string, places []Extractor) []Extractor {
-	if len(places) == 0 {
-		panic("jwthttp: " + name + ": no places")
+// must panics with a message unless an argument is right.
+func must(right bool, format string, args ...any) {
+	if !right {
+		panic("jwthttp: " + fmt.Sprintf(format, args...))
 	}
+}
+
+func checkPlaces(name string, places []Extractor) []Extractor {
+	must(len(places) > 0, "%s: no places", name)
 	for i, place := range places {
-		if place == nil {
-			panic(fmt.Sprintf("jwthttp: %s: place %d is nil", name, i))
-		}
+		must(place != nil, "%s: place %d is nil", name, i)
 	}
 	return slices.Clone(places)
 }
@@ -382,7 +345,7 @@ func extract(place Extractor, r *http.Request) (Credential, error) {
 // isNoToken reports whether an error of extract means that there is no
 // credential. An *Error is the answer, even if its cause is ErrNoToken.
 func isNoToken(err error) bool {
-	return errors.Is(err, ErrNoToken) && !isOwn(err)
+	return err == ErrNoToken || errors.Is(err, ErrNoToken) && !isOwn(err)
 }
 
 func isOwn(err error) bool {

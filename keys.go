@@ -2,18 +2,15 @@ package jwthttp
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp/internal/jwk"
-	"github.com/seed450a7203/jwthttp/internal/jws"
 	"github.com/seed450a7203/jwthttp/internal/keyset"
 	"github.com/seed450a7203/jwthttp/internal/problems"
 )
@@ -61,7 +58,7 @@ func (s KeySet) KeyfuncCtx(context.Context) jwt.Keyfunc {
 		if key, ok := s[kid]; ok && kid != "" {
 			return key, nil
 		}
-		return nil, noKey(kid)
+		return nil, keyset.Unknown(kid)
 	}
 }
 
@@ -92,124 +89,22 @@ func (staticKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "static 
 // MarshalText keeps the key out of marshaled Options.
 func (staticKey) MarshalText() ([]byte, error) { return []byte("static key"), nil }
 
-// noKey is the error for a token whose key is not there.
-func noKey(kid string) error { return fmt.Errorf("no key with kid %s", jws.Quoted(kid)) }
-
-// keys is a compiled KeySource.
-type keys struct {
-	// find returns the keys for a token: at least one, all of which fit its
-	// algorithm.
-	find func(ctx context.Context, v *verified) ([]jwt.VerificationKey, error)
-	// refetch returns newer keys for a token that none of find has verified. It
-	// is nil if there are never any.
-	refetch func(context.Context, keyset.Query) ([]jwt.VerificationKey, error)
-	// mutable means that the owner of the source may modify the keys.
-	mutable bool
-}
-
 // newKeys compiles a KeySource. It checks static keys now, and others when a
 // token needs them.
-func newKeys(p *problems.List, field string, source KeySource, iss *issuer) keys {
+func newKeys(p *problems.List, field string, source KeySource, iss *issuer) keyset.Keys {
 	if problems.IsNil(source) {
 		p.AddHidden(field, "want a KeySource")
-		return keys{}
+		return keyset.Keys{}
 	}
 	switch source := source.(type) {
 	case staticKey:
-		return staticKeys(p, field, *source.key, iss)
+		return keyset.Static(p, field, *source.key, iss.methods)
 	case KeySet:
-		return setKeys(p, field, source, iss)
+		return keyset.ByID(p, field, source, iss.methods)
 	case keyset.Finder:
-		return foundKeys(p, field, source, iss)
+		return keyset.Found(p, field, source, iss.Name, iss.methods)
 	}
-	return askedKeys(source, iss)
-}
-
-func staticKeys(p *problems.List, field string, key any, iss *issuer) keys {
-	key = jwk.Copy(key)
-	for _, alg := range iss.algorithms() {
-		if err := jwk.Fits(iss.methods[alg], key); err != nil {
-			p.AddHidden(field, "static key does not fit %s: %w", alg, err)
-		}
-	}
-	list := []jwt.VerificationKey{key}
-	return keys{find: func(context.Context, *verified) ([]jwt.VerificationKey, error) { return list, nil }}
-}
-
-func setKeys(p *problems.List, field string, set KeySet, iss *issuer) keys {
-	if len(set) == 0 {
-		p.AddHidden(field, "want at least one key")
-	}
-	type keyName struct{ kid, alg string }
-	fit := make(map[keyName][]jwt.VerificationKey)
-	misfits := make(map[string]error) // the last by "kid"
-	for _, kid := range slices.Sorted(maps.Keys(set)) {
-		key, fits := jwk.Copy(set[kid]), false
-		for _, alg := range iss.algorithms() {
-			if err := jwk.Fits(iss.methods[alg], key); err != nil {
-				misfits[kid] = err
-				continue
-			}
-			fit[keyName{kid, alg}] = []jwt.VerificationKey{key}
-			fits = true
-		}
-		if kid == "" {
-			p.AddHidden(field, `want a "kid" for each key`)
-		}
-		if !fits && len(iss.methods) > 0 {
-			p.Add(field, kid, "key fits no algorithm of the issuer: %w", misfits[kid])
-		}
-	}
-	return keys{find: func(_ context.Context, v *verified) ([]jwt.VerificationKey, error) {
-		if list, ok := fit[keyName{v.token.KeyID, v.token.Algorithm}]; ok {
-			return list, nil
-		}
-		if err, ok := misfits[v.token.KeyID]; ok {
-			return nil, err
-		}
-		return nil, noKey(v.token.KeyID)
-	}}
-}
-
-// foundKeys is for a key set that selects the keys for a token itself.
-func foundKeys(p *problems.List, field string, set keyset.Finder, iss *issuer) keys {
-	if name := set.DiscoveredFrom(); name != "" && name != iss.Name {
-		p.Add(field, name, "discovered from another issuer than %q", iss.Name)
-	}
-	for _, alg := range iss.algorithms() {
-		if jwk.IsHMAC(iss.methods[alg]) {
-			p.Add(field, alg, "a key set on the network has no secrets")
-		}
-	}
-	return keys{
-		find: func(ctx context.Context, v *verified) ([]jwt.VerificationKey, error) {
-			return set.FindKeys(ctx, v.query())
-		},
-		refetch: set.RefetchKeys,
-	}
-}
-
-// askedKeys is for a KeySource that may return anything.
-func askedKeys(source KeySource, iss *issuer) keys {
-	return keys{mutable: true, find: func(ctx context.Context, v *verified) ([]jwt.VerificationKey, error) {
-		method := iss.methods[v.token.Algorithm]
-		unverified := &jwt.Token{Method: method, Claims: registeredClaims(v.token)}
-		if err := json.Unmarshal(jws.Segment(v.token.Raw(), 0), &unverified.Header); err != nil {
-			return nil, err
-		}
-		found, err := source.KeyfuncCtx(ctx)(unverified)
-		if err != nil {
-			return nil, fmt.Errorf("kid %s: %w", jws.Quoted(v.token.KeyID), err)
-		}
-		list := []jwt.VerificationKey{found}
-		if set, ok := found.(jwt.VerificationKeySet); ok {
-			list = set.Keys
-		}
-		if len(list) == 0 {
-			return nil, errors.New("no keys")
-		}
-		return jwk.Fitting(method, list)
-	}}
+	return keyset.Asked(source.KeyfuncCtx, iss.methods)
 }
 
 // refuseKeys returns the refusal of a token for which there are no keys.
@@ -230,26 +125,12 @@ func refuseKeys(ctx context.Context, err error) *Error {
 	return refuse(reason, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
 }
 
-// query describes the token for a key set that selects its keys itself.
-func (v *verified) query() keyset.Query {
-	return keyset.Query{KeyID: v.token.KeyID, HasKeyID: v.hasKeyID, Algorithm: v.token.Algorithm, Issuer: v.token.Issuer, TenantID: v.tenantID}
-}
-
-func registeredClaims(t *Token) jwt.RegisteredClaims {
-	return jwt.RegisteredClaims{
-		Issuer:    t.Issuer,
-		Subject:   t.Subject,
-		Audience:  slices.Clone(t.Audience),
-		ExpiresAt: numericDate(t.ExpiresAt),
-		NotBefore: numericDate(t.NotBefore),
-		IssuedAt:  numericDate(t.IssuedAt),
-		ID:        t.ID,
+// lookup returns what a source may know of a token that is not verified yet.
+func (v *verified) lookup() keyset.Token {
+	t := v.token
+	return keyset.Token{
+		Query: keyset.Query{KeyID: t.KeyID, HasKeyID: v.hasKeyID, Algorithm: t.Algorithm, Issuer: t.Issuer, TenantID: v.tenantID},
+		Raw:   t.Raw(), Subject: t.Subject, ID: t.ID, Audience: t.Audience,
+		IssuedAt: t.IssuedAt, NotBefore: t.NotBefore, ExpiresAt: t.ExpiresAt,
 	}
-}
-
-func numericDate(t time.Time) *jwt.NumericDate {
-	if t.IsZero() {
-		return nil
-	}
-	return &jwt.NumericDate{Time: t}
 }

@@ -3,13 +3,11 @@ package jwthttp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"reflect"
 	"strings"
 	"time"
 
-	"github.com/seed450a7203/jwthttp/internal/jsonfields"
+	"github.com/seed450a7203/jwthttp/internal/claims"
 	"github.com/seed450a7203/jwthttp/internal/rawquery"
 	"github.com/seed450a7203/jwthttp/internal/statuswriter"
 )
@@ -38,14 +36,12 @@ type Middleware struct {
 // If opts is invalid, the returned error describes every problem, naming the
 // field and its value.
 func New[T any](opts Options) (*Middleware, error) {
-	c, err := newConfig(opts)
-	if t := reflect.TypeFor[T](); !jsonfields.DecodesObject(t) {
-		err = errors.Join(err, fmt.Errorf("jwthttp: T: %q: a JSON object does not decode into it", t))
-	}
-	if err != nil {
+	c, optsErr := newConfig(opts)
+	claimsType, typeErr := claims.TypeFor[T]()
+	if err := errors.Join(optsErr, typeErr); err != nil {
 		return nil, err
 	}
-	c.claims = newClaimsType[T]()
+	c.claims, c.claimsKey = claimsType, claimsKey[T]{}
 	return &Middleware{config: c}, nil
 }
 
@@ -55,9 +51,7 @@ func New[T any](opts Options) (*Middleware, error) {
 //
 // CORS middleware goes outside of it, because a preflight request has no token.
 func (m *Middleware) Handler(next http.Handler) http.Handler {
-	if next == nil {
-		panic("jwthttp: Handler: nil handler")
-	}
+	must(next != nil, "Handler: nil handler")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := m.decide(r)
 		if d.queryToken {
@@ -98,9 +92,7 @@ func (m *Middleware) Verify(ctx context.Context, token string) (context.Context,
 	switch {
 	case len(m.requirements.rules) > 0:
 		d.err = refuse(ReasonMisconfigured, errors.New("Verify: Require rules need a request"))
-	case token == "":
-		d.admission = &admission{Context: ctx, config: m.config}
-	default:
+	case token != "":
 		d.admission, d.err = m.config.admit(ctx, Credential{Token: token})
 	}
 	m.authorize(ctx, &d)
@@ -116,7 +108,7 @@ type decision struct {
 	start      time.Time
 	request    *http.Request // without a query token, and with the claims if admitted; nil: Verify
 	queryToken bool          // the URL had one
-	admission  *admission    // nil if the credential is invalid
+	admission  *admission    // nil: no credential yet, or an invalid one
 	nested     bool          // an outer Handler made the admission
 	missing    error         // why there is no token
 	ignored    *Error        // of an invalid token that AllowAnonymous admits as none
@@ -155,7 +147,6 @@ func (m *Middleware) authenticate(d *decision) {
 	switch {
 	case isNoToken(err):
 		d.missing = err
-		d.admission = &admission{Context: ctx, config: c}
 	case errors.Is(err, ErrMultipleTokens) && !isOwn(err):
 		d.err = refuse(ReasonMultiple, err)
 	case err != nil:
@@ -245,10 +236,10 @@ func (m *Middleware) conclude(ctx context.Context, d *decision) {
 // answer writes a refusal.
 func (m *Middleware) answer(w http.ResponseWriter, r *http.Request, e *Error) {
 	if m.config.opts.ErrorHandler == nil || e.Reason == ReasonCanceled {
-		WriteError(w, e)
+		e.write(w)
 		return
 	}
-	e.writeHeader(w.Header())
+	e.writeHeader(w.Header(), false)
 	refused := &statuswriter.Writer{ResponseWriter: w, Status: e.Status}
 	m.config.opts.ErrorHandler(refused, r, e)
 	refused.WriteStatus()

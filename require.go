@@ -66,13 +66,9 @@ func (m *Middleware) RequireAnyScope(anyOf ...string) *Middleware {
 }
 
 func (m *Middleware) requireScopes(name string, required scopeRequirement) *Middleware {
-	if len(required.scopes) == 0 {
-		panic("jwthttp: " + name + ": no scopes")
-	}
+	must(len(required.scopes) > 0, "%s: no scopes", name)
 	for _, scope := range required.scopes {
-		if !syntax.IsScope(scope) {
-			panic(fmt.Sprintf("jwthttp: %s: invalid scope %q", name, scope))
-		}
+		must(syntax.IsScope(scope), "%s: invalid scope %q", name, scope)
 	}
 	d := *m
 	d.requirements.scopes = append(slices.Clip(m.requirements.scopes), required)
@@ -88,21 +84,15 @@ func (m *Middleware) requireScopes(name string, required scopeRequirement) *Midd
 // panics without values, for a value with a space, quote or character outside
 // ASCII, and if no value remains.
 func (m *Middleware) RequireACR(values ...string) *Middleware {
-	if len(values) == 0 {
-		panic("jwthttp: RequireACR: no values")
-	}
-	for _, value := range values {
-		if !syntax.IsScope(value) { // acr_values has the syntax of scope
-			panic(fmt.Sprintf("jwthttp: RequireACR: invalid value %q", value))
-		}
+	must(len(values) > 0, "RequireACR: no values")
+	for _, value := range values { // acr_values has the syntax of scope
+		must(syntax.IsScope(value), "RequireACR: invalid value %q", value)
 	}
 	d := *m
 	d.requirements.acr = slices.Clone(values)
 	if before := m.requirements.acr; before != nil {
 		d.requirements.acr = slices.DeleteFunc(slices.Clone(before), func(v string) bool { return !slices.Contains(values, v) })
-		if len(d.requirements.acr) == 0 {
-			panic(fmt.Sprintf("jwthttp: RequireACR: no value is in both %q and %q", before, values))
-		}
+		must(len(d.requirements.acr) > 0, "RequireACR: no value is in both %q and %q", before, values)
 	}
 	return &d
 }
@@ -115,9 +105,7 @@ func (m *Middleware) RequireACR(values ...string) *Middleware {
 // After several calls, the shortest age holds. RequireAuthAge panics unless max
 // is a positive number of whole seconds and at most 10 years.
 func (m *Middleware) RequireAuthAge(max time.Duration) *Middleware {
-	if max <= 0 || max > maxTokenAge || max%time.Second != 0 {
-		panic(fmt.Sprintf("jwthttp: RequireAuthAge: invalid age %v", max))
-	}
+	must(0 < max && max <= maxTokenAge && max%time.Second == 0, "RequireAuthAge: invalid age %v", max)
 	d := *m
 	if before := m.requirements.maxAge; before == 0 || max < before {
 		d.requirements.maxAge = max
@@ -133,9 +121,7 @@ func (m *Middleware) RequireAuthAge(max time.Duration) *Middleware {
 // Around an [http.ServeMux] or another router, a rule runs before routing and
 // sees empty path values. Put a rule that needs them on the route.
 func (m *Middleware) Require(rule func(*http.Request) error) *Middleware {
-	if rule == nil {
-		panic("jwthttp: Require: nil rule")
-	}
+	must(rule != nil, "Require: nil rule")
 	d := *m
 	d.requirements.rules = append(slices.Clip(m.requirements.rules), rule)
 	return &d
@@ -145,14 +131,12 @@ func (m *Middleware) Require(rule func(*http.Request) error) *Middleware {
 // claims of the request are not a T, the response is a 500 with
 // [ReasonMisconfigured], and rule is not called. Rule panics if rule is nil.
 func Rule[T any](rule func(*http.Request, T) error) func(*http.Request) error {
-	if rule == nil {
-		panic("jwthttp: Rule: nil rule")
-	}
+	must(rule != nil, "Rule: nil rule")
 	return func(r *http.Request) error {
 		ctx := r.Context()
 		v, ok := ClaimsFromContext[T](ctx)
 		// An outer Handler's claims of the right type would be another token's.
-		if a, admitted := ctx.Value(admissionKey{}).(*admission); admitted && a.config.claims.key != any(claimsKey[T]{}) {
+		if a, admitted := ctx.Value(admissionKey{}).(*admission); admitted && a.config.claimsKey != any(claimsKey[T]{}) {
 			ok = false
 		}
 		if !ok {
@@ -167,10 +151,13 @@ func (m *Middleware) authorize(ctx context.Context, d *decision) {
 	q := &m.requirements
 	if d.err != nil && q.badTokens && !q.needToken() {
 		d.ignored, d.err = d.err, nil
-		d.admission, d.nested = &admission{Context: ctx, config: m.config}, false
+		d.admission, d.nested = nil, false
 	}
 	if d.err == nil {
-		d.err = q.check(d.admission.token, d.missing, m.config.opts.Leeway)
+		d.err = q.check(d.admission.tokenOrNil(), d.missing, m.config.opts.Leeway)
+	}
+	if d.err == nil && d.admission == nil { // a visitor
+		d.admission = &admission{Context: ctx, config: m.config}
 	}
 	if d.err != nil || d.request == nil {
 		return
@@ -249,9 +236,11 @@ func (q *requirements) allScopes() []string {
 }
 
 func (s scopeRequirement) isMet(granted []string) bool {
-	isGranted := func(scope string) bool { return slices.Contains(granted, scope) }
-	if s.any {
-		return slices.ContainsFunc(s.scopes, isGranted)
+	met := 0
+	for _, scope := range s.scopes {
+		if slices.Contains(granted, scope) {
+			met++
+		}
 	}
-	return !slices.ContainsFunc(s.scopes, func(scope string) bool { return !isGranted(scope) })
+	return met == len(s.scopes) || s.any && met > 0
 }

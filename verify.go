@@ -9,9 +9,11 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/seed450a7203/jwthttp/internal/cause"
 	"github.com/seed450a7203/jwthttp/internal/jwk"
 	"github.com/seed450a7203/jwthttp/internal/jws"
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
+	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
 // verified is a token that is being verified, and afterwards its entry in the
@@ -21,7 +23,7 @@ type verified struct {
 	hasKeyID bool
 	tenantID string
 	issuer   *issuer
-	claims   any                 // a *claims[T], before its Validate
+	claims   any                 // a *claims.Box[T], before its Validate
 	key      jwt.VerificationKey // that verified the signature
 }
 
@@ -51,10 +53,10 @@ func (c *config) admit(ctx context.Context, found Credential) (*admission, *Erro
 	}
 	var err error
 	if c.cache != nil { // which shares the claims
-		a.claims, err = c.claims.own(v)
+		a.claims, err = c.claims.Own(v.claims, v.token.Raw())
 	}
-	if err == nil && c.claims.validate != nil {
-		err = c.claims.validate(a.claims)
+	if err == nil {
+		err = c.claims.Validate(a.claims)
 	}
 	if err != nil {
 		e = refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
@@ -76,31 +78,32 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 		return nil, e
 	}
 	var stack [32]strictjson.Value
-	values := stack[:min(c.claims.names.Len(), len(stack))]
-	if n := c.claims.names.Len(); n > len(stack) {
-		values = make([]strictjson.Value, n)
-	}
-	registered, err := jws.ParseClaims(parsed.Payload, c.claims.names, values)
+	values := c.claims.Values(&stack)
+	registered, err := jws.ParseClaims(parsed.Payload, c.claims.Names, values)
 	if err != nil {
-		return nil, refuse(ReasonMalformed, malformed("%v", err))
+		return nil, refuse(ReasonMalformed, cause.Malformed("%v", err))
 	}
-	v := &verified{token: newToken(found.Token, parsed, registered, found.Source), hasKeyID: parsed.HasKeyID, tenantID: registered.TenantID}
-	if v.issuer, e = c.findIssuer(v.token, parsed.Padded); e != nil {
+	t := newToken(&parsed, registered, found.Source)
+	iss, e := c.findIssuer(&t, parsed.Padded)
+	if e == nil {
+		e = iss.check(&t, c.opts.Leeway)
+	}
+	if e != nil {
 		return nil, e
 	}
-	if e = v.issuer.check(v.token, c.opts.Leeway); e != nil {
-		return nil, e
-	}
-	if v.key, e = v.findKey(ctx, parsed); e != nil {
+	raw, own := found.Token, t // a refusal so far needs no memory for them
+	own.raw = &raw
+	v := &verified{token: &own, hasKeyID: parsed.HasKeyID, tenantID: registered.TenantID, issuer: iss}
+	if v.key, e = v.findKey(ctx, &parsed); e != nil {
 		return nil, e
 	}
 	if registered.Bound {
 		// RFC 7800 §3: a server that cannot check the binding must not accept a
 		// bound token as a bearer token.
-		return nil, refuse(ReasonBinding, invalid(nil, `token has a "cnf" claim`)).about(v.token)
+		return nil, refuse(ReasonBinding, cause.Invalid(nil, `token has a "cnf" claim`)).about(v.token)
 	}
-	if v.claims, err = c.claims.decode(parsed.Payload, values); err != nil {
-		return nil, refuse(ReasonClaims, invalid(err, "%v", err)).about(v.token)
+	if v.claims, err = c.claims.Decode(parsed.Payload, values); err != nil {
+		return nil, refuse(ReasonClaims, cause.Invalid(err, "%v", err)).about(v.token)
 	}
 	if c.cache != nil {
 		c.remember(v)
@@ -108,14 +111,15 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 	return v, nil
 }
 
-func newToken(raw string, t *jws.Token, c jws.Claims, source Source) *Token {
-	return &Token{
+// newToken returns a Token without its compact form.
+func newToken(t *jws.Token, c jws.Claims, source Source) Token {
+	return Token{
 		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, SessionID: c.SessionID, ClientID: c.ClientID,
 		Audience: c.Audience,
 		IssuedAt: c.IssuedAt, NotBefore: c.NotBefore, ExpiresAt: c.ExpiresAt,
 		Scopes: c.Scopes, ACR: c.ACR, AMR: c.AMR, AuthTime: c.AuthTime,
 		Algorithm: t.Algorithm, KeyID: t.KeyID, Type: t.Type,
-		Source: source, raw: &raw,
+		Source: source,
 	}
 }
 
@@ -126,16 +130,16 @@ func (e *Error) about(t *Token) *Error {
 }
 
 // parse checks size, serialization, header and algorithm.
-func (c *config) parse(raw string) (*jws.Token, *Error) {
+func (c *config) parse(raw string) (jws.Token, *Error) {
 	if len(raw) > c.opts.MaxTokenSize {
-		return nil, refuse(ReasonTooLarge, malformed("token has %d bytes, Options.MaxTokenSize is %d", len(raw), c.opts.MaxTokenSize))
+		return jws.Token{}, refuse(ReasonTooLarge, cause.Malformed("token has %d bytes, Options.MaxTokenSize is %d", len(raw), c.opts.MaxTokenSize))
 	}
 	parsed, err := jws.Parse(raw, c.padding)
 	if err != nil {
-		return nil, refuse(ReasonMalformed, malformed("%v", err))
+		return jws.Token{}, refuse(ReasonMalformed, cause.Malformed("%v", err))
 	}
 	if !c.algorithms[parsed.Algorithm] {
-		return nil, refuse(ReasonAlgorithm, unverifiable("algorithm %s is not accepted", jws.Quoted(parsed.Algorithm)))
+		return jws.Token{}, refuse(ReasonAlgorithm, cause.Unverifiable("algorithm %s is not accepted", jws.Quoted(parsed.Algorithm)))
 	}
 	return parsed, nil
 }
@@ -148,56 +152,34 @@ func (c *config) findIssuer(t *Token, padded bool) (*issuer, *Error) {
 		candidates = []*issuer{c.anyIssuer}
 	}
 	if len(candidates) == 0 {
-		return nil, refuse(ReasonIssuer, invalid(jwt.ErrTokenInvalidIssuer, "unknown issuer %s", jws.Quoted(t.Issuer)))
+		return nil, refuse(ReasonIssuer, cause.Invalid(jwt.ErrTokenInvalidIssuer, "unknown issuer %s", jws.Quoted(t.Issuer)))
 	}
 	for _, iss := range candidates {
 		if iss.methods[t.Algorithm] == nil {
 			continue
 		}
 		if padded && !iss.PaddedSegments {
-			return nil, refuse(ReasonMalformed, malformed("padded segments, and Issuer.PaddedSegments is not set"))
+			return nil, refuse(ReasonMalformed, cause.Malformed("padded segments, and Issuer.PaddedSegments is not set"))
 		}
 		return iss, nil
 	}
-	return nil, refuse(ReasonAlgorithm, unverifiable("algorithm %s is not accepted from issuer %s", jws.Quoted(t.Algorithm), jws.Quoted(t.Issuer)))
+	return nil, refuse(ReasonAlgorithm, cause.Unverifiable("algorithm %s is not accepted from issuer %s", jws.Quoted(t.Algorithm), jws.Quoted(t.Issuer)))
 }
 
 // check applies the rules that need no key: type, audience, client, times.
 func (iss *issuer) check(t *Token, leeway time.Duration) *Error {
-	if !iss.acceptsType(t.Type) {
-		return refuse(ReasonType, unverifiable("type %s is not among %s", jws.Quoted(t.Type), jws.QuotedList(iss.Types)))
+	if !syntax.ContainsMediaType(iss.Types, t.Type) { // RFC 7519 §5.1, RFC 8725 §3.11
+		return refuse(ReasonType, cause.Unverifiable("type %s is not among %s", jws.Quoted(t.Type), jws.QuotedList(iss.Types)))
 	}
 	if iss.Audience != nil && !slices.ContainsFunc(t.Audience, func(aud string) bool { return slices.Contains(iss.Audience, aud) }) {
-		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience,
+		return refuse(ReasonAudience, cause.Invalid(jwt.ErrTokenInvalidAudience,
 			"audience %s does not include %s", jws.QuotedList(t.Audience), jws.QuotedList(iss.Audience)))
 	}
 	if iss.Clients != nil && !slices.Contains(iss.Clients, t.ClientID) {
-		return refuse(ReasonAudience, invalid(jwt.ErrTokenInvalidAudience,
+		return refuse(ReasonAudience, cause.Invalid(jwt.ErrTokenInvalidAudience,
 			"client %s is not among %s", jws.Quoted(t.ClientID), jws.QuotedList(iss.Clients)))
 	}
 	return iss.checkTimes(t, leeway)
-}
-
-// acceptsType checks "typ" (RFC 7519 §5.1, RFC 8725 §3.11).
-func (iss *issuer) acceptsType(typ string) bool {
-	typ = cutApplication(typ)
-	for _, accepted := range iss.Types {
-		// With equal lengths no letter outside ASCII folds into one of ASCII.
-		if len(typ) == len(accepted) && strings.EqualFold(typ, accepted) {
-			return true
-		}
-	}
-	return false
-}
-
-// cutApplication removes the prefix that a media type may be written without
-// (RFC 7515 §4.1.9).
-func cutApplication(typ string) string {
-	const prefix = "application/"
-	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
-		return typ[len(prefix):]
-	}
-	return typ
 }
 
 // checkTimes applies RFC 7519 §4.1.4 to §4.1.6. A token expires when "exp" is
@@ -206,24 +188,24 @@ func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
 	now := time.Now()
 	switch latest := now.Add(leeway); {
 	case t.ExpiresAt.IsZero() && !iss.NoExpiry:
-		return refuse(ReasonMalformed, &cause{[]error{jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenMalformed}, `"exp" is missing`, nil})
+		return refuse(ReasonMalformed, cause.Fixed(`"exp" is missing`, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenMalformed))
 	case !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(now.Add(-leeway)):
-		return refuse(ReasonExpired, invalid(jwt.ErrTokenExpired, "expired %v ago, leeway %v", now.Sub(t.ExpiresAt), leeway))
+		return refuse(ReasonExpired, cause.OutOfTime(jwt.ErrTokenExpired, "expired %v ago, leeway %v", now.Sub(t.ExpiresAt), leeway))
 	case t.NotBefore.After(latest):
-		return refuse(ReasonNotYetValid, invalid(jwt.ErrTokenNotValidYet, `"nbf" is %v in the future, leeway %v`, t.NotBefore.Sub(now), leeway))
+		return refuse(ReasonNotYetValid, cause.OutOfTime(jwt.ErrTokenNotValidYet, `"nbf" is %v in the future, leeway %v`, t.NotBefore.Sub(now), leeway))
 	case t.IssuedAt.After(latest):
-		return refuse(ReasonNotYetValid, invalid(jwt.ErrTokenUsedBeforeIssued, `"iat" is %v in the future, leeway %v`, t.IssuedAt.Sub(now), leeway))
+		return refuse(ReasonNotYetValid, cause.OutOfTime(jwt.ErrTokenUsedBeforeIssued, `"iat" is %v in the future, leeway %v`, t.IssuedAt.Sub(now), leeway))
 	case iss.MaxTokenAge > 0 && t.IssuedAt.IsZero():
-		return refuse(ReasonTooOld, invalid(jwt.ErrTokenRequiredClaimMissing, `"iat" is missing, and MaxTokenAge is set`))
+		return refuse(ReasonTooOld, cause.Invalid(jwt.ErrTokenRequiredClaimMissing, `"iat" is missing, and MaxTokenAge is set`))
 	case iss.MaxTokenAge > 0 && now.Sub(t.IssuedAt) > iss.MaxTokenAge:
-		return refuse(ReasonTooOld, invalid(nil, "issued %v ago, MaxTokenAge %v", now.Sub(t.IssuedAt), iss.MaxTokenAge))
+		return refuse(ReasonTooOld, cause.OutOfTime(nil, "issued %v ago, MaxTokenAge %v", now.Sub(t.IssuedAt), iss.MaxTokenAge))
 	}
 	return nil
 }
 
 // findKey returns the key that verifies the signature.
 func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.VerificationKey, *Error) {
-	list, err := v.issuer.keys.find(ctx, v)
+	list, err := v.issuer.keys.Find(ctx, v.lookup())
 	if err != nil {
 		return nil, refuseKeys(ctx, err)
 	}
@@ -234,15 +216,15 @@ func (v *verified) findKey(ctx context.Context, parsed *jws.Token) (jwt.Verifica
 	if i := slices.IndexFunc(list, verifies); i >= 0 {
 		return list[i], nil
 	}
-	if refetch := v.issuer.keys.refetch; refetch != nil { // the "kid" may have got another key
-		if list, err = refetch(ctx, v.query()); err != nil {
+	if refetch := v.issuer.keys.Refetch; refetch != nil { // the "kid" may have got another key
+		if list, err = refetch(ctx, v.lookup().Query); err != nil {
 			return nil, refuseKeys(ctx, err)
 		}
 		if i := slices.IndexFunc(list, verifies); i >= 0 {
 			return list[i], nil
 		}
 	}
-	return nil, refuse(ReasonSignature, &cause{[]error{jwt.ErrTokenSignatureInvalid}, "no key of the issuer verifies the signature", nil})
+	return nil, refuse(ReasonSignature, cause.Fixed("no key of the issuer verifies the signature", jwt.ErrTokenSignatureInvalid))
 }
 
 // remember puts a verified token into the cache.
@@ -250,7 +232,7 @@ func (c *config) remember(v *verified) {
 	// The strings of the request may be part of much larger ones.
 	raw := strings.Clone(v.token.Raw())
 	v.token.raw = &raw
-	if v.issuer.keys.mutable {
+	if v.issuer.keys.Mutable {
 		v.key = jwk.Copy(v.key) // a change of it must be noticed
 	}
 	c.cache.Put(raw, v)
@@ -267,7 +249,7 @@ func (c *config) recall(ctx context.Context, raw string) (*verified, *Error) {
 		c.cache.Remove(raw)
 		return nil, e
 	}
-	list, err := v.issuer.keys.find(ctx, v)
+	list, err := v.issuer.keys.Find(ctx, v.lookup())
 	if err != nil {
 		return nil, refuseKeys(ctx, err)
 	}

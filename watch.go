@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed450a7203/jwthttp/internal/cause"
 )
 
 // Watch returns a copy of ctx for a handler that streams. ctx is the context of
@@ -37,10 +39,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 		every = 10 * time.Second
 	}
 	a, _ := ctx.Value(m.config).(*admission)
-	var token *Token
-	if a != nil {
-		token = a.token
-	}
+	token := a.tokenOrNil()
 	ctx, end := context.WithCancelCause(ctx)
 	cancel := func() { end(context.Canceled) }
 	e := m.requirements.check(token, ErrNoToken, m.config.opts.Leeway)
@@ -98,6 +97,6 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 }
 
 var (
-	errWatchExpired = invalid(jwt.ErrTokenExpired, "token expired while it was watched")
+	errWatchExpired = cause.Invalid(jwt.ErrTokenExpired, "token expired while it was watched")
 	errHookExit     = errors.New("jwthttp: Watch: a hook has ended the goroutine")
 )

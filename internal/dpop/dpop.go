@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -16,6 +15,7 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/jwk"
 	"github.com/seed450a7203/jwthttp/internal/jws"
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
+	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
 // Limits in bytes.
@@ -60,6 +60,8 @@ type Proof struct {
 	issuedAt    time.Time
 }
 
+var proofTypes = []string{"dpop+jwt"}
+
 // Indexes of the additional header parameter, and of the claims.
 var (
 	headerNames = strictjson.NewNames(append(jws.HeaderNames(), "jwk"), nil)
@@ -95,7 +97,7 @@ func (r *Rules) Parse(fields []string, method, target string) (*Proof, error) {
 	}
 	p := &Proof{method: r.Algorithms[token.Algorithm], signed: token.Signed, signature: token.Signature}
 	switch {
-	case !isType(token.Type):
+	case !syntax.ContainsMediaType(proofTypes, token.Type):
 		return nil, errType
 	case p.method == nil:
 		return nil, errAlgorithm
@@ -111,14 +113,6 @@ func (r *Rules) Parse(fields []string, method, target string) (*Proof, error) {
 	}
 	p.key, p.KeyThumbprint = public.Key, public.Thumbprint
 	return p, r.readClaims(p, token.Payload, method, target)
-}
-
-func isType(typ string) bool {
-	const prefix = "application/" // RFC 7515 §4.1.9
-	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
-		typ = typ[len(prefix):]
-	}
-	return strings.EqualFold(typ, "dpop+jwt")
 }
 
 func (r *Rules) readClaims(p *Proof, payload, method, target string) error {

@@ -3,6 +3,7 @@ package form
 
 import (
 	"errors"
+	"mime"
 	"net/http"
 	"net/url"
 )
@@ -11,6 +12,13 @@ import (
 const MaxBytes = 1 << 20
 
 var errInvalid = errors.New("invalid form") // the error of net/http may quote the form
+
+// IsForm reports whether the body of a request is a form that a token may be in
+// (RFC 6750 §2.2).
+func IsForm(r *http.Request) bool {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return r.Method == http.MethodPost && kind == "application/x-www-form-urlencoded"
+}
 
 // Parse fills in r.PostForm and returns the number of its fields. It does not
 // parse the query, whose errors are not the body's. A form that cannot be parsed

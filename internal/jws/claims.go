@@ -94,17 +94,16 @@ func ParseClaims(payload string, names *strictjson.Names, values []strictjson.Va
 
 func (c *Claims) readStrings(values []strictjson.Value) error {
 	var azp string
-	for _, claim := range []struct {
-		name string
-		i    int
-		to   *string
+	for _, claim := range []struct { // a name here would escape in an error, and c with it
+		i  int
+		to *string
 	}{
-		{"sub", claimSub, &c.Subject}, {"jti", claimJti, &c.ID}, {"sid", claimSid, &c.SessionID},
-		{"client_id", claimClientID, &c.ClientID}, {"azp", claimAzp, &azp},
+		{claimSub, &c.Subject}, {claimJti, &c.ID}, {claimSid, &c.SessionID},
+		{claimClientID, &c.ClientID}, {claimAzp, &azp},
 	} {
 		var ok bool
 		if *claim.to, ok = identifier(values[claim.i]); !ok {
-			return wrongType(claim.name)
+			return wrongType(ClaimNames()[claim.i])
 		}
 	}
 	if iss := values[claimIss]; !isAbsent(iss) {
@@ -126,13 +125,12 @@ func (c *Claims) readStrings(values []strictjson.Value) error {
 
 func (c *Claims) readDates(values []strictjson.Value) error {
 	for _, claim := range []struct {
-		name string
-		i    int
-		to   *time.Time
-	}{{"exp", claimExp, &c.ExpiresAt}, {"nbf", claimNbf, &c.NotBefore}, {"iat", claimIat, &c.IssuedAt}} {
+		i  int
+		to *time.Time
+	}{{claimExp, &c.ExpiresAt}, {claimNbf, &c.NotBefore}, {claimIat, &c.IssuedAt}} {
 		var ok bool
 		if *claim.to, ok = NumericDate(values[claim.i]); !ok {
-			return wrongType(claim.name)
+			return wrongType(ClaimNames()[claim.i])
 		}
 	}
 	return nil

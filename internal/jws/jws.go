@@ -38,34 +38,32 @@ var (
 
 // Parse splits a token in compact serialization (RFC 7515 §7.1), and reads its
 // header. With padding, segments may end in "=".
-func Parse(text string, padding bool) (*Token, error) {
+func Parse(text string, padding bool) (Token, error) {
 	var values [headerMembers]strictjson.Value
 	return ParseHeader(text, padding, headerNames, values[:])
 }
 
 // ParseHeader is like Parse, but stores the values of names, which begin with
 // HeaderNames, in values.
-func ParseHeader(text string, padding bool, names *strictjson.Names, values []strictjson.Value) (*Token, error) {
+func ParseHeader(text string, padding bool, names *strictjson.Names, values []strictjson.Value) (t Token, err error) {
 	header, rest, ok := strings.Cut(text, ".")
 	payload, signature, ok2 := strings.Cut(rest, ".")
 	if !ok || !ok2 || strings.Contains(signature, ".") {
-		return nil, errSegments
+		return Token{}, errSegments
 	}
-	t := &Token{Signed: text[:len(header)+1+len(payload)]}
+	t.Signed = text[:len(header)+1+len(payload)]
 	if padding {
 		size := len(header) + len(payload) + len(signature)
 		header, payload, signature = trimPadding(header), trimPadding(payload), trimPadding(signature)
 		t.Padded = size != len(header)+len(payload)+len(signature)
 	}
-	headerJSON, ok := decodeText(header)
-	t.Payload, ok2 = decodeText(payload)
-	var ok3 bool
-	if t.Signature, ok3 = decodeBytes(signature); !ok || !ok2 || !ok3 {
-		return nil, errSegments
+	headerJSON, payloadJSON, ok := decodeTexts(header, payload)
+	t.Payload = payloadJSON
+	if t.Signature, ok2 = decodeBytes(signature); !ok || !ok2 {
+		return Token{}, errSegments
 	}
-	var err error
 	if t.Header, err = parseHeader(headerJSON, names, values); err != nil {
-		return nil, err
+		return Token{}, err
 	}
 	return t, nil
 }
@@ -79,15 +77,21 @@ func trimPadding(segment string) string {
 	return strings.TrimSuffix(segment, "=")
 }
 
-// decodeText decodes a segment that is text.
-func decodeText(segment string) (string, bool) {
+// decodeTexts decodes two segments that are text.
+func decodeTexts(header, payload string) (string, string, bool) {
 	var stack [1 << 10]byte
 	buffer := stack[:]
-	if n := base64url.DecodedLen(len(segment)); n > len(buffer) {
+	split := base64url.DecodedLen(len(header))
+	if n := split + base64url.DecodedLen(len(payload)); n > len(buffer) {
 		buffer = make([]byte, n)
 	}
-	decoded, ok := base64url.Decode(buffer, segment)
-	return string(decoded), ok
+	first, ok := base64url.Decode(buffer[:split], header)
+	second, ok2 := base64url.Decode(buffer[split:], payload)
+	if !ok || !ok2 {
+		return "", "", false
+	}
+	text := string(buffer[:len(first)+len(second)]) // of a strict encoding, nothing is between them
+	return text[:len(first)], text[len(first):], true
 }
 
 func decodeBytes(segment string) ([]byte, bool) {

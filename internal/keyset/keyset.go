@@ -1,5 +1,6 @@
-// Package keyset declares what package jwthttp knows about a key set beyond its
-// KeySource interface. It lets the root use package jwks without importing it.
+// Package keyset compiles the key sources of package jwthttp. It declares what
+// jwthttp knows about a key set beyond its KeySource interface, so that the root
+// can use package jwks without importing it.
 package keyset
 
 import (

@@ -69,7 +69,7 @@ func TestSize(t *testing.T) {
 // the root package does not import the packages built on it.
 func TestImports(t *testing.T) {
 	module := goList(t, "{{.Module.Path}}", ".")[0]
-	for _, name := range []string{"jws", "strictjson", "jwk", "cache", "deepcopy", "jsonfields", "syntax"} {
+	for _, name := range []string{"jws", "strictjson", "jwk", "cache", "cause", "claims", "deepcopy", "jsonfields", "keyset", "refusal", "syntax"} {
 		imports := goList(t, `{{join .Deps "\n"}}`, "./internal/"+name)
 		for _, no := range []string{"net/http", module} {
 			if slices.Contains(imports, no) {

@@ -25,6 +25,19 @@ func (l *List) AddHidden(field, format string, args ...any) {
 	l.errs = append(l.errs, fmt.Errorf(l.Prefix+field+": "+format, args...))
 }
 
+// CheckNames adds a problem with the text want for an empty list, for an empty
+// name, and for one that is reserved.
+func (l *List) CheckNames(field string, names []string, reserved, want string) {
+	if len(names) == 0 {
+		l.AddHidden(field, "%s", want)
+	}
+	for _, name := range names {
+		if name == "" || name == reserved {
+			l.Add(field, name, "%s", want)
+		}
+	}
+}
+
 // Len returns the number of problems.
 func (l *List) Len() int { return len(l.errs) }
 

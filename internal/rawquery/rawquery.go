@@ -36,6 +36,20 @@ func Value(pair string) string {
 	return plain
 }
 
+// Values returns the decoded values of a parameter, and how many parameters the
+// query has. It returns no values if they are more than most.
+func Values(query, param string, most int) (values []string, total int) {
+	for pair := range strings.SplitSeq(query, "&") {
+		if total++; total > most {
+			return nil, total
+		}
+		if Is(pair, param) {
+			values = append(values, Value(pair))
+		}
+	}
+	return values, total
+}
+
 // Without removes parameters from a raw query, and reports whether there were
 // any. The other bytes stay, because a signature may cover them.
 func Without(query string, params []string) (rest string, found bool) {

@@ -38,6 +38,13 @@ func IsToken68(s string) bool {
 	return s != ""
 }
 
+// IsSegments reports whether s is three segments of token68, each of which may be
+// padded, unlike a token68.
+func IsSegments(s string) bool {
+	segments := strings.SplitN(s, ".", 4)
+	return len(segments) == 3 && IsToken68(segments[0]) && IsToken68(segments[1]) && IsToken68(segments[2])
+}
+
 // FitsQuotedString reports whether s needs no escaping between double quotes.
 // The allowed bytes are those of RFC 6750 §3: %x20-21 / %x23-5B / %x5D-7E.
 func FitsQuotedString(s string) bool {
@@ -89,6 +96,42 @@ func IsWebSocket(header map[string][]string) bool {
 					return true
 				}
 			}
+		}
+	}
+	return false
+}
+
+// Subprotocols returns what follows prefix in the entries of a
+// Sec-WebSocket-Protocol field that begin with it.
+func Subprotocols(lines []string, prefix string) (rest []string) {
+	for _, line := range lines {
+		for entry := range strings.SplitSeq(line, ",") {
+			if after, ok := strings.CutPrefix(strings.Trim(entry, " \t"), prefix); ok {
+				rest = append(rest, after)
+			}
+		}
+	}
+	return rest
+}
+
+// CutApplication removes the prefix "application/", without which a media type
+// may be written in a token (RFC 7515 §4.1.9).
+func CutApplication(typ string) string {
+	const prefix = "application/"
+	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
+		return typ[len(prefix):]
+	}
+	return typ
+}
+
+// ContainsMediaType reports whether a list has a media type, in any case. The
+// list is without "application/".
+func ContainsMediaType(list []string, typ string) bool {
+	typ = CutApplication(typ)
+	for _, listed := range list {
+		// With equal lengths no letter outside ASCII folds into one of ASCII.
+		if len(typ) == len(listed) && strings.EqualFold(typ, listed) {
+			return true
 		}
 	}
 	return false
