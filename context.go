@@ -12,11 +12,12 @@ import (
 
 // ClaimsFromContext returns the claims that a [Middleware] made by New[T] has
 // put into a request's context. T must be the same type: after New[C],
-// ClaimsFromContext[*C] finds nothing.
+// ClaimsFromContext[*C] finds nothing. The claims belong to this request and may
+// be modified.
 //
 // It returns false if no Middleware has verified a token for ctx, and in a
 // Handler that has admitted the request without one. If Handlers of several New
-// calls are nested, each T finds the claims of its Middleware. Modifying the claims affects no other request.
+// calls are nested, each T finds the claims of its Middleware.
 func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 	c, ok := ctx.Value(claimsKey[T]{}).(*claims.Box[T])
 	if !ok {
@@ -26,9 +27,8 @@ func ClaimsFromContext[T any](ctx context.Context) (T, bool) {
 	return c.Value, true
 }
 
-// MustClaims returns the same claims as [ClaimsFromContext], and panics where
-// that returns false. So a handler that is not wrapped, or is wrapped for
-// another type, fails instead of working with empty claims.
+// MustClaims is [ClaimsFromContext], but panics instead of returning false. So a
+// handler that is not wrapped, or is wrapped for another type, fails.
 func MustClaims[T any](ctx context.Context) T {
 	v, ok := ClaimsFromContext[T](ctx)
 	if !ok {
@@ -38,15 +38,14 @@ func MustClaims[T any](ctx context.Context) T {
 }
 
 // ContextWithClaims returns a copy of ctx in which [ClaimsFromContext] finds v.
-// It is for tests of handlers, and for a handler that has renewed the token. It
-// does not change the result of [TokenFromContext].
+// It is for tests of handlers. It does not change the result of
+// [TokenFromContext].
 func ContextWithClaims[T any](ctx context.Context, v T) context.Context {
 	return context.WithValue(ctx, claimsKey[T]{}, &claims.Box[T]{Value: v})
 }
 
 // TokenFromContext returns a copy of the token that authenticated the request.
-// It returns false if no Middleware has verified a token for ctx, and in a
-// Handler that has admitted the request without one. If Handlers of several New
+// It returns false if no Middleware has verified one. If Handlers of several New
 // calls are nested, it is the token of the innermost one.
 func TokenFromContext(ctx context.Context) (*Token, bool) {
 	t, _ := ctx.Value(tokenKey{}).(*Token)

@@ -12,8 +12,8 @@ import (
 )
 
 // Reason says why a request was refused. The constants are a closed set, so
-// they can be labels of metrics. An [*Error] of a [Middleware.Require] rule or
-// an [Extractor] may have a Reason of the application.
+// they can be labels of metrics. An [*Error] of a rule or [Extractor] may have a
+// Reason of the application.
 type Reason string
 
 // The reasons of this package. README.md has their statuses and error codes.
@@ -58,9 +58,8 @@ var (
 	ErrKeysUnavailable = errors.New("keys are unavailable")
 )
 
-// Error is a refused request. The client never sees Err. A [Middleware.Require]
-// rule or an [Extractor] may return an Error to choose the response. Do not
-// modify an Error of this package.
+// Error is a refused request. A [Middleware.Require] rule or an [Extractor] may
+// return an Error to choose the response. Do not modify an Error of this package.
 type Error struct {
 	// Status is the HTTP status. In an Error of a rule or Extractor, an invalid
 	// Status (not 400 to 599) is replaced by that of Code. Without Code, it is
@@ -78,15 +77,15 @@ type Error struct {
 	// insufficient_scope and insufficient_user_authentication, and with
 	// ReasonMissing.
 	Scopes []string
-	// ACRValues are the accepted values of "acr". They are sent only with the
-	// Code insufficient_user_authentication.
+	// ACRValues are the accepted values of "acr". They and MaxAge are sent only
+	// with the Code insufficient_user_authentication.
 	ACRValues []string
 	// MaxAge is the maximum time since the user authenticated. If zero, no
-	// limit. It is sent only with the Code insufficient_user_authentication.
+	// limit.
 	MaxAge time.Duration
-	// Err is the cause, for logs. This package never puts the token into it.
-	// Values of an unverified token are quoted and shortened. Errors of a
-	// KeySource, Extractor or rule are included unchanged.
+	// Err is the cause, for logs; clients never see it. This package never puts
+	// the token into it. Values of an unverified token are quoted and shortened.
+	// Errors of a KeySource, Extractor or rule are included unchanged.
 	Err error
 
 	challenge string // the WWW-Authenticate field, once it is known
@@ -94,8 +93,7 @@ type Error struct {
 	cached    bool   // it was verified for an earlier request
 }
 
-// Error describes the refusal for logs. This package never puts the token into
-// the text. Errors of a KeySource, Extractor or rule are included unchanged.
+// Error returns Reason and Err, for logs.
 func (e *Error) Error() string {
 	switch {
 	case e == nil: // a rule's mistake, which is the cause of another Error then
@@ -288,10 +286,9 @@ func (e *Error) writeHeader(h http.Header, body bool) {
 }
 
 // WriteError writes the response to a refused request: the challenge, the
-// status, and a JSON body of "error" (the code, or the Reason if there is no
-// code), "error_description" and "reason". Use it after
-// [Middleware.Authenticate], and for the remaining cases in an
-// [Options].ErrorHandler.
+// status, and a JSON body of "error" (the Code, or else the Reason),
+// "error_description" and "reason". Use it after [Middleware.Authenticate], and
+// for the remaining cases in an [Options].ErrorHandler.
 //
 // If err is not an [*Error], the response is a 500 without details. For an
 // Error that no Middleware has returned, the realm is "restricted". For

@@ -42,13 +42,13 @@ func (s Source) String() string {
 	return "other"
 }
 
-// Credential is an unverified token as found in a request. Printing, logging and
-// marshaling a Credential never show the token.
+// Credential is an unverified token as found in a request. Printing it never
+// shows the token.
 type Credential struct {
 	// Token is the compact JWT. If empty, the credential counts as absent.
 	Token string
-	// Name is the name of the field, cookie or parameter. For SourceQuery, this
-	// parameter is removed from the URL.
+	// Name is the name of the field, cookie or parameter. A parameter is removed
+	// from the URL if Source is SourceQuery.
 	Name string
 	// Scheme is the authentication scheme, such as "Bearer". Only FromHeader
 	// sets it.
@@ -77,10 +77,9 @@ func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), n
 // concurrent use and must not modify the request. [FromForm] is the exception:
 // it reads the body and sets PostForm.
 //
-// If there is no credential, it returns [ErrNoToken] or a Credential with an
-// empty Token. If it returns an [*Error], that is the response. Every other
-// error, such as [ErrMultipleTokens], is a 400. The text of an error reaches
-// logs, so it must not contain the token.
+// If there is no credential, it returns [ErrNoToken] or an empty Token. An
+// [*Error] is the response. Every other error, such as [ErrMultipleTokens], is a
+// 400. The text of an error reaches logs, so it must not contain the token.
 type Extractor func(*http.Request) (Credential, error)
 
 // maxPairs is the number of cookies or parameters above which a request is
@@ -95,11 +94,11 @@ var (
 
 // FromHeader returns an Extractor for the header field name with the given
 // authentication scheme, in any case (RFC 9110 §11.1). If scheme is empty, the
-// whole value is the token, as in "X-Api-Token: eyJ...".
+// whole value is the token.
 //
 // A field with another scheme counts as no credential. Two fields of the name,
-// even equal ones, are an error, and so are two credentials joined by a comma.
-// FromHeader panics if name or scheme is invalid (RFC 9110 §5.1, §11.1).
+// even equal ones, are an error. FromHeader panics if name or scheme is not a
+// token (RFC 9110 §5.6.2).
 func FromHeader(name, scheme string) Extractor {
 	must(syntax.IsToken(name) && (scheme == "" || syntax.IsToken(scheme)),
 		"FromHeader(%q, %q): not a header field and an authentication scheme", name, scheme)
@@ -143,13 +142,10 @@ func (c Credential) violatesSyntax() bool {
 }
 
 // FromProxyHeader returns an Extractor for a header field that a proxy fills
-// from a cookie, such as Cf-Access-Jwt-Assertion (Cloudflare Access),
-// X-Goog-Iap-Jwt-Assertion (Google IAP) or X-Pomerium-Jwt-Assertion. The whole
-// value is the token. Browsers send the cookie automatically, so the token is
-// subject to [Options].CrossOrigin.
-//
-// The proxy must remove the field from requests of clients. FromProxyHeader
-// panics if name is not a field name.
+// from a cookie, such as Cf-Access-Jwt-Assertion (Cloudflare Access) or
+// X-Goog-Iap-Jwt-Assertion (Google IAP). The whole value is the token. It is
+// subject to [Options].CrossOrigin. The proxy must remove the field from requests
+// of clients. FromProxyHeader panics if name is not a field name.
 func FromProxyHeader(name string) Extractor {
 	must(syntax.IsToken(name), "FromProxyHeader(%q): not the name of a header field", name)
 	find := FromHeader(name, "")
@@ -162,9 +158,7 @@ func FromProxyHeader(name string) Extractor {
 
 // FromCookie returns an Extractor for the cookie name, which is case-sensitive.
 // Its tokens are subject to [Options].CrossOrigin. An empty cookie counts as
-// absent; two of the name are an error. Unlike net/http, FromCookie does not
-// ignore a cookie with invalid characters. It panics if name is not a cookie
-// name.
+// absent; two of the name are an error. It panics if name is not a cookie name.
 func FromCookie(name string) Extractor {
 	must(syntax.IsToken(name), "FromCookie(%q): not a cookie name", name)
 	return func(r *http.Request) (Credential, error) {
@@ -190,12 +184,10 @@ func onlyOne(c Credential, values []string, total int) (Credential, error) {
 
 // FromForm returns an Extractor for a field of a form (RFC 6750 §2.2): a POST
 // with Content-Type application/x-www-form-urlencoded. It reads the body, up to 1
-// MiB, and sets [http.Request.PostForm] of the request, where the handler finds
-// the form. A larger or invalid form is an error. It never reads a query parameter. Its tokens are subject to
-// [Options].CrossOrigin. An empty field counts as absent; two of the name are an
-// error.
-//
-// FromForm panics if field is empty.
+// MiB, and sets [http.Request.PostForm], where the handler finds the form. A
+// larger or invalid form is an error. Its
+// tokens are subject to [Options].CrossOrigin. An empty field counts as absent;
+// two of the name are an error. FromForm panics if field is empty.
 func FromForm(field string) Extractor {
 	must(field != "", "FromForm: empty field name")
 	return func(r *http.Request) (Credential, error) {
@@ -210,14 +202,13 @@ func FromForm(field string) Extractor {
 	}
 }
 
-// FromQuery returns an Extractor for the query parameter param. It never reads
-// a form in the body. An empty parameter counts as absent; two of the name are
-// an error. FromQuery panics if param is empty.
+// FromQuery returns an Extractor for the query parameter param. An empty
+// parameter counts as absent; two of the name are an error. FromQuery panics if
+// param is empty.
 //
-// URLs end up in logs, histories and Referer fields. Use FromQuery only where a
-// client cannot send a header, with tokens that live for seconds. The handler
-// gets the request without the parameter in URL, RequestURI and Form. Outer
-// middleware and proxies still see it.
+// URLs end up in logs and histories. Use FromQuery only where a client cannot
+// send a header, with tokens that live for seconds. The handler gets the request
+// without the parameter. Outer middleware and proxies still see it.
 func FromQuery(param string) Extractor {
 	must(param != "", "FromQuery: empty parameter name")
 	return func(r *http.Request) (Credential, error) {
@@ -230,11 +221,8 @@ func FromQuery(param string) Extractor {
 // field of a WebSocket upgrade, the only field that a script in a browser can
 // set. The token is what follows prefix in the entry that begins with it. The
 // client must offer a second entry for the server to select, because the
-// response repeats the selected one. It panics if prefix cannot begin a
-// subprotocol.
-//
-// The Source is [SourceHeader], so the token is not subject to
-// [Options].CrossOrigin.
+// response repeats the selected one. The Source is [SourceHeader]. It panics if
+// prefix cannot begin a subprotocol.
 func FromWebSocketProtocol(prefix string) Extractor {
 	must(syntax.IsToken(prefix), "FromWebSocketProtocol(%q): not a prefix of a subprotocol", prefix)
 	const field = "Sec-Websocket-Protocol" // in net/http's spelling

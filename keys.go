@@ -24,16 +24,13 @@ import (
 // an unverified jwt.Token with Method, Header and, as Claims, a
 // jwt.RegisteredClaims. It returns a []byte, *rsa.PublicKey, *ecdsa.PublicKey
 // or ed25519.PublicKey, or several in a jwt.VerificationKeySet, of which the
-// first eight that fit are tried.
+// first eight that fit are tried. A key that is nil, private, weak or made for
+// another algorithm is rejected.
 //
-// An error that is [ErrKeysUnavailable] is a 503. Once ctx has ended,
-// context.DeadlineExceeded is a 503, too. If ctx was canceled, these errors and
-// context.Canceled are [ReasonCanceled]. Every other error is a 401: there is no
-// such key.
-//
-// A key that is nil, private, weak or made for another algorithm is rejected. A
-// bare key has no "use", "key_ops" and "alg"; only package jwks checks those of
-// a JWK.
+// An error that is [ErrKeysUnavailable] is a 503, and so is
+// context.DeadlineExceeded once the request's context has ended. If that was
+// canceled, these errors and context.Canceled are [ReasonCanceled]. Every other
+// error is a 401.
 type KeySource interface {
 	KeyfuncCtx(context.Context) jwt.Keyfunc
 }
@@ -46,9 +43,8 @@ type Keyfunc func(*jwt.Token) (any, error)
 func (f Keyfunc) KeyfuncCtx(context.Context) jwt.Keyfunc { return jwt.Keyfunc(f) }
 
 // A KeySet maps key IDs ("kid") to keys. Tokens with a missing or unknown key
-// ID are rejected. [New] copies the keys, and refuses a set that is empty or
-// has a key that fits no algorithm of its Issuer. Printing a KeySet shows no
-// key.
+// ID are rejected. [New] refuses a set that is empty or has a key that fits no
+// algorithm of its Issuer. Printing a KeySet shows no key.
 type KeySet map[string]any
 
 // KeyfuncCtx returns a function that looks up the token's "kid".
@@ -73,8 +69,7 @@ func (s KeySet) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(s)), ni
 // StaticKey returns a [KeySource] with one key for every token; "kid" is
 // ignored. The key is a []byte for HMAC, at least as long as the hash, an
 // *rsa.PublicKey of 2048 bits or more, an *ecdsa.PublicKey or an
-// ed25519.PublicKey. It must fit every algorithm of the Issuer. [New] copies
-// it.
+// ed25519.PublicKey. It must fit every algorithm of the Issuer.
 func StaticKey(key any) KeySource { return staticKey{&key} }
 
 type staticKey struct{ key *any } // a pointer, which fmt does not follow

@@ -17,10 +17,9 @@ import (
 // immutable and safe for concurrent use. The zero value is not usable.
 //
 // If an outer Handler from the same [New] call has verified the token, Handler
-// does not verify it again. It checks only its own requirements, the token's
-// times, whether the context has ended, and the origin if the method has changed.
-// A request with another credential, such as a part of a batch, is verified as
-// usual.
+// does not verify it again. It checks its own requirements, the token's times,
+// the context, and the origin if the method has changed. A request with another
+// credential, such as a part of a batch, is verified as usual.
 type Middleware struct {
 	config       *config
 	requirements requirements
@@ -28,10 +27,8 @@ type Middleware struct {
 
 // New returns a Middleware for tokens whose claims decode into a T as
 // [encoding/json] does: a struct, a map such as jwt.MapClaims, a pointer to
-// one, or a type with UnmarshalJSON. A map has numbers as float64, which is not
-// exact above 2^53; a field of type int64 is. If T or *T has a method
-// Validate() error, it is called for each request with a token, and its error
-// is a 401.
+// one, or a type with UnmarshalJSON. If T or *T has a method Validate() error,
+// it is called for each request with a token, and its error is a 401.
 //
 // If opts is invalid, the returned error describes every problem, naming the
 // field and its value.
@@ -46,8 +43,8 @@ func New[T any](opts Options) (*Middleware, error) {
 }
 
 // Handler returns a handler that calls next for admitted requests, with the
-// claims in their context ([MustClaims], [TokenFromContext]). All others get an
-// error response. It panics if next is nil.
+// claims in their context. All others get an error response. It panics if next
+// is nil.
 //
 // CORS middleware goes outside of it, because a preflight request has no token.
 func (m *Middleware) Handler(next http.Handler) http.Handler {
@@ -67,11 +64,10 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 
 // Authenticate checks r without writing a response, for frameworks with another
 // type of handler. It returns the admitted request, with the claims in its
-// context and without a query token. Otherwise it returns nil and an [*Error]
-// for [WriteError].
+// context and without a query token, or an [*Error] for [WriteError].
 //
 // If r has a query token, the response needs Cache-Control: private and
-// Referrer-Policy: no-referrer. Handler sets these fields.
+// Referrer-Policy: no-referrer, which Handler sets.
 func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 	d := m.decide(r)
 	if d.err != nil { // a nil *Error is not a nil error
@@ -81,12 +77,12 @@ func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 }
 
 // Verify checks a token that came without a request, such as the first message
-// of a WebSocket or an entry of a queue. It returns a copy of ctx with the
-// claims and the Token, on which [Middleware.Watch] works. Otherwise it returns
-// nil and an [*Error]. An empty token counts as missing: Optional accepts it.
+// of a WebSocket. It returns a copy of ctx with the claims and the Token, on
+// which [Middleware.Watch] works, or an [*Error]. An empty token counts as
+// missing. There is no cross-origin check.
 //
-// There is no cross-origin check. A Middleware with Require rules refuses every
-// token with [ReasonMisconfigured], because rules need a request.
+// A Middleware with Require rules refuses every token with
+// [ReasonMisconfigured], because rules need a request.
 func (m *Middleware) Verify(ctx context.Context, token string) (context.Context, error) {
 	d := decision{start: time.Now(), missing: ErrNoToken}
 	switch {

@@ -14,15 +14,14 @@ import (
 const Any = "*"
 
 // Options configures a [Middleware]. Only Issuers is required. [New] copies the
-// options, including the keys of [StaticKey] and [KeySet]. It does not copy
-// CrossOrigin and other KeySources.
+// options, including the keys of [StaticKey] and [KeySet], but not CrossOrigin
+// and other KeySources.
 type Options struct {
 	_ struct{}
 
-	// Issuers are the accepted issuers. The "iss" of a token selects one of
-	// them; only its rules and keys apply. Two Issuers may have the same Name,
-	// except Any, if they have no algorithm in common; then "alg" selects.
-	// Required.
+	// Issuers are the accepted issuers. The "iss" of a token selects one; only
+	// its rules and keys apply. Two may have the same Name, except Any, if they
+	// have no algorithm in common; then "alg" selects. Required.
 	Issuers []Issuer
 
 	// Extractor finds the token. If nil, FromHeader("Authorization", "Bearer").
@@ -36,8 +35,8 @@ type Options struct {
 	// at most 1 MiB. For a large one, set MaxHeaderBytes of net/http, too.
 	MaxTokenSize int
 
-	// Revoked is called for each token that is otherwise valid, before its
-	// scopes and rules are checked. If nil, no token is revoked.
+	// Revoked is called for each valid token, before its scopes and rules are
+	// checked. If nil, no token is revoked.
 	Revoked RevokedFunc
 
 	// RevocationTimeout is the deadline for Revoked. If zero, 1 second; at most
@@ -50,15 +49,14 @@ type Options struct {
 
 	// CrossOrigin checks requests with a token from any source but SourceHeader
 	// and SourceQuery (CSRF). If nil, the default of net/http. The check cannot
-	// be turned off. A WebSocket upgrade is checked like a POST. The deny
-	// handler is not used. The login is not protected, since it has no token
-	// yet.
+	// be turned off. A WebSocket upgrade is checked like a POST. The login is
+	// not protected.
 	CrossOrigin *http.CrossOriginProtection
 
 	// CacheSize is the number of tokens to cache. If zero, none; at most 2^24.
-	// For a cached token, the signature is not verified again. Its times, key,
-	// Validate, Revoked and requirements are checked on every request. Together,
-	// the cached tokens take at most CacheSize x 2 KiB.
+	// The signature of a cached token is not verified again; everything else,
+	// its key included, is checked on every request. Together, the cached tokens
+	// have at most CacheSize x 2 KiB.
 	CacheSize int
 
 	// Realm is the realm of challenges. If empty, "restricted".
@@ -71,12 +69,12 @@ type Options struct {
 
 	// ErrorHandler writes the response to a refused request. If nil,
 	// WriteError. Header fields are already set and may be changed. If it
-	// writes nothing, Error.Status is sent. The request has no query
-	// token, and no claims of a refused token. It is not called for ReasonCanceled.
+	// writes nothing, Error.Status is sent. The request has no query token. It
+	// is not called for ReasonCanceled.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 
-	// Observer is called once per decision of Handler, Authenticate and Verify,
-	// on the same goroutine and before the response. If nil, it is not called.
+	// Observer, unless nil, is called once per decision of Handler, Authenticate
+	// and Verify, on the same goroutine and before the response.
 	Observer func(context.Context, Event)
 }
 
@@ -121,17 +119,16 @@ type Issuer struct {
 	PaddedSegments bool
 }
 
-// A RevokedFunc reports whether a token has been revoked. If it returns true,
-// the token is rejected even if it also returns an error. [ErrRevoked] means
-// true, too, even after the deadline of the context. Any other error, a panic,
-// and any other result after the deadline are failures.
+// A RevokedFunc reports whether a token has been revoked. If it returns true, or
+// an error that is [ErrRevoked], the token is rejected. Any other error, a panic,
+// and false after the deadline of the context are failures.
 //
 // It is called on the request's goroutine, and by [Middleware.Watch] on another
 // one, so it must be safe for concurrent use. The Token is a copy.
 type RevokedFunc func(context.Context, *Token) (bool, error)
 
 // Event is a decision about a request or token, for logs and metrics. Printing
-// an Event never shows header fields or the URL of its Request.
+// it never shows the Request.
 type Event struct {
 	_ struct{}
 
@@ -146,7 +143,7 @@ type Event struct {
 	// Admitted is true if the request or token was accepted.
 	Admitted bool
 	// Cached is true if the signature was verified for an earlier request. It is
-	// always false if Nested is true.
+	// false if Nested is true.
 	Cached bool
 	// Unchecked is true if the token was admitted although Revoked failed.
 	Unchecked bool

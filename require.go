@@ -30,8 +30,8 @@ type scopeRequirement struct {
 }
 
 // Optional returns a Middleware that also admits requests without a token,
-// unless it also has a requirement, added before or after; then Optional has no
-// effect. An invalid token is rejected; see [Middleware.AllowAnonymous].
+// unless it also has a requirement, added before or after. An invalid token is
+// rejected; see [Middleware.AllowAnonymous].
 func (m *Middleware) Optional() *Middleware {
 	d := *m
 	d.requirements.visitors = true
@@ -39,10 +39,9 @@ func (m *Middleware) Optional() *Middleware {
 }
 
 // AllowAnonymous returns a Middleware that admits every request, unless it also
-// has a requirement, added before or after; then AllowAnonymous has no effect.
-// It is for public pages whose visitors may have stale cookies. A token counts
-// as missing if it is invalid, revoked, cannot be checked or came across
-// origins. Event.Err says why it was ignored.
+// has a requirement, added before or after. It is for public pages whose visitors
+// may have stale cookies. A token counts as missing if it is invalid, revoked,
+// cannot be checked or came across origins. Event.Err says why.
 //
 // A cross-origin request with a cookie is admitted without claims. A handler
 // that changes something needs its own CSRF protection.
@@ -76,13 +75,13 @@ func (m *Middleware) requireScopes(name string, required scopeRequirement) *Midd
 }
 
 // RequireACR returns a Middleware that also requires "acr" to be one of values.
-// List the preferred value first. Tokens with another "acr", or none, are refused
-// with 401 insufficient_user_authentication, which asks the client for another
+// List the preferred value first. Other tokens are refused with 401
+// insufficient_user_authentication, which asks the client for another
 // authentication of the user (RFC 9470).
 //
 // After several calls, only the values in all of them are accepted. RequireACR
-// panics without values, for a value with a space, quote or character outside
-// ASCII, and if no value remains.
+// panics without values, if no value remains, and for text that is not a scope
+// (RFC 6749 §3.3).
 func (m *Middleware) RequireACR(values ...string) *Middleware {
 	must(len(values) > 0, "RequireACR: no values")
 	for _, value := range values { // acr_values has the syntax of scope
@@ -98,12 +97,9 @@ func (m *Middleware) RequireACR(values ...string) *Middleware {
 }
 
 // RequireAuthAge returns a Middleware that also requires "auth_time" to be at
-// most max ago. Other tokens are refused as by [Middleware.RequireACR], and so
-// are those without "auth_time" or with one that is more than Leeway in the
-// future.
-//
-// After several calls, the shortest age holds. RequireAuthAge panics unless max
-// is a positive number of whole seconds and at most 10 years.
+// most max ago. Other tokens are refused as by [Middleware.RequireACR]. After
+// several calls, the shortest age holds. RequireAuthAge panics unless max is a
+// positive number of whole seconds and at most 10 years.
 func (m *Middleware) RequireAuthAge(max time.Duration) *Middleware {
 	must(0 < max && max <= maxTokenAge && max%time.Second == 0, "RequireAuthAge: invalid age %v", max)
 	d := *m
@@ -116,10 +112,8 @@ func (m *Middleware) RequireAuthAge(max time.Duration) *Middleware {
 // Require returns a Middleware that also calls rule, after all other checks. A
 // request without a token is refused. The request's context has the claims; see
 // [Rule]. An error of rule is a 403, and an [*Error] is the response. Rules run
-// in the order in which they were added. Require panics if rule is nil.
-//
-// Around an [http.ServeMux] or another router, a rule runs before routing and
-// sees empty path values. Put a rule that needs them on the route.
+// in the order in which they were added. Around a router, they run before
+// routing. Require panics if rule is nil.
 func (m *Middleware) Require(rule func(*http.Request) error) *Middleware {
 	must(rule != nil, "Require: nil rule")
 	d := *m

@@ -35,7 +35,7 @@ type Token struct {
 	Scopes []string
 
 	// How and when the user authenticated (RFC 9068 §2.2.1). A claim of the
-	// wrong type counts as missing; some issuers send auth_time as text.
+	// wrong type counts as missing.
 	ACR      string    // acr
 	AMR      []string  // amr
 	AuthTime time.Time // auth_time, in UTC
@@ -58,14 +58,13 @@ func (t *Token) Raw() string {
 }
 
 // Fingerprint returns the SHA-256 of the token's header and payload as 64
-// lower-case hexadecimal digits. The signature is left out, because some
-// signatures have several valid encodings. It is empty for a Token made by
-// hand.
+// lower-case hexadecimal digits. It is empty for a Token made by hand.
 func (t *Token) Fingerprint() string {
 	raw := t.Raw()
 	if raw == "" {
 		return ""
 	}
+	// Without the signature, because some have several valid encodings.
 	sum := sha256.Sum256([]byte(raw[:strings.LastIndexByte(raw, '.')]))
 	return hex.EncodeToString(sum[:])
 }

@@ -15,25 +15,22 @@ import (
 // Watch returns a copy of ctx for a handler that streams. ctx is the context of
 // an admitted request or of [Middleware.Verify]. The copy is canceled when the
 // token expires, leeway included, or when a check made at the given interval
-// finds that it would no longer be accepted: it is revoked or too old
-// (MaxTokenAge, RequireAuthAge), its key is gone, or Validate fails. It is
-// canceled at once if the token does not meet the requirements of m, or if ctx
-// is not of a Middleware from the same [New] call. Rules are not called. If m
-// admits requests without a token and ctx is of such a request, Watch never
-// cancels the copy.
+// finds that it would no longer be accepted. It is canceled at once if the token
+// does not meet the requirements of m, or if ctx is not of a Middleware from the
+// same [New] call. Neither rules nor the Observer are called. A visitor whom m
+// admits without a token is never canceled.
 //
 // The cause ([context.Cause]) is the [*Error] that a new request would get,
 // even a 503. If ctx ends first, it is the cause of ctx. If a hook panics, it
-// is an error that is not an [*Error]. The Observer is not called.
+// is an error that is not an [*Error].
 //
-// If every is zero or negative, 10 seconds. Intervals below 1 ms count as 1 ms.
-// The checks run on one goroutine, until the context ends or the returned function
-// is called. Options.Revoked, Keys and Validate must be safe for concurrent
-// use. Without CacheSize, each check verifies the signature.
+// If every is zero or negative, 10 seconds; at least 1 ms. The checks run on one
+// goroutine, until the context ends or the returned function is called.
+// Options.Revoked, Keys and Validate must be safe for concurrent use. Without
+// CacheSize, each check verifies the signature.
 //
 // Check ctx.Err() before each message: if several cases of a select are ready,
-// it picks one at random. If a WebSocket library cuts the connection when a context ends, do not
-// pass it the copy, so that a close frame can be sent.
+// it picks one at random.
 func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Context, context.CancelFunc) {
 	if every <= 0 {
 		every = 10 * time.Second
