@@ -101,6 +101,9 @@ func (c *config) setDefaults() {
 	if o.CrossOrigin == nil {
 		o.CrossOrigin = http.NewCrossOriginProtection()
 	}
+	if o.ClientCertificate == nil {
+		o.ClientCertificate = clientCertFromTLS
+	}
 	if o.Realm == "" {
 		o.Realm = defaultRealm
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,7 +33,7 @@ const (
 	ReasonUnknownKey            Reason = "unknown_key"            // no key for this token
 	ReasonSignature             Reason = "signature"              // invalid signature
 	ReasonClaims                Reason = "claims"                 // claims do not decode into T, or Validate failed
-	ReasonBinding               Reason = "binding"                // bound to a key ("cnf"), which is not supported
+	ReasonBinding               Reason = "binding"                // "cnf" is invalid, or the client has not proved it
 	ReasonRevoked               Reason = "revoked"                // revoked by Options.Revoked
 	ReasonAuthentication        Reason = "authentication"         // the user authenticated too weakly or too long ago
 	ReasonScope                 Reason = "scope"                  // insufficient scope
@@ -88,9 +89,9 @@ type Error struct {
 	// Errors of a KeySource, Extractor or rule are included unchanged.
 	Err error
 
-	challenge string // the WWW-Authenticate field, once it is known
-	token     *Token // if its signature was verified
-	cached    bool   // it was verified for an earlier request
+	challenges []string // the WWW-Authenticate fields, once they are known
+	token      *Token   // if its signature was verified
+	cached     bool     // it was verified for an earlier request
 }
 
 // Error returns Reason and Err, for logs.
@@ -144,7 +145,7 @@ var answers = map[Reason]answer{
 	ReasonUnknownKey:            {http.StatusUnauthorized, codeToken, "unknown token key"},
 	ReasonSignature:             {http.StatusUnauthorized, codeToken, "invalid token signature"},
 	ReasonClaims:                {http.StatusUnauthorized, codeToken, "token claims not accepted"},
-	ReasonBinding:               {http.StatusUnauthorized, codeToken, "token is bound to a key"},
+	ReasonBinding:               {http.StatusUnauthorized, codeToken, "token binding not proved"},
 	ReasonRevoked:               {http.StatusUnauthorized, codeToken, "token revoked"},
 	ReasonAuthentication:        {http.StatusUnauthorized, codeAuthentication, "another authentication of the user required"},
 	ReasonScope:                 {http.StatusForbidden, codeScope, "insufficient scope"},
@@ -190,7 +191,7 @@ func (e *Error) orOwn(err error) *Error {
 		return e
 	}
 	own := *returned // it may be shared by many requests
-	own.challenge, own.token, own.cached = "", nil, false
+	own.challenges, own.token, own.cached = nil, nil, false
 	if err != error(returned) {
 		own.Err = err // with what was wrapped around it
 	}
@@ -262,7 +263,7 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 	if e.Status == http.StatusUnauthorized || e.Code == codeScope {
 		c.Add("resource_metadata", metadataURL) // RFC 9728 §5.1
 	}
-	e.challenge = c.String()
+	e.challenges = []string{c.String()}
 }
 
 // challenge completes the Error of a Middleware.
@@ -272,16 +273,16 @@ func (c *config) challenge(e *Error) { e.setChallenge(c.opts.Realm, c.opts.Resou
 // those that describe it.
 func (e *Error) writeHeader(h http.Header, body bool) {
 	delete(h, "Content-Length") // of the answer that is not going to be given
-	values := []string{"no-store", e.challenge, retryAfter, "application/json", "nosniff"}
+	values := []string{"no-store", retryAfter, "application/json", "nosniff"}
 	h["Cache-Control"] = values[0:1:1]
-	if e.challenge != "" {
-		h["Www-Authenticate"] = values[1:2:2]
+	if e.challenges != nil {
+		h["Www-Authenticate"] = slices.Clone(e.challenges)
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		h["Retry-After"] = values[2:3:3]
+		h["Retry-After"] = values[1:2:2]
 	}
 	if body {
-		h["Content-Type"], h["X-Content-Type-Options"] = values[3:4:4], values[4:5:5]
+		h["Content-Type"], h["X-Content-Type-Options"] = values[2:3:3], values[3:4:4]
 	}
 }
 
@@ -308,7 +309,7 @@ func (e *Error) write(w http.ResponseWriter) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
 		return
 	}
-	if e.challenge == "" || e.Status < 400 || e.Status > 599 {
+	if e.challenges == nil || e.Status < 400 || e.Status > 599 {
 		e = e.completed()
 	}
 	e.writeHeader(w.Header(), true)
@@ -323,7 +324,7 @@ func (e *Error) completed() *Error {
 	if own.Status < 400 || own.Status > 599 {
 		own.Status = http.StatusInternalServerError
 	}
-	if own.challenge == "" {
+	if own.challenges == nil {
 		own.setChallenge(defaultRealm, "")
 	}
 	return &own

@@ -79,7 +79,8 @@ func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 // Verify checks a token that came without a request, such as the first message
 // of a WebSocket. It returns a copy of ctx with the claims and the Token, on
 // which [Middleware.Watch] works, or an [*Error]. An empty token counts as
-// missing. There is no cross-origin check.
+// missing. There is no cross-origin check. A token that is bound to a key ("cnf")
+// is rejected, because only a request can prove the binding.
 //
 // A Middleware with Require rules refuses every token with
 // [ReasonMisconfigured], because rules need a request.
@@ -89,7 +90,7 @@ func (m *Middleware) Verify(ctx context.Context, token string) (context.Context,
 	case len(m.requirements.rules) > 0:
 		d.err = refuse(ReasonMisconfigured, errors.New("Verify: Require rules need a request"))
 	case token != "":
-		d.admission, d.err = m.config.admit(ctx, Credential{Token: token})
+		d.admission, d.err = m.config.admit(ctx, Credential{Token: token}, &possession{})
 	}
 	m.authorize(ctx, &d)
 	m.conclude(ctx, &d)
@@ -149,7 +150,7 @@ func (m *Middleware) authenticate(d *decision) {
 		d.err = refuseCredential(err).orOwn(err)
 	default:
 		if d.err = c.checkOrigin(d.request, found.Source); d.err == nil {
-			d.admission, d.err = c.admit(ctx, found)
+			d.admission, d.err = c.admit(ctx, found, &possession{request: d.request})
 		}
 	}
 }

@@ -47,6 +47,14 @@ type Options struct {
 	// set. By default the response is a 503.
 	RevocationFailOpen bool
 
+	// ClientCertificate returns the certificate that the client has shown, in
+	// DER, or nothing. It is called for tokens that are bound to a certificate
+	// ("x5t#S256", RFC 8705 §3). An error counts as nothing. If nil, the leaf of
+	// Request.TLS. Behind a proxy that terminates TLS, use ClientCertFromProxy;
+	// Request.TLS is not read then. The chain is not verified: the token names
+	// the certificate.
+	ClientCertificate func(*http.Request) (der []byte, err error)
+
 	// CrossOrigin checks requests with a token from any source but SourceHeader
 	// and SourceQuery (CSRF). If nil, the default of net/http. The check cannot
 	// be turned off. A WebSocket upgrade is checked like a POST. The login is

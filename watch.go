@@ -82,7 +82,7 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 			return context.Cause(ctx)
 		case <-ticks.C:
 		}
-		a, e := m.config.admit(ctx, Credential{Token: token.Raw(), Source: token.Source})
+		a, e := m.config.admit(ctx, Credential{Token: token.Raw(), Source: token.Source}, nil)
 		if e == nil {
 			e = m.requirements.check(a.token, nil, m.config.opts.Leeway)
 		}

@@ -21,6 +21,7 @@ const example = "MIIBqDCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjA6MRswGQYDVQQKDBJMZXQncyB
 	"bGUuY29tMAoGCCqGSM49BAMCA0gAMEUCIBHda/r1vaL6G3VliL4/Di6YK0Q6bMje" +
 	"SkC3dFCOOB8TAiEAx/kHSB4urmiZ0NX5r5XarmPk0wmuydBVoU4hBVZ1yhk="
 
+// Rule 50
 func TestRead(t *testing.T) {
 	good := ":" + example + ":"
 	full := ":" + strings.Repeat("AAAA", 4095) + ":"
