@@ -1,67 +1,99 @@
 package jwthttp
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
+	"context"
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/seed450a7203/jwthttp/internal/cause"
 	"github.com/seed450a7203/jwthttp/internal/clientcert"
+	"github.com/seed450a7203/jwthttp/internal/dpop"
+	"github.com/seed450a7203/jwthttp/internal/replay"
 )
 
 // possession is how a client shows that it has the keys that a token is bound to.
 // A nil possession means that it has shown that before.
 type possession struct {
-	request *http.Request // nil: none, as in Verify
+	request  *http.Request // nil: none, as in Verify
+	proof    *dpop.Proof   // nil: the token came under another scheme than DPoP
+	newNonce string        // that the client should use, if it does not yet
+}
+
+// schemeDPoP is the authentication scheme of RFC 9449 §7.1.
+const schemeDPoP = "DPoP"
+
+// readProof reads the proof that comes with a token of the DPoP scheme. Under other
+// schemes the DPoP field does not count.
+func (c *config) readProof(r *http.Request) (*dpop.Proof, *Error) {
+	if c.proofs == nil {
+		return nil, refuse(ReasonBinding, errors.New("DPoP is not set"))
+	}
+	target := r.RequestURI
+	if target == "" { // no server has made the request
+		target = r.URL.EscapedPath()
+	}
+	proof, err := c.proofs.Parse(r.Header["Dpop"], r.Method, target)
+	if err != nil {
+		return nil, refuse(ReasonProof, err)
+	}
+	return proof, nil
 }
 
 // prove checks what a token is bound to (RFC 7800 §3).
 func (c *config) prove(t *Token, p *possession) *Error {
-	switch {
-	case p == nil:
-	case t.KeyThumbprint != "":
-		// RFC 9449 §7.2: a bound token must not be accepted as a bearer token.
-		return refuse(ReasonBinding, cause.Invalid(nil, `token is bound to a key ("jkt"), and DPoP is not set`)).about(t)
-	case t.CertificateThumbprint != "":
-		if err := c.checkCertificate(t, p.request); err != nil {
-			return refuse(ReasonBinding, cause.Invalid(nil, `token is bound to a certificate ("x5t#S256"): %w`, err)).about(t)
+	required := c.opts.DPoP != nil && c.opts.DPoP.Required
+	if p == nil || p.proof == nil && t.KeyThumbprint == "" && t.CertificateThumbprint == "" && !required {
+		return nil
+	}
+	reason, err := c.checkBinding(t, p)
+	if err == nil && p.proof != nil {
+		reason = ReasonProof
+		if p.newNonce, err = c.proofs.Finish(p.proof); errors.Is(err, dpop.ErrNonce) {
+			reason = ReasonNonce
 		}
 	}
+	if err != nil {
+		return refuse(reason, cause.Invalid(nil, "%w", err)).about(t)
+	}
 	return nil
 }
 
-var (
-	errNoCertificate    = errors.New("the client has shown none")
-	errOtherCertificate = errors.New("the client has shown another one")
-)
-
-// checkCertificate compares the client's certificate with that of the token (RFC
-// 8705 §3).
-func (c *config) checkCertificate(t *Token, r *http.Request) error {
-	if r == nil {
-		return errNoCertificate
-	}
-	der, err := c.opts.ClientCertificate(r)
-	hash := sha256.Sum256(der)
+func (c *config) checkBinding(t *Token, p *possession) (Reason, error) {
 	switch {
-	case err != nil:
-		return err
-	case len(der) == 0:
-		return errNoCertificate
-	case base64.RawURLEncoding.EncodeToString(hash[:]) != t.CertificateThumbprint:
-		return errOtherCertificate
+	case p.proof != nil && !p.proof.IsFor(t.Raw()):
+		return ReasonProof, dpop.ErrOtherToken
+	case p.proof != nil && p.proof.KeyThumbprint != t.KeyThumbprint:
+		return ReasonBinding, dpop.ErrOtherKey
+	case p.proof == nil && t.KeyThumbprint != "":
+		return ReasonBinding, dpop.ErrNoProof // RFC 9449 §7.2
+	case t.CertificateThumbprint != "" && p.request != nil:
+		return ReasonBinding, clientcert.Check(t.CertificateThumbprint, c.opts.ClientCertificate, p.request)
+	case p.proof == nil:
+		return ReasonBinding, dpop.ErrUnbound
 	}
-	return nil
+	return "", nil
 }
 
-// clientCertFromTLS is the default of Options.ClientCertificate.
-func clientCertFromTLS(r *http.Request) ([]byte, error) {
-	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return nil, nil
+// checkReplay calls DPoP.Replay. It reports whether the proof is accepted although
+// the call failed.
+func (c *config) checkReplay(ctx context.Context, p *dpop.Proof) (unchecked bool, e *Error) {
+	fresh, err := call(replay.WithKey(ctx, p.KeyThumbprint), time.Second, func(ctx context.Context) (bool, error) {
+		return c.opts.DPoP.Replay(ctx, p.ReplayID(), c.proofs.ReplayUntil(p))
+	})
+	switch {
+	case err == nil && fresh:
+		return false, nil
+	case err == nil:
+		return false, refuse(ReasonReplayed, dpop.ErrReplayed)
+	case errors.Is(ctx.Err(), context.Canceled):
+		return false, refuse(ReasonCanceled, err)
+	case c.opts.DPoP.ReplayFailOpen && ctx.Err() == nil:
+		return true, nil
 	}
-	return r.TLS.PeerCertificates[0].Raw, nil
+	return false, refuse(ReasonReplayUnavailable, err)
 }
 
 // ClientCertFromProxy returns a function for [Options].ClientCertificate that reads
@@ -79,8 +111,28 @@ func ClientCertFromProxy(trusted ...netip.Prefix) func(*http.Request) (der []byt
 	for i, prefix := range trusted {
 		must(prefix.IsValid(), "ClientCertFromProxy: prefix %d is invalid", i)
 	}
-	trusted = append([]netip.Prefix(nil), trusted...)
+	trusted = slices.Clone(trusted)
 	return func(r *http.Request) ([]byte, error) {
 		return clientcert.Read(r.Header["Client-Cert"], r.RemoteAddr, trusted)
 	}
+}
+
+// A ReplayCache remembers in memory which proofs were used. Its method Fresh is a
+// [ReplayFunc]. [NewReplayCache] returns one; the zero value is not usable. It is
+// safe for concurrent use. After a restart it knows no proof, and other machines do
+// not see it.
+type ReplayCache struct{ cache *replay.Cache }
+
+// NewReplayCache returns a ReplayCache for maxEntries proofs. If it is full, Fresh
+// returns an error; a proof is never forgotten before its time. One key may have
+// an eighth of it, so that one client cannot fill it. NewReplayCache panics if
+// maxEntries is below 8.
+func NewReplayCache(maxEntries int) *ReplayCache {
+	must(maxEntries >= 8, "NewReplayCache(%d): want at least 8", maxEntries)
+	return &ReplayCache{replay.New(maxEntries)}
+}
+
+// Fresh remembers id until a time, and reports whether it was not known before.
+func (c *ReplayCache) Fresh(ctx context.Context, id string, until time.Time) (fresh bool, err error) {
+	return c.cache.Fresh(ctx, id, until)
 }

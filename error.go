@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed450a7203/jwthttp/internal/refusal"
@@ -34,6 +35,9 @@ const (
 	ReasonSignature             Reason = "signature"              // invalid signature
 	ReasonClaims                Reason = "claims"                 // claims do not decode into T, or Validate failed
 	ReasonBinding               Reason = "binding"                // "cnf" is invalid, or the client has not proved it
+	ReasonProof                 Reason = "proof"                  // the DPoP proof is missing or invalid
+	ReasonNonce                 Reason = "nonce"                  // the nonce of the DPoP proof is missing or not valid
+	ReasonReplayed              Reason = "replayed"               // the DPoP proof was used before
 	ReasonRevoked               Reason = "revoked"                // revoked by Options.Revoked
 	ReasonAuthentication        Reason = "authentication"         // the user authenticated too weakly or too long ago
 	ReasonScope                 Reason = "scope"                  // insufficient scope
@@ -41,6 +45,7 @@ const (
 	ReasonCrossOrigin           Reason = "cross_origin"           // cookie token in an unsafe cross-origin request
 	ReasonKeysUnavailable       Reason = "keys_unavailable"       // no keys to verify with at the moment
 	ReasonRevocationUnavailable Reason = "revocation_unavailable" // Options.Revoked failed
+	ReasonReplayUnavailable     Reason = "replay_unavailable"     // DPoP.Replay failed
 	ReasonCanceled              Reason = "canceled"               // the client hung up, or the context ended
 	ReasonMisconfigured         Reason = "misconfigured"          // the server is set up wrong
 )
@@ -66,7 +71,8 @@ type Error struct {
 	// Status (not 400 to 599) is replaced by that of Code. Without Code, it is
 	// 403 for a rule and 400 for an Extractor.
 	Status int
-	// Code is an error code of RFC 6750 §3.1 or RFC 9470 §3, or "".
+	// Code is an error code of RFC 6750 §3.1, RFC 9470 §3 or RFC 9449 §7.1, or
+	// "".
 	Code string
 	// Reason is set by this package if a rule or Extractor leaves it empty.
 	Reason Reason
@@ -90,6 +96,7 @@ type Error struct {
 	Err error
 
 	challenges []string // the WWW-Authenticate fields, once they are known
+	nonce      string   // for the client (RFC 9449 §8)
 	token      *Token   // if its signature was verified
 	cached     bool     // it was verified for an earlier request
 }
@@ -113,12 +120,14 @@ func (e *Error) Unwrap() error {
 	return e.Err
 }
 
-// Error codes of RFC 6750 §3.1 and RFC 9470 §3.
+// Error codes of RFC 6750 §3.1, RFC 9470 §3 and RFC 9449 §7.1.
 const (
 	codeRequest        = "invalid_request"
 	codeToken          = "invalid_token"
 	codeScope          = "insufficient_scope"
 	codeAuthentication = "insufficient_user_authentication"
+	codeProof          = "invalid_dpop_proof"
+	codeNonce          = "use_dpop_nonce"
 )
 
 // answer is what a client learns about a Reason. The texts are fixed, so that
@@ -146,12 +155,16 @@ var answers = map[Reason]answer{
 	ReasonSignature:             {http.StatusUnauthorized, codeToken, "invalid token signature"},
 	ReasonClaims:                {http.StatusUnauthorized, codeToken, "token claims not accepted"},
 	ReasonBinding:               {http.StatusUnauthorized, codeToken, "token binding not proved"},
+	ReasonProof:                 {http.StatusUnauthorized, codeProof, "DPoP proof missing or not valid"},
+	ReasonNonce:                 {http.StatusUnauthorized, codeNonce, "DPoP proof needs another nonce"},
+	ReasonReplayed:              {http.StatusUnauthorized, codeProof, "DPoP proof used before"},
 	ReasonRevoked:               {http.StatusUnauthorized, codeToken, "token revoked"},
 	ReasonAuthentication:        {http.StatusUnauthorized, codeAuthentication, "another authentication of the user required"},
 	ReasonScope:                 {http.StatusForbidden, codeScope, "insufficient scope"},
 	ReasonCrossOrigin:           {http.StatusForbidden, "", "cross-origin request refused"},
 	ReasonKeysUnavailable:       {http.StatusServiceUnavailable, "", "token cannot be verified at the moment"},
 	ReasonRevocationUnavailable: {http.StatusServiceUnavailable, "", "token revocation cannot be checked at the moment"},
+	ReasonReplayUnavailable:     {http.StatusServiceUnavailable, "", "reuse of the DPoP proof cannot be checked at the moment"},
 	ReasonCanceled:              {499, "", "request canceled"}, // never sent; nginx logs the same number
 	ReasonMisconfigured:         {http.StatusInternalServerError, "", "server is misconfigured"},
 	ReasonForbidden:             {http.StatusForbidden, "", "request not allowed"},
@@ -191,7 +204,7 @@ func (e *Error) orOwn(err error) *Error {
 		return e
 	}
 	own := *returned // it may be shared by many requests
-	own.challenges, own.token, own.cached = nil, nil, false
+	own.challenges, own.nonce, own.token, own.cached = nil, "", nil, false
 	if err != error(returned) {
 		own.Err = err // with what was wrapped around it
 	}
@@ -199,7 +212,7 @@ func (e *Error) orOwn(err error) *Error {
 	switch own.Code {
 	case codeRequest:
 		status = http.StatusBadRequest
-	case codeToken:
+	case codeToken, codeProof, codeNonce:
 		status = http.StatusUnauthorized
 	case codeScope:
 		status, reason = http.StatusForbidden, ReasonScope
@@ -232,26 +245,29 @@ func (e *Error) description() string {
 // errors that have a code (RFC 6750 §3, RFC 9470 §3).
 func (e *Error) hasChallenge() bool {
 	switch e.Code {
-	case codeRequest, codeToken, codeScope, codeAuthentication:
+	case codeRequest, codeToken, codeScope, codeAuthentication, codeProof, codeNonce:
 		return true
 	}
 	return e.Status == http.StatusUnauthorized
 }
 
-// setChallenge completes e with the values of a configuration, which New has
-// checked. Text of a rule's own Error that does not fit between quotes is left
-// out.
-func (e *Error) setChallenge(realm, metadataURL string) {
+// addChallenge adds the challenge of a scheme. used: the credential has this scheme,
+// so that its error belongs there. Text of a rule's own Error that does not fit
+// between quotes is left out.
+func (e *Error) addChallenge(scheme, algs, realm, metadataURL string, used bool) {
 	if !e.hasChallenge() {
 		return
 	}
 	var c refusal.Challenge
-	c.Begin("Bearer", realm)
-	c.Add("error", e.Code)
-	if e.Code != "" {
+	c.Begin(scheme, realm)
+	c.Add("algs", algs) // RFC 9449 §7.1
+	if used {
+		c.Add("error", e.Code)
+	}
+	if used && e.Code != "" {
 		c.Add("error_description", e.description())
 	}
-	if e.Code == codeAuthentication {
+	if used && e.Code == codeAuthentication {
 		c.AddList("acr_values", e.ACRValues) // the syntax of scope
 		if e.MaxAge > 0 {
 			c.Add("max_age", strconv.FormatInt(int64(e.MaxAge/time.Second), 10))
@@ -263,11 +279,28 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 	if e.Status == http.StatusUnauthorized || e.Code == codeScope {
 		c.Add("resource_metadata", metadataURL) // RFC 9728 §5.1
 	}
-	e.challenges = []string{c.String()}
+	e.challenges = append(e.challenges, c.String())
 }
 
-// challenge completes the Error of a Middleware.
-func (c *config) challenge(e *Error) { e.setChallenge(c.opts.Realm, c.opts.ResourceMetadataURL) }
+// challenge completes the Error of a Middleware. The scheme is that of the
+// credential; if it is empty, that of the token counts.
+func (c *config) challenge(e *Error, scheme string, t *Token) {
+	o := &c.opts
+	e.challenges = nil
+	if o.DPoP == nil {
+		e.addChallenge("Bearer", "", o.Realm, o.ResourceMetadataURL, true)
+		return
+	}
+	proved := strings.EqualFold(scheme, schemeDPoP) || scheme == "" && t != nil && t.KeyThumbprint != ""
+	unknown := e.Reason == ReasonMultiple
+	if !o.DPoP.Required {
+		e.addChallenge("Bearer", "", o.Realm, o.ResourceMetadataURL, unknown || !proved)
+	}
+	e.addChallenge(schemeDPoP, c.proofs.AlgorithmList, o.Realm, o.ResourceMetadataURL, unknown || proved)
+	if proved && c.proofs.Nonces != nil && e.Status == http.StatusUnauthorized {
+		e.nonce = c.proofs.Nonces.Newest() // RFC 9449 §8
+	}
+}
 
 // writeHeader sets the header fields that every refusal has, and with a body
 // those that describe it.
@@ -277,6 +310,9 @@ func (e *Error) writeHeader(h http.Header, body bool) {
 	h["Cache-Control"] = values[0:1:1]
 	if e.challenges != nil {
 		h["Www-Authenticate"] = slices.Clone(e.challenges)
+	}
+	if e.nonce != "" {
+		h["Dpop-Nonce"] = []string{e.nonce}
 	}
 	if e.Status == http.StatusServiceUnavailable {
 		h["Retry-After"] = values[1:2:2]
@@ -325,7 +361,7 @@ func (e *Error) completed() *Error {
 		own.Status = http.StatusInternalServerError
 	}
 	if own.challenges == nil {
-		own.setChallenge(defaultRealm, "")
+		own.addChallenge("Bearer", "", defaultRealm, "", true)
 	}
 	return &own
 }

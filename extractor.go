@@ -114,10 +114,8 @@ func FromHeader(name, scheme string) Extractor {
 			return Credential{}, err
 		}
 		token, err := authfield.Credential(value, scheme)
-		if err != nil {
-			return Credential{}, causes[err]
-		}
-		return Credential{Token: token, Name: name, Scheme: scheme, Source: SourceHeader}, nil
+		c := Credential{Token: token, Name: name, Scheme: scheme, Source: SourceHeader}
+		return c, causes[err] // nil for nil
 	}
 }
 

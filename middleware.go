@@ -54,6 +54,9 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		if d.queryToken {
 			protectQueryToken(w.Header())
 		}
+		if d.newNonce != "" {
+			w.Header()["Dpop-Nonce"] = []string{d.newNonce}
+		}
 		if d.err != nil {
 			m.answer(w, d.request, d.err)
 			return
@@ -107,6 +110,8 @@ type decision struct {
 	queryToken bool          // the URL had one
 	admission  *admission    // nil: no credential yet, or an invalid one
 	nested     bool          // an outer Handler made the admission
+	scheme     string        // of the credential; "": none
+	newNonce   string        // for the client (RFC 9449 §8.2)
 	missing    error         // why there is no token
 	ignored    *Error        // of an invalid token that AllowAnonymous admits as none
 	err        *Error
@@ -141,6 +146,7 @@ func (m *Middleware) authenticate(d *decision) {
 		d.err = c.recheck(d.request, outer)
 		return
 	}
+	d.scheme = found.Scheme
 	switch {
 	case isNoToken(err):
 		d.missing = err
@@ -150,9 +156,23 @@ func (m *Middleware) authenticate(d *decision) {
 		d.err = refuseCredential(err).orOwn(err)
 	default:
 		if d.err = c.checkOrigin(d.request, found.Source); d.err == nil {
-			d.admission, d.err = c.admit(ctx, found, &possession{request: d.request})
+			d.admission, d.err = c.admitFrom(d, found)
 		}
 	}
+}
+
+// admitFrom checks everything about a credential but the requirements.
+func (c *config) admitFrom(d *decision, found Credential) (*admission, *Error) {
+	p := possession{request: d.request}
+	if strings.EqualFold(found.Scheme, schemeDPoP) {
+		var e *Error
+		if p.proof, e = c.readProof(d.request); e != nil {
+			return nil, e
+		}
+	}
+	a, e := c.admit(d.request.Context(), found, &p)
+	d.newNonce = p.newNonce
+	return a, e
 }
 
 // includes reports whether a request inside an outer Handler of the same New is
@@ -207,7 +227,7 @@ func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }
 // conclude completes a refusal, and reports the decision.
 func (m *Middleware) conclude(ctx context.Context, d *decision) {
 	if d.err != nil {
-		m.config.challenge(d.err)
+		m.config.challenge(d.err, d.scheme, d.admission.tokenOrNil())
 	}
 	if m.config.opts.Observer == nil {
 		return

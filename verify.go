@@ -64,8 +64,8 @@ func (c *config) admit(ctx context.Context, found Credential, p *possession) (*a
 	}
 	if err != nil {
 		e = refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
-	} else if c.opts.Revoked != nil {
-		a.unchecked, e = c.checkRevoked(ctx, a.token)
+	} else if c.opts.Revoked != nil || p != nil && p.proof != nil {
+		a.unchecked, e = c.askHooks(ctx, a.token, p)
 	}
 	if e != nil {
 		e.cached = cached

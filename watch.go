@@ -44,7 +44,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 		e = refuse(ReasonMissing, ErrNoToken) // a visitor whom m has never seen
 	}
 	if e != nil {
-		m.config.challenge(e)
+		m.config.challenge(e, "", token)
 		end(e)
 		return ctx, cancel
 	}
@@ -54,7 +54,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 	watched, release := ctx, context.CancelFunc(func() {})
 	if !token.ExpiresAt.IsZero() {
 		expired := refuse(ReasonExpired, errWatchExpired)
-		m.config.challenge(expired)
+		m.config.challenge(expired, "", token)
 		watched, release = context.WithDeadlineCause(ctx, token.ExpiresAt.Add(m.config.opts.Leeway), expired)
 	}
 	go func() {
@@ -87,7 +87,7 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 			e = m.requirements.check(a.token, nil, m.config.opts.Leeway)
 		}
 		if e != nil && ctx.Err() == nil {
-			m.config.challenge(e)
+			m.config.challenge(e, "", token)
 			return e
 		}
 	}

@@ -8,12 +8,19 @@ import (
 	"encoding/pem"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
+	"testing"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/jwthttptest"
 )
+
+func withDPoP(opts *jwthttp.Options) {
+	opts.DPoP = &jwthttp.DPoP{BaseURLs: []string{"https://api.example"}}
+}
 
 func serveTLS(api http.Handler) error {
 	server := &http.Server{Addr: ":8443", Handler: api, TLSConfig: &tls.Config{
@@ -64,4 +71,32 @@ func traefik(h http.Header) ([]byte, error) {
 		return base64.StdEncoding.DecodeString(leaf)
 	}
 	return nil, errors.New("no certificate")
+}
+
+func cors(origin string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Expose-Headers", "DPoP-Nonce, WWW-Authenticate")
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			h.Set("Access-Control-Allow-Headers", "Authorization, DPoP")
+			h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func testAPI(t *testing.T, newAPI func(jwthttp.Issuer) http.Handler) {
+	issuer, prover := jwthttptest.New(t, "ES256"), jwthttptest.NewProver(t, "ES256")
+	token := issuer.Token(map[string]any{"cnf": map[string]any{"jkt": prover.Thumbprint()}})
+	r := httptest.NewRequest("GET", "/me", nil)
+	r.Header.Set("Authorization", "DPoP "+token)
+	r.Header.Set("DPoP", prover.Proof("GET", "https://api.example/me", token, nil))
+	w := httptest.NewRecorder()
+	newAPI(issuer.Trusted()).ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Errorf("status %d", w.Code)
+	}
 }

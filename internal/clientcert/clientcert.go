@@ -1,11 +1,13 @@
-// Package clientcert reads the certificate of a client from the field that a proxy
-// sets (RFC 9440).
+// Package clientcert finds the certificate of a client (RFC 8705), also in the field
+// that a proxy sets (RFC 9440).
 package clientcert
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 )
@@ -14,6 +16,8 @@ import (
 const maxField = 16 << 10
 
 var (
+	errNone   = errors.New(`token is bound to a certificate ("x5t#S256"), and the client has shown none`)
+	errOther  = errors.New(`token is bound to another certificate ("x5t#S256") than the client's`)
 	errCount  = errors.New("more than one Client-Cert field")
 	errSyntax = fmt.Errorf("Client-Cert is not one item of base64 between colons, of at most %d bytes", maxField)
 	errPeer   = errors.New("address of the peer is not an IP address and port")
@@ -53,4 +57,28 @@ func parse(fields []string) ([]byte, error) {
 		return nil, errSyntax
 	}
 	return der, nil
+}
+
+// FromTLS returns the leaf that the client has shown in the TLS handshake, or nil.
+func FromTLS(r *http.Request) ([]byte, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil, nil
+	}
+	return r.TLS.PeerCertificates[0].Raw, nil
+}
+
+// Check compares the certificate that find returns with the thumbprint in a token
+// (RFC 8705 §3).
+func Check(thumbprint string, find func(*http.Request) ([]byte, error), r *http.Request) error {
+	der, err := find(r)
+	hash := sha256.Sum256(der)
+	switch {
+	case err != nil:
+		return err
+	case len(der) == 0:
+		return errNone
+	case base64.RawURLEncoding.EncodeToString(hash[:]) != thumbprint:
+		return errOther
+	}
+	return nil
 }

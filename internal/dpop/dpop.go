@@ -24,7 +24,17 @@ const (
 	maxID    = 256
 )
 
-// Errors of Parse and Verify. None of them quotes the proof.
+// Errors about a token and its proof. None of them quotes one.
+var (
+	ErrOtherToken = errors.New(`"ath" of the proof is not the hash of the token`)
+	ErrOtherKey   = errors.New(`the proof was made by another key than the token's ("jkt")`)
+	ErrNoProof    = errors.New(`token is bound to a key ("jkt"), and did not come with a DPoP proof`)
+	ErrUnbound    = errors.New("no key is proved that the token is bound to")
+	ErrNonce      = errors.New("nonce of the proof is missing or not valid")
+	ErrReplayed   = errors.New("proof was used before")
+)
+
+// Errors of Parse and Finish. None of them quotes the proof.
 var (
 	errCount     = errors.New("want one DPoP field")
 	errSize      = fmt.Errorf("proof has more than %d bytes", maxProof)
@@ -43,10 +53,12 @@ var (
 type Rules struct {
 	Bases          []Target // what clients put before the path of a request
 	Algorithms     map[string]jwt.SigningMethod
+	AlgorithmList  string  // separated by spaces, for challenges
+	Nonces         *Nonces // nil: none
 	MaxAge, Leeway time.Duration
 }
 
-// Proof is a proof that meets the Rules. Its signature is verified by Verify.
+// Proof is a proof that meets the Rules. Finish verifies its signature.
 type Proof struct {
 	KeyThumbprint string // RFC 7638
 	Nonce         string // "nonce", or empty
@@ -189,12 +201,23 @@ func (p *Proof) IsFor(token string) bool {
 	return p.accessToken == string(text[:])
 }
 
-// Verify checks the signature.
-func (p *Proof) Verify() error {
-	if p.method.Verify(p.signed, p.signature, p.key) != nil {
-		return errSignature
+// Finish checks what is left of a proof once the token is known to be good: the
+// nonce, with ErrNonce, and the signature. It returns the nonce that the client
+// should use next, if it does not yet.
+func (r *Rules) Finish(p *Proof) (newNonce string, err error) {
+	if r.Nonces != nil {
+		valid, newest := r.Nonces.Check(p.Nonce)
+		if !valid {
+			return "", ErrNonce
+		}
+		if !newest {
+			newNonce = r.Nonces.Newest()
+		}
 	}
-	return nil
+	if p.method.Verify(p.signed, p.signature, p.key) != nil {
+		return "", errSignature
+	}
+	return newNonce, nil
 }
 
 // ReplayID identifies the proof. Two clients may use the same "jti".

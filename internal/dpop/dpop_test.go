@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed450a7203/jwthttp/internal/dpop"
 	"github.com/seed450a7203/jwthttp/internal/jwk"
+	"github.com/seed450a7203/jwthttp/internal/problems"
 )
 
 // The example of RFC 9449 §7.1.
@@ -39,16 +40,10 @@ const (
 
 func newRules(t testing.TB, bases ...string) *dpop.Rules {
 	t.Helper()
-	r := &dpop.Rules{Algorithms: map[string]jwt.SigningMethod{}, MaxAge: time.Minute, Leeway: 10 * time.Second}
-	for _, alg := range jwk.PublicKeyAlgorithms() {
-		r.Algorithms[alg] = jwk.Method(alg)
-	}
-	for _, base := range bases {
-		target, ok := dpop.ParseTarget(base)
-		if !ok {
-			t.Fatalf("base %q", base)
-		}
-		r.Bases = append(r.Bases, target.WithoutSlash())
+	p := problems.List{}
+	r := dpop.NewRules(&p, dpop.Settings{BaseURLs: bases})
+	if err := p.Err(); err != nil {
+		t.Fatal(err)
 	}
 	return r
 }
@@ -65,7 +60,7 @@ func TestRules_Parse_example(t *testing.T) {
 		if p.KeyThumbprint != rfcJKT || !p.IsFor(rfcToken) || p.IsFor(rfcToken+"x") {
 			t.Errorf("thumbprint %q, for the token %v, for another %v", p.KeyThumbprint, p.IsFor(rfcToken), p.IsFor(rfcToken+"x"))
 		}
-		if err := p.Verify(); err != nil {
+		if _, err := r.Finish(p); err != nil {
 			t.Error(err)
 		}
 		if until := r.ReplayUntil(p); until.Unix() != 1562262618+80 {
@@ -76,7 +71,7 @@ func TestRules_Parse_example(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.Verify() == nil {
+		if _, err := r.Finish(p); err == nil {
 			t.Error("another signature is accepted")
 		}
 	})
@@ -187,6 +182,7 @@ func change(t testing.TB, header, claims object) (first, second string) {
 
 const rfcSignature = ".2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA"
 
+// Rule 52
 func TestRules_Parse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRules(t, "https://other.example", "https://api.example")
@@ -198,8 +194,10 @@ func TestRules_Parse(t *testing.T) {
 				t.Errorf("%s: %v", tt.name, err)
 			case tt.reject == "" && (p.KeyThumbprint != rfcJKT || !p.IsFor(rfcToken) || tt.name == "a nonce" != (p.Nonce == "n")):
 				t.Errorf("%s: %+v", tt.name, p)
-			case tt.reject == "" && p.Verify() == nil:
-				t.Errorf("%s: signature of another proof is accepted", tt.name)
+			case tt.reject == "":
+				if _, err := r.Finish(p); err == nil {
+					t.Errorf("%s: signature of another proof is accepted", tt.name)
+				}
 			case tt.reject != "" && err == nil:
 				t.Errorf("%s is accepted", tt.name)
 			case tt.reject != "" && !strings.Contains(err.Error(), tt.reject):
@@ -211,6 +209,7 @@ func TestRules_Parse(t *testing.T) {
 	})
 }
 
+// Rule 52
 func TestRules_Parse_fields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRules(t, "https://api.example")
@@ -250,7 +249,7 @@ func TestRules_Parse_fields(t *testing.T) {
 }
 
 // Each algorithm, signed by golang-jwt.
-func TestProof_Verify(t *testing.T) {
+func TestRules_Finish(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -279,12 +278,15 @@ func TestProof_Verify(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := p.Verify(); err != nil {
+			if _, err := newRules(t, "https://api.example").Finish(p); err != nil {
 				t.Error(err)
 			}
 			other, err := newRules(t, "https://api.example").Parse([]string{text[:strings.LastIndexByte(text, '.')] + ".AAAA"}, "GET", "/")
-			if err != nil || other.Verify() == nil {
-				t.Errorf("another signature: %v", err)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := newRules(t, "https://api.example").Finish(other); err == nil {
+				t.Error("another signature is accepted")
 			}
 		})
 	}
@@ -310,6 +312,7 @@ func publicJWK(t testing.TB, key crypto.PublicKey) object {
 	return nil
 }
 
+// Rule 58
 func TestProof_ReplayID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRules(t, "https://api.example")

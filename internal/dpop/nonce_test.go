@@ -14,6 +14,7 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/dpop"
 )
 
+// Rule 59
 func TestNonces_Check(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := bytes.Repeat([]byte("a"), 32), bytes.Repeat([]byte("b"), 32)

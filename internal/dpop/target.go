@@ -60,13 +60,8 @@ func (t *Target) setAuthority(authority string) (ok bool) {
 	return ok
 }
 
-// WithoutSlash returns a base for hasPath.
-func (t Target) WithoutSlash() Target {
-	t.path = strings.TrimSuffix(t.path, "/")
-	return t
-}
-
-// hasPath reports whether url is the base t followed by path.
+// hasPath reports whether url is the base t, which ends without a slash, followed
+// by path.
 func (t Target) hasPath(url Target, path string) bool {
 	rest, ok := strings.CutPrefix(url.path, t.path)
 	return ok && rest == path && url.scheme == t.scheme && url.host == t.host && url.port == t.port

@@ -83,6 +83,7 @@ var publicKeys = []struct{ name, jwk, thumbprint string }{
 	{"two x", `{"kty":"OKP","crv":"Ed25519","x":"` + xEd + `","x":"` + xEd + `"}`, ""},
 }
 
+// Rule 52
 func TestParsePublic(t *testing.T) {
 	for _, tt := range publicKeys {
 		t.Run(tt.name, func(t *testing.T) {

@@ -32,6 +32,7 @@ func fresh(t testing.TB, c *replay.Cache, key, id string, life time.Duration) st
 	return "used"
 }
 
+// Rule 58
 func TestCache_Fresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := replay.New(1000)
@@ -62,6 +63,7 @@ func TestCache_Fresh(t *testing.T) {
 	})
 }
 
+// Rule 58
 func TestCache_Fresh_full(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := replay.New(80)
@@ -98,6 +100,7 @@ func TestCache_Fresh_full(t *testing.T) {
 	})
 }
 
+// Rule 58
 func TestCache_Fresh_concurrent(t *testing.T) {
 	c := replay.New(1000)
 	for round := range 20 {
