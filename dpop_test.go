@@ -636,6 +636,21 @@ func TestOptions_DPoP_replayFailure(t *testing.T) {
 			})
 		}
 	}
+	// A deadline of the request itself admits nothing.
+	bubble(t, "the request's deadline", func(t *testing.T) {
+		p := jwthttptest.NewProver(t, "ES256")
+		token := boundTo(p.Thumbprint(), nil)
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		opts := newDPoPOptions(func(d *jwthttp.DPoP) {
+			d.ReplayFailOpen = true
+			d.Replay = func(ctx context.Context, _ string, _ time.Time) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
+		})
+		r := newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil))).WithContext(ctx)
+		if got := verdict(mustNew[testClaims](t, opts), r); got != "503 replay_unavailable" {
+			t.Errorf("verdict %q", got)
+		}
+	})
 	// Hanging up is no way to use a proof twice.
 	bubble(t, "hanging up", func(t *testing.T) {
 		p := jwthttptest.NewProver(t, "ES256")

@@ -85,6 +85,7 @@ func TestRules_Parse_target(t *testing.T) {
 		{"another kind of URI", api, "urn:a", "/a", false},
 		{"an empty htu", api, "", "/a", false},
 		{"a raw fragment in the request", api, api + "/a", "/a#b", false},
+		{"a raw fragment in absolute form", api, api + "/a", "http://api.example/a#b", false},
 		{"asterisk form", api, api + "/", "*", false},
 		{"authority form", api, api + "/", "api.example:443", false},
 		{"no target", api, api + "/", "", false},
@@ -103,6 +104,24 @@ func TestRules_Parse_target(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Rule 53
+func TestParseTarget(t *testing.T) {
+	for _, tt := range []struct{ name, uri, want string }{ // "": invalid
+		{"the normal form", "https://api.example/a", "https://api.example/a"},
+		{"everything", "HTTPS://API.example:443/x/../%7e%2f?x#y", "https://api.example/~%2F"},
+		{"a port", "http://api.example:8080", "http://api.example:8080/"},
+		{"another scheme", "ftp://api.example/", ""},
+		{"a user", "https://u@api.example/", ""},
+		{"a user that looks like a host", "https://api.example:443@evil.example/", ""},
+		{"an empty user", "https://@api.example/", ""},
+	} {
+		got, ok := dpop.ParseTarget(tt.uri)
+		if ok != (tt.want != "") || ok && got.String() != tt.want {
+			t.Errorf("%s: %q, %v; want %q", tt.name, got, ok, tt.want)
+		}
 	}
 }
 

@@ -72,6 +72,7 @@ var publicKeys = []struct{ name, jwk, thumbprint string }{
 	{"trailing bits in x", `{"kty":"EC","crv":"P-256","x":"` + x256[:42] + `t","y":"` + y256 + `"}`, ""},
 	{"X25519", `{"kty":"OKP","crv":"X25519","x":"` + xEd + `"}`, ""},
 	{"Ed448", `{"kty":"OKP","crv":"Ed448","x":"` + xEd + `"}`, ""},
+	{"an Ed25519 key of 30 bytes", `{"kty":"OKP","crv":"Ed25519","x":"` + strings.Repeat("B", 40) + `"}`, ""},
 	{"a short Ed25519 key", `{"kty":"OKP","crv":"Ed25519","x":"` + xEd[:42] + `"}`, ""},
 	{"no n", `{"kty":"RSA","e":"AQAB"}`, ""},
 	{"an empty n", `{"kty":"RSA","n":"","e":"AQAB"}`, ""},
