@@ -636,6 +636,19 @@ func TestOptions_DPoP_replayFailure(t *testing.T) {
 			})
 		}
 	}
+	// One of the two hooks fails.
+	bubble(t, "after Revoked has failed", func(t *testing.T) {
+		p := jwthttptest.NewProver(t, "ES256")
+		token := boundTo(p.Thumbprint(), nil)
+		var event jwthttp.Event
+		opts := newDPoPOptions()
+		opts.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { return false, errors.New("down") }
+		opts.RevocationFailOpen = true
+		opts.Observer = func(_ context.Context, e jwthttp.Event) { event = e }
+		if got := verdict(mustNew[testClaims](t, opts), newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil)))); got != admitted || !event.Unchecked {
+			t.Errorf("verdict %q, event %v", got, event)
+		}
+	})
 	// A deadline of the request itself admits nothing.
 	bubble(t, "the request's deadline", func(t *testing.T) {
 		p := jwthttptest.NewProver(t, "ES256")

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,10 +94,10 @@ type Error struct {
 	// Errors of a KeySource, Extractor or rule are included unchanged.
 	Err error
 
-	challenges []string // the WWW-Authenticate fields, once they are known
-	nonce      string   // for the client (RFC 9449 §8)
-	token      *Token   // if its signature was verified
-	cached     bool     // it was verified for an earlier request
+	challenges [2]string // the WWW-Authenticate fields, once they are known
+	nonce      string    // for the client (RFC 9449 §8)
+	token      *Token    // if its signature was verified
+	cached     bool      // it was verified for an earlier request
 }
 
 // Error returns Reason and Err, for logs.
@@ -204,7 +203,7 @@ func (e *Error) orOwn(err error) *Error {
 		return e
 	}
 	own := *returned // it may be shared by many requests
-	own.challenges, own.nonce, own.token, own.cached = nil, "", nil, false
+	own.challenges, own.nonce, own.token, own.cached = [2]string{}, "", nil, false
 	if err != error(returned) {
 		own.Err = err // with what was wrapped around it
 	}
@@ -245,7 +244,7 @@ func (e *Error) description() string {
 // errors that have a code (RFC 6750 §3, RFC 9470 §3).
 func (e *Error) hasChallenge() bool {
 	switch e.Code {
-	case codeRequest, codeToken, codeScope, codeAuthentication, codeProof, codeNonce:
+	case codeRequest, codeToken, codeScope, codeAuthentication:
 		return true
 	}
 	return e.Status == http.StatusUnauthorized
@@ -279,14 +278,18 @@ func (e *Error) addChallenge(scheme, algs, realm, metadataURL string, used bool)
 	if e.Status == http.StatusUnauthorized || e.Code == codeScope {
 		c.Add("resource_metadata", metadataURL) // RFC 9728 §5.1
 	}
-	e.challenges = append(e.challenges, c.String())
+	if e.challenges[0] == "" {
+		e.challenges[0] = c.String()
+	} else {
+		e.challenges[1] = c.String()
+	}
 }
 
 // challenge completes the Error of a Middleware. The scheme is that of the
 // credential; if it is empty, that of the token counts.
 func (c *config) challenge(e *Error, scheme string, t *Token) {
 	o := &c.opts
-	e.challenges = nil
+	e.challenges = [2]string{}
 	if o.DPoP == nil {
 		e.addChallenge("Bearer", "", o.Realm, o.ResourceMetadataURL, true)
 		return
@@ -306,10 +309,12 @@ func (c *config) challenge(e *Error, scheme string, t *Token) {
 // those that describe it.
 func (e *Error) writeHeader(h http.Header, body bool) {
 	delete(h, "Content-Length") // of the answer that is not going to be given
-	values := []string{"no-store", retryAfter, "application/json", "nosniff"}
+	values := []string{"no-store", retryAfter, "application/json", "nosniff", e.challenges[0], e.challenges[1]}
 	h["Cache-Control"] = values[0:1:1]
-	if e.challenges != nil {
-		h["Www-Authenticate"] = slices.Clone(e.challenges)
+	if e.challenges[1] != "" {
+		h["Www-Authenticate"] = values[4:6:6]
+	} else if e.challenges[0] != "" {
+		h["Www-Authenticate"] = values[4:5:5]
 	}
 	if e.nonce != "" {
 		h["Dpop-Nonce"] = []string{e.nonce}
@@ -345,7 +350,7 @@ func (e *Error) write(w http.ResponseWriter) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
 		return
 	}
-	if e.challenges == nil || e.Status < 400 || e.Status > 599 {
+	if e.challenges[0] == "" || e.Status < 400 || e.Status > 599 {
 		e = e.completed()
 	}
 	e.writeHeader(w.Header(), true)
@@ -360,7 +365,7 @@ func (e *Error) completed() *Error {
 	if own.Status < 400 || own.Status > 599 {
 		own.Status = http.StatusInternalServerError
 	}
-	if own.challenges == nil {
+	if own.challenges[0] == "" {
 		own.addChallenge("Bearer", "", defaultRealm, "", true)
 	}
 	return &own

@@ -236,6 +236,7 @@ func TestParseClaims_confirmation(t *testing.T) {
 		{"jkt null, with a certificate", `{"x5t#S256":"` + b + `","jkt":null}`, true, jws.Confirmation{}},
 		{"an empty jkt", `{"jkt":""}`, true, jws.Confirmation{}},
 		{"jkt in an array", `{"jkt":["` + a + `"]}`, true, jws.Confirmation{}},
+		{"a jkt of 31 bytes", `{"jkt":"` + strings.Repeat("A", 42) + `"}`, true, jws.Confirmation{}},
 		{"a jkt of 42 characters", `{"jkt":"` + a[1:] + `"}`, true, jws.Confirmation{}},
 		{"a jkt of 44 characters", `{"jkt":"` + a + `A"}`, true, jws.Confirmation{}},
 		{"a padded jkt", `{"jkt":"` + a + `="}`, true, jws.Confirmation{}},

@@ -2,9 +2,15 @@ package redisreplay_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,9 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
+	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/internal/storetest"
 	"github.com/seed450a7203/jwthttp/internal/testprogram"
 	"github.com/seed450a7203/jwthttp/redisrevocation/redisreplay"
@@ -38,7 +46,7 @@ type server struct {
 	cmd  *exec.Cmd
 }
 
-func newServer(t testing.TB) *server {
+func newServer(t testing.TB, settings ...string) *server {
 	t.Helper()
 	program := testprogram.Find(t, "redis-server")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,6 +59,7 @@ func newServer(t testing.TB) *server {
 	dir := t.TempDir()
 	s := &server{t: t, addr: addr, log: filepath.Join(dir, "log"), args: []string{program, "--bind", "127.0.0.1", "--port", port,
 		"--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always"}}
+	s.args = append(s.args, settings...)
 	t.Cleanup(s.kill)
 	s.start()
 	return s
@@ -227,5 +236,133 @@ func TestStore_Fresh_deadline(t *testing.T) {
 	}
 	if took := time.Since(start); took > 2*time.Second { // go-redis waits 3 s by default
 		t.Errorf("took %v", took)
+	}
+}
+
+// bound is a token that is bound to a key, and a proof for a request.
+func bound(t testing.TB, issuerSecret []byte) (token, proof string) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := base64.RawURLEncoding.EncodeToString(public)
+	hash := func(text string) string {
+		sum := sha256.Sum256([]byte(text))
+		return base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	now := time.Now().Unix()
+	cnf := map[string]any{"jkt": hash(`{"crv":"Ed25519","kty":"OKP","x":"` + x + `"}`)}
+	token, err = jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"iss": "i", "aud": "a", "exp": now + 600, "cnf": cnf}).SignedString(issuerSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{"jti": rand.Text(), "htm": "GET", "htu": "https://api.example/", "iat": now, "ath": hash(token)})
+	p.Header["typ"], p.Header["jwk"] = "dpop+jwt", map[string]any{"kty": "OKP", "crv": "Ed25519", "x": x}
+	proof, err = p.SignedString(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token, proof
+}
+
+// Two machines: of 100 simultaneous requests with one proof, one is admitted. When
+// Redis is out of reach, none is.
+func TestStore_Fresh_middleware(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	secret := []byte("0123456789abcdef0123456789abcdef")
+	var machines []*jwthttp.Middleware
+	for range 2 {
+		m, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
+			Issuers: []jwthttp.Issuer{{Name: "i", Audience: []string{"a"}, Algorithms: []string{"HS256"}, Keys: jwthttp.StaticKey(secret)}},
+			DPoP:    &jwthttp.DPoP{BaseURLs: []string{"https://api.example"}, Replay: redisreplay.New(srv.client(srv.addr), "p").Fresh},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		machines = append(machines, m)
+	}
+	ask := func(i int, token, proof string) string {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "DPoP "+token)
+		r.Header.Set("DPoP", proof)
+		_, err := machines[i%2].Authenticate(r)
+		var e *jwthttp.Error
+		if errors.As(err, &e) {
+			return fmt.Sprint(e.Status, " ", e.Reason)
+		}
+		return "admitted"
+	}
+	for range 10 {
+		token, proof := bound(t, secret)
+		answers := make([]string, 100)
+		var wg sync.WaitGroup
+		begin := make(chan struct{})
+		for i := range answers {
+			wg.Go(func() {
+				<-begin
+				answers[i] = ask(i, token, proof)
+			})
+		}
+		close(begin)
+		wg.Wait()
+		count := map[string]int{}
+		for _, answer := range answers {
+			count[answer]++
+		}
+		if count["admitted"] != 1 || count["401 replayed"] != 99 {
+			t.Fatalf("answers %v", count)
+		}
+	}
+	srv.kill()
+	token, proof := bound(t, secret)
+	for i := range 2 {
+		if got := ask(i, token, proof); got != "503 replay_unavailable" {
+			t.Errorf("without Redis: %s", got)
+		}
+	}
+	srv.start()
+	if got := ask(0, token, proof); got != "admitted" {
+		t.Errorf("with Redis again: %s", got)
+	}
+}
+
+// A failover keeps what the replica has received, and forgets the rest.
+func TestStore_Fresh_failover(t *testing.T) {
+	t.Parallel()
+	master, replica := newServer(t), newServer(t)
+	ctx := context.Background()
+	_, port, _ := net.SplitHostPort(master.addr)
+	direct := replica.client(replica.addr)
+	if err := direct.SlaveOf(ctx, "127.0.0.1", port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	before, after := redisreplay.New(master.client(master.addr), "p"), redisreplay.New(direct, "p")
+	until := time.Now().Add(time.Hour)
+	mustFresh(t, before, "received", until, true)
+	for start := time.Now(); direct.Exists(ctx, "p:received").Val() == 0; {
+		if time.Since(start) > soon {
+			t.Fatal("the replica does not follow")
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+	if err := direct.SlaveOf(ctx, "NO", "ONE").Err(); err != nil { // it does not hear of what comes now
+		t.Fatal(err)
+	}
+	mustFresh(t, before, "lost", until, true)
+	master.kill()
+	mustFresh(t, after, "received", until, false)
+	mustFresh(t, after, "lost", until, true)
+}
+
+// One round trip to Redis on this machine, which writes nothing to its disk.
+func BenchmarkStore_Fresh(b *testing.B) {
+	srv := newServer(b, "--appendonly", "no")
+	s := redisreplay.New(srv.client(srv.addr), "p")
+	for b.Loop() {
+		if ok, err := s.Fresh(context.Background(), rand.Text(), time.Now().Add(time.Minute)); !ok || err != nil {
+			b.Fatal(ok, err)
+		}
 	}
 }
