@@ -22,6 +22,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/dpop"
+	"github.com/seed450a7203/jwthttp/internal/problems"
 )
 
 // Names of the handlers of Bound. All but the last are jwthttp.
@@ -31,6 +33,7 @@ const (
 	BoundDPoP      = "DPoP"
 	BoundNonce     = "DPoP and nonce"
 	BoundSignature = "signature of the proof alone"
+	BoundProof     = "proof without its signature"
 	BoundAuth0     = "auth0-v3 DPoP"
 )
 
@@ -46,7 +49,7 @@ type BoundHandler struct {
 
 // proofs is how many are prepared. Then the replay cache is replaced, and they
 // are used again.
-const proofs = 4096
+const proofs = 512
 
 // boundURL is on loopback: auth0-v3 takes the URL from the request, which has no
 // TLS here.
@@ -77,21 +80,13 @@ func Bound(f *Fixture, next http.Handler) ([]BoundHandler, error) {
 		}
 	}
 	b := &bound{f: f, client: client, jwk: jwk, tokens: tokens, next: next}
-	bearer, err := GuardOurs[Claims](OurOptions(f), next)
-	if err != nil {
-		return nil, err
-	}
-	plain := RequestWith(tokens[BoundBearer])
-	secure := RequestWith(tokens[BoundTLS])
-	secure.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: certificate}}}
-	handlers := []BoundHandler{
-		{BoundBearer, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { bearer.ServeHTTP(w, plain) })},
-		{BoundTLS, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { bearer.ServeHTTP(w, secure) })},
-	}
+	var handlers []BoundHandler
 	for _, add := range []func() (BoundHandler, error){
+		func() (BoundHandler, error) { return b.withoutProof(BoundBearer, nil) },
+		func() (BoundHandler, error) { return b.withoutProof(BoundTLS, certificate) },
 		func() (BoundHandler, error) { return b.ours(BoundDPoP, nil) },
 		func() (BoundHandler, error) { return b.ours(BoundNonce, [][]byte{make([]byte, 32)}) },
-		b.signature, b.auth0,
+		b.signature, b.besideSignature, b.auth0,
 	} {
 		h, err := add()
 		if err != nil {
@@ -108,6 +103,13 @@ type bound struct {
 	jwk       map[string]string
 	tokens    map[string]string
 	next      http.Handler
+}
+
+func (b *bound) withoutProof(name string, certificate []byte) (BoundHandler, error) {
+	h, err := GuardOurs[Claims](OurOptions(b.f), b.next)
+	r := RequestWith(b.tokens[name])
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: certificate}}}
+	return BoundHandler{name, inTurn(h, []*http.Request{r}, func() {})}, err
 }
 
 func (b *bound) ours(name string, secrets [][]byte) (BoundHandler, error) {
@@ -173,6 +175,30 @@ func (b *bound) signature() (BoundHandler, error) {
 		}
 		b.next.ServeHTTP(w, r)
 	})}, err
+}
+
+// besideSignature does what jwthttp does for a proof, but does not verify it:
+// parsing, the thumbprint, the hash of the token, the nonce and the replay cache.
+func (b *bound) besideSignature() (BoundHandler, error) {
+	p := problems.List{}
+	rules := dpop.NewRules(&p, dpop.Settings{BaseURLs: []string{"http://localhost"}, NonceSecrets: [][]byte{make([]byte, 32)}})
+	if err := p.Err(); err != nil {
+		return BoundHandler{}, err
+	}
+	requests, err := b.requests(rules.Nonces.Newest())
+	cache := jwthttp.NewReplayCache(1 << 19)
+	check := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proof, err := rules.Parse(r.Header["Dpop"], r.Method, r.RequestURI)
+		if err != nil || !proof.IsFor(b.tokens[BoundDPoP]) {
+			panic("proof is not accepted")
+		}
+		valid, _ := rules.Nonces.Check(proof.Nonce)
+		if fresh, err := cache.Fresh(r.Context(), proof.ReplayID(), rules.ReplayUntil(proof)); !valid || !fresh || err != nil {
+			panic("proof is not accepted")
+		}
+		b.next.ServeHTTP(w, r)
+	})
+	return BoundHandler{BoundProof, inTurn(check, requests, func() { cache = jwthttp.NewReplayCache(1 << 19) })}, err
 }
 
 // inTurn serves one request after the other, and calls again before the first.

@@ -60,25 +60,20 @@ func (r results) limits() []limit {
 			return limit{what: fmt.Sprintf("admitted, %s: %s, parallel to serial", alg, contender), measured: ratio, max: 1}
 		}))
 	}
-	for _, alg := range benchmarks.BoundAlgorithms() {
-		all = append(all, r.proofBesideSignature(alg))
-	}
-	return append(all, limit{
+	return append(append(all, r.ofProofs()...), limit{
 		what:     fmt.Sprintf("admitted: added by a list of %d revocations", listSize),
 		measured: medianDifference(r.unit(revocations, "HS256", withList).ns, r.unit(revocations, "HS256", withoutList).ns),
 		max:      1000, unit: "ns",
 	})
 }
 
-// proofBesideSignature limits what a proof with a nonce adds to a request, less its
-// signature: parsing, the thumbprint, the nonce, and the replay cache.
-func (r results) proofBesideSignature(alg string) limit {
-	proof, plain, signature := r.unit(bound, alg, benchmarks.BoundNonce), r.unit(bound, alg, benchmarks.BoundBearer), r.unit(bound, alg, benchmarks.BoundSignature)
-	beside := make([]float64, len(proof.ns))
-	for i := range beside {
-		beside[i] = proof.ns[i] - plain.ns[i] - signature.ns[i]
+// ofProofs limits what a proof takes beside its signature.
+func (r results) ofProofs() (all []limit) {
+	for _, alg := range benchmarks.BoundAlgorithms() {
+		ns := median(r.unit(bound, alg, benchmarks.BoundProof).ns)
+		all = append(all, limit{what: fmt.Sprintf("bound, %s: %s", alg, benchmarks.BoundProof), measured: ns, max: 5000, unit: "ns"})
 	}
-	return limit{what: fmt.Sprintf("bound, %s: added by a proof, without its signature", alg), measured: median(beside), max: 5000, unit: "ns"}
+	return all
 }
 
 // toHand limits the ratio to hand for the same request.

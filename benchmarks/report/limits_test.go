@@ -19,7 +19,7 @@ func TestLimits(t *testing.T) {
 		{"one algorithm of a refusal", benchmarks.OtherAlg, "EdDSA", benchmarks.Ours, "otheralg, EdDSA: jwthttp to hand"},
 		{"missing token", benchmarks.Missing, "HS256", benchmarks.Ours, "missing, HS256: jwthttp"},
 		{"parallel", parallel, "HS256", benchmarks.CachedFlat, "admitted, HS256: jwthttp-cached-flat, parallel to serial"},
-		{"a proof", bound, "EdDSA", benchmarks.BoundNonce, "bound, EdDSA: added by a proof, without its signature"},
+		{"a proof", bound, "EdDSA", benchmarks.BoundProof, "bound, EdDSA: proof without its signature"},
 		{"revocations", revocations, "HS256", withList, "admitted: added by a list of 1000000 revocations"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func fake(slowGroup, slowAlg, slowUnit string) (r results) {
 	for _, name := range names {
 		for _, alg := range benchmarks.Algorithms() {
 			g := &group{name: name, alg: alg}
-			for _, contender := range append(slices.Clone(limited), withList, withoutList, benchmarks.BoundNonce, benchmarks.BoundBearer, benchmarks.BoundSignature) {
+			for _, contender := range append(slices.Clone(limited), withList, withoutList, benchmarks.BoundProof) {
 				ns := 10.0
 				switch {
 				case name == slowGroup && alg == slowAlg && contender == slowUnit:
