@@ -505,6 +505,17 @@ func TestNew_problemDPoP(t *testing.T) {
 	}
 }
 
+func TestDPoP_Format(t *testing.T) {
+	d := &jwthttp.DPoP{BaseURLs: []string{dpopBase}, NonceSecrets: [][]byte{[]byte("secret")}}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		for _, v := range []any{d, jwthttp.Options{DPoP: d}, &jwthttp.Options{DPoP: d}} {
+			if text := fmt.Sprintf(format, v); strings.Contains(text, "secret") || strings.Contains(text, "115 101 99") || strings.Contains(text, "0x73, 0x65") {
+				t.Errorf("%s of %T: %s", format, v, text)
+			}
+		}
+	}
+}
+
 // New copies the options.
 func TestNew_copiesDPoP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

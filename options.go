@@ -178,6 +178,9 @@ type DPoP struct {
 	NonceSecrets [][]byte
 }
 
+// Format keeps the secrets out of printed options.
+func (*DPoP) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "DPoP") }
+
 // A ReplayFunc remembers the id of a used proof until a time, and reports whether
 // the id was not known before, in one atomic step. An error, a panic, and true
 // after the deadline of the context, 1 second, are failures. It is called when

@@ -229,6 +229,12 @@ func (p *Proof) ReplayID() string {
 	return base64.RawURLEncoding.EncodeToString(hash.Sum(nil)[:16])
 }
 
+// minSlack is how long a proof is remembered at least after its MaxAge, for requests
+// that were read before and still wait for keys.
+const minSlack = 20 * time.Second
+
 // ReplayUntil returns when no server with the same rules accepts the proof any
 // more, if their clocks differ by up to twice the leeway.
-func (r *Rules) ReplayUntil(p *Proof) time.Time { return p.issuedAt.Add(r.MaxAge + 2*r.Leeway) }
+func (r *Rules) ReplayUntil(p *Proof) time.Time {
+	return p.issuedAt.Add(r.MaxAge + max(2*r.Leeway, minSlack))
+}

@@ -331,6 +331,11 @@ func TestProof_ReplayID(t *testing.T) {
 		if id(nil, object{"iat": in(time.Second), "nonce": "n"}) != wantID {
 			t.Error("another proof with the same jti has another id")
 		}
+		short := dpop.NewRules(&problems.List{}, dpop.Settings{BaseURLs: []string{"https://api.example"}, Leeway: time.Nanosecond})
+		first, second := change(t, nil, nil)
+		if p, err := short.Parse([]string{first + "." + second + rfcSignature}, "GET", "/a"); err != nil || short.ReplayUntil(p).Unix() != in(80*time.Second) {
+			t.Errorf("with a short leeway: %v", err)
+		}
 		if id(nil, object{"jti": "other"}) == wantID {
 			t.Error("another jti has the same id")
 		}
