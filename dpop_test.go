@@ -508,7 +508,7 @@ func TestNew_problemDPoP(t *testing.T) {
 func TestDPoP_Format(t *testing.T) {
 	d := &jwthttp.DPoP{BaseURLs: []string{dpopBase}, NonceSecrets: [][]byte{[]byte("secret")}}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
-		for _, v := range []any{d, jwthttp.Options{DPoP: d}, &jwthttp.Options{DPoP: d}} {
+		for _, v := range []any{d, *d, jwthttp.Options{}, jwthttp.Options{DPoP: d}, &jwthttp.Options{DPoP: d}} {
 			if text := fmt.Sprintf(format, v); strings.Contains(text, "secret") || strings.Contains(text, "115 101 99") || strings.Contains(text, "0x73, 0x65") {
 				t.Errorf("%s of %T: %s", format, v, text)
 			}

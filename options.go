@@ -179,7 +179,7 @@ type DPoP struct {
 }
 
 // Format keeps the secrets out of printed options.
-func (*DPoP) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "DPoP") }
+func (DPoP) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "DPoP") }
 
 // A ReplayFunc remembers the id of a used proof until a time, and reports whether
 // the id was not known before, in one atomic step. An error, a panic, and true
