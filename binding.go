@@ -25,8 +25,7 @@ type possession struct {
 // schemeDPoP is the authentication scheme of RFC 9449 §7.1.
 const schemeDPoP = "DPoP"
 
-// readProof reads the proof that comes with a token of the DPoP scheme. Under other
-// schemes the DPoP field does not count.
+// readProof reads the proof that comes with a token of the DPoP scheme.
 func (c *config) readProof(r *http.Request) (*dpop.Proof, *Error) {
 	if c.proofs == nil {
 		return nil, refuse(ReasonBinding, errors.New("DPoP is not set"))
@@ -56,7 +55,7 @@ func (c *config) prove(t *Token, p *possession) *Error {
 		}
 	}
 	if err != nil {
-		return refuse(reason, cause.Invalid(nil, "%w", err)).about(t)
+		return refuse(reason, cause.Invalid(err, "%v", err)).about(t)
 	}
 	return nil
 }

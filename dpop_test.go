@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/jwthttptest"
 )
@@ -265,6 +267,42 @@ func TestAuthenticate_proofAndToken(t *testing.T) {
 		required := mustNew[testClaims](t, newDPoPOptions(func(d *jwthttp.DPoP) { d.Required = true }))
 		if _, err := required.Verify(context.Background(), bearer); verdictOf(err) != "401 invalid_token binding" {
 			t.Errorf("Verify under Required: %v", err)
+		}
+	})
+}
+
+// What logs say.
+func TestError_binding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, other := jwthttptest.NewProver(t, "ES256"), jwthttptest.NewProver(t, "ES256")
+		token, cert := boundTo(p.Thumbprint(), nil), certToken(rfc8705Thumbprint)
+		broken := errors.New("broken")
+		opts := newDPoPOptions()
+		opts.ClientCertificate = func(r *http.Request) ([]byte, error) {
+			if r.Header.Get("X-Broken") != "" {
+				return nil, broken
+			}
+			return nil, nil
+		}
+		m := mustNew[testClaims](t, opts)
+		for _, tt := range []struct {
+			name    string
+			request *http.Request
+			is      error
+			want    string
+		}{
+			{"no proof", newRequest(withDPoP(token)), nil, "jwthttp: proof: want one DPoP field, have 0"},
+			{"an old proof", newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, func(_, c map[string]any) { c["iat"] = bubbleStart - 90 }))), nil,
+				"jwthttp: proof: proof was made 1m30s ago, want at most 1m0s"},
+			{"another key", newRequest(withDPoP(token, other.Proof("GET", dpopURL, token, nil))), jwt.ErrTokenInvalidClaims,
+				`jwthttp: binding: the proof was made by another key than the token's ("jkt")`},
+			{"under Bearer", newRequest(withBearer(token)), jwt.ErrTokenInvalidClaims, `jwthttp: binding: token is bound to a key ("jkt"), and did not come with a DPoP proof`},
+			{"no certificate", newRequest(withBearer(cert)), jwt.ErrTokenInvalidClaims, `jwthttp: binding: token is bound to a certificate ("x5t#S256"), and the client has shown none`},
+			{"a broken hook", newRequest(withBearer(cert), withField("X-Broken", "x")), broken, "jwthttp: binding: broken"},
+		} {
+			if _, err := m.Authenticate(tt.request); err == nil || err.Error() != tt.want || tt.is != nil && !errors.Is(err, tt.is) {
+				t.Errorf("%s: error %q, want %q", tt.name, err, tt.want)
+			}
 		}
 	})
 }
@@ -823,6 +861,9 @@ func TestOptions_DPoP_nonce(t *testing.T) {
 		check("too old", m, nonce, refused, true)
 
 		// Every 401 of the scheme carries one, and no other answer.
+		only := opts
+		only.Extractor = jwthttp.FromHeader("Authorization", "DPoP")
+		onlyDPoP := mustNew[testClaims](t, only)
 		for _, tt := range []struct {
 			name    string
 			m       *jwthttp.Middleware
@@ -835,6 +876,7 @@ func TestOptions_DPoP_nonce(t *testing.T) {
 			{"a bearer token", m, newRequest(withBearer(goodToken(nil))), false},
 			{"no token", m, newRequest(), false},
 			{"an invalid request", m, newRequest(withField("Authorization", "DPoP")), false},
+			{"another scheme, with FromHeader alone", onlyDPoP, newRequest(withField("Authorization", "Basic x")), false},
 			{"without secrets", mustNew[testClaims](t, newDPoPOptions()), newRequest(withDPoP(token, "x")), false},
 		} {
 			if got := serve(tt.m, tt.request).Header()["Dpop-Nonce"]; len(got) > 1 || (len(got) == 1) != tt.want {

@@ -51,7 +51,7 @@ type Credential struct {
 	// from the URL if Source is SourceQuery.
 	Name string
 	// Scheme is the authentication scheme, such as "Bearer". Only FromHeader
-	// sets it.
+	// sets it. A token of the scheme "DPoP" needs a proof (Options.DPoP).
 	Scheme string
 	// Source is the kind of place.
 	Source Source

@@ -70,7 +70,8 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 // context and without a query token, or an [*Error] for [WriteError].
 //
 // If r has a query token, the response needs Cache-Control: private and
-// Referrer-Policy: no-referrer, which Handler sets.
+// Referrer-Policy: no-referrer, which Handler sets. Handler also sends the newest
+// DPoP nonce with admitted requests.
 func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 	d := m.decide(r)
 	if d.err != nil { // a nil *Error is not a nil error
@@ -149,7 +150,7 @@ func (m *Middleware) authenticate(d *decision) {
 	d.scheme = found.Scheme
 	switch {
 	case isNoToken(err):
-		d.missing = err
+		d.missing, d.scheme = err, ""
 	case errors.Is(err, ErrMultipleTokens) && !isOwn(err):
 		d.err = refuse(ReasonMultiple, err)
 	case err != nil:
@@ -161,7 +162,8 @@ func (m *Middleware) authenticate(d *decision) {
 	}
 }
 
-// admitFrom checks everything about a credential but the requirements.
+// admitFrom checks everything about a credential but the requirements. A DPoP field
+// counts only under the scheme DPoP.
 func (c *config) admitFrom(d *decision, found Credential) (*admission, *Error) {
 	p := possession{request: d.request}
 	if strings.EqualFold(found.Scheme, schemeDPoP) {
