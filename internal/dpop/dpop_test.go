@@ -351,9 +351,9 @@ func TestProof_ReplayID(t *testing.T) {
 
 const wantID = "YbmqMpKga12jKm8ihaPzJw"
 
-// FuzzRules_Parse checks that encoding/json and golang-jwt read the same from each
+// FuzzParse checks that encoding/json and golang-jwt read the same from each
 // proof that Parse accepts.
-func FuzzRules_Parse(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, tt := range changes {
 		header, claims := change(f, tt.header, tt.claims)
 		h, _ := base64.RawURLEncoding.DecodeString(header)
