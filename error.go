@@ -289,7 +289,6 @@ func (e *Error) addChallenge(scheme, algs, realm, metadataURL string, used bool)
 // credential; if it is empty, that of the token counts.
 func (c *config) challenge(e *Error, scheme string, t *Token) {
 	o := &c.opts
-	e.challenges = [2]string{}
 	if o.DPoP == nil {
 		e.addChallenge("Bearer", "", o.Realm, o.ResourceMetadataURL, true)
 		return
