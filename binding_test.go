@@ -260,7 +260,7 @@ func TestClientCertFromProxy(t *testing.T) {
 	}
 }
 
-// tlsClient returns a client with a certificate of its own, signed by an
+// tlsClient returns a client with a certificate, signed by an
 // intermediate one that it sends, too.
 func tlsClient(t *testing.T, server *httptest.Server, version uint16) (client *http.Client, thumbprint string) {
 	t.Helper()

@@ -210,7 +210,7 @@ func TestAuthenticate_proofAndToken(t *testing.T) {
 			{"bound, in the query", newRequest(withQuery("t="+bound), withField("DPoP", proof(bound))), "401 B invalid_token binding", "401 - invalid_token binding"},
 			{"a bearer token under DPoP", newRequest(withDPoP(bearer, proof(bearer))), badBinding, badBinding},
 			{"a bearer token", newRequest(withBearer(bearer)), admitted, "401 - invalid_token binding"},
-			{"a bearer token beside a stray field", newRequest(withBearer(bearer), withField("DPoP", "x", "y")), admitted, "401 - invalid_token binding"},
+			{"a bearer token with a stray field", newRequest(withBearer(bearer), withField("DPoP", "x", "y")), admitted, "401 - invalid_token binding"},
 			{"bound to a certificate, under Bearer", newRequest(withBearer(cert), withTLS(rfc8705DER())), admitted, admitted},
 			{"bound to a certificate, in a cookie", newRequest(withField("Cookie", "t="+cert), withTLS(rfc8705DER())), admitted, admitted},
 			{"bound to a certificate, under DPoP", newRequest(withDPoP(cert, proof(cert)), withTLS(rfc8705DER())), badBinding, badBinding},

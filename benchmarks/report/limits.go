@@ -67,7 +67,7 @@ func (r results) limits() []limit {
 	})
 }
 
-// ofProofs limits what a proof takes beside its signature.
+// ofProofs limits what a proof takes, without its signature.
 func (r results) ofProofs() (all []limit) {
 	for _, alg := range benchmarks.BoundAlgorithms() {
 		ns := median(r.unit(bound, alg, benchmarks.BoundProof).ns)

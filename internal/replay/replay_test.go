@@ -22,7 +22,7 @@ func fresh(t testing.TB, c *replay.Cache, key, id string, life time.Duration) st
 	ok, err := c.Fresh(ctx, id, time.Now().Add(life).Round(0))
 	switch {
 	case err != nil && ok:
-		t.Errorf("fresh beside the error %v", err)
+		t.Errorf("fresh and the error %v", err)
 		fallthrough
 	case err != nil:
 		return "error"
