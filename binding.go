@@ -25,6 +25,15 @@ type possession struct {
 // schemeDPoP is the authentication scheme of RFC 9449 §7.1.
 const schemeDPoP = "DPoP"
 
+// scheme is that of the credential which a token was accepted in, as far as it is
+// known from the token.
+func (t *Token) scheme() string {
+	if t != nil && t.KeyThumbprint != "" {
+		return schemeDPoP
+	}
+	return ""
+}
+
 // readProof reads the proof that comes with a token of the DPoP scheme.
 func (c *config) readProof(r *http.Request) (*dpop.Proof, *Error) {
 	if c.proofs == nil {

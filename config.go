@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/seed450a7203/jwthttp/internal/cache"
 	"github.com/seed450a7203/jwthttp/internal/claims"
 	"github.com/seed450a7203/jwthttp/internal/clientcert"
 	"github.com/seed450a7203/jwthttp/internal/dpop"
-	"github.com/seed450a7203/jwthttp/internal/jwk"
 	"github.com/seed450a7203/jwthttp/internal/keyset"
 	"github.com/seed450a7203/jwthttp/internal/problems"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
@@ -176,7 +174,7 @@ func newIssuer(p *problems.List, field string, o Issuer) *issuer {
 		p.CheckNames(field+"Clients", o.Clients, Any, "want client IDs, or nil for any client")
 	}
 	iss.setTypes(p, field+"Types", o.Types)
-	iss.setMethods(p, field+"Algorithms", o.Algorithms)
+	iss.methods = keyset.NewMethods(p, field+"Algorithms", o.Algorithms)
 	checkRange(p, field+"MaxTokenAge", o.MaxTokenAge, maxTokenAge)
 	iss.keys = newKeys(p, field+"Keys", o.Keys, iss)
 	return iss
@@ -197,30 +195,5 @@ func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
 			p.Add(field, typ, "want a media type")
 		}
 		iss.Types = append(iss.Types, syntax.CutApplication(typ))
-	}
-}
-
-func (iss *issuer) setMethods(p *problems.List, field string, algorithms []string) {
-	if len(algorithms) == 0 {
-		p.AddHidden(field, `want the accepted values of "alg"`)
-	}
-	iss.methods = make(keyset.Methods, len(algorithms))
-	secrets := 0
-	for _, alg := range algorithms {
-		method := jwk.Method(alg)
-		if method == nil {
-			p.Add(field, alg, "unknown algorithm")
-			continue
-		}
-		iss.methods[alg] = method
-	}
-	for _, method := range iss.methods {
-		if jwk.IsHMAC(method) {
-			secrets++
-		}
-	}
-	if secrets != 0 && secrets != len(iss.methods) {
-		// RFC 8725 §2.1: a public key must never be tried as a secret.
-		p.Add(field, strings.Join(algorithms, " "), "HMAC and public-key algorithms need an Issuer each")
 	}
 }

@@ -91,14 +91,6 @@ type admission struct {
 	request *http.Request // the admitted one; nil: Verify
 }
 
-// tokenOrNil returns nil for a nil admission, too.
-func (a *admission) tokenOrNil() *Token {
-	if a == nil {
-		return nil
-	}
-	return a.token
-}
-
 // Value returns the values of this package first. An admission without a token
 // hides the claims and Token of every Handler further out: they belong to
 // another Middleware's token.

@@ -285,15 +285,15 @@ func (e *Error) addChallenge(scheme, algs, realm, metadataURL string, used bool)
 	}
 }
 
-// challenge completes the Error of a Middleware. The scheme is that of the
-// credential; if it is empty, that of the token counts.
-func (c *config) challenge(e *Error, scheme string, t *Token) {
+// challenge completes the Error of a Middleware for a credential of this scheme, or
+// "" if there is none.
+func (c *config) challenge(e *Error, scheme string) {
 	o := &c.opts
 	if o.DPoP == nil {
 		e.addChallenge("Bearer", "", o.Realm, o.ResourceMetadataURL, true)
 		return
 	}
-	proved := strings.EqualFold(scheme, schemeDPoP) || scheme == "" && t != nil && t.KeyThumbprint != ""
+	proved := strings.EqualFold(scheme, schemeDPoP)
 	unknown := e.Reason == ReasonMultiple
 	if !o.DPoP.Required {
 		e.addChallenge("Bearer", "", o.Realm, o.ResourceMetadataURL, unknown || !proved)

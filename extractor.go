@@ -346,3 +346,23 @@ func (c Credential) params() []string {
 	}
 	return append([]string{c.Name}, c.alsoQuery...)
 }
+
+// checkOrigin protects tokens that browsers send automatically against CSRF.
+func (c *config) checkOrigin(r *http.Request, source Source) *Error {
+	if source == SourceHeader || source == SourceQuery {
+		return nil
+	}
+	if isUpgrade(r) {
+		// A GET that opens a channel for writes, and that the same-origin policy
+		// does not cover.
+		upgrade := *r
+		upgrade.Method = http.MethodPost
+		r = &upgrade
+	}
+	if err := c.opts.CrossOrigin.Check(r); err != nil {
+		return refuse(ReasonCrossOrigin, err)
+	}
+	return nil
+}
+
+func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }

@@ -119,13 +119,3 @@ func refuseKeys(ctx context.Context, err error) *Error {
 	}
 	return refuse(reason, fmt.Errorf("%w: %w", jwt.ErrTokenUnverifiable, err))
 }
-
-// lookup returns what a source may know of a token that is not verified yet.
-func (v *verified) lookup() keyset.Token {
-	t := v.token
-	return keyset.Token{
-		Query: keyset.Query{KeyID: t.KeyID, HasKeyID: v.hasKeyID, Algorithm: t.Algorithm, Issuer: t.Issuer, TenantID: v.tenantID},
-		Raw:   t.Raw(), Subject: t.Subject, ID: t.ID, Audience: t.Audience,
-		IssuedAt: t.IssuedAt, NotBefore: t.NotBefore, ExpiresAt: t.ExpiresAt,
-	}
-}

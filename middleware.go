@@ -143,7 +143,7 @@ func (m *Middleware) authenticate(d *decision) {
 	}
 	ctx := d.request.Context()
 	if outer, ok := ctx.Value(c).(*admission); ok && outer.includes(ctx, found, err) {
-		d.admission, d.nested, d.missing = outer, true, ErrNoToken
+		d.admission, d.nested, d.missing, d.scheme = outer, true, ErrNoToken, outer.token.scheme()
 		d.err = c.recheck(d.request, outer)
 		return
 	}
@@ -206,30 +206,10 @@ func (c *config) recheck(r *http.Request, a *admission) *Error {
 	return nil
 }
 
-// checkOrigin protects tokens that browsers send automatically against CSRF.
-func (c *config) checkOrigin(r *http.Request, source Source) *Error {
-	if source == SourceHeader || source == SourceQuery {
-		return nil
-	}
-	if isUpgrade(r) {
-		// A GET that opens a channel for writes, and that the same-origin policy
-		// does not cover.
-		upgrade := *r
-		upgrade.Method = http.MethodPost
-		r = &upgrade
-	}
-	if err := c.opts.CrossOrigin.Check(r); err != nil {
-		return refuse(ReasonCrossOrigin, err)
-	}
-	return nil
-}
-
-func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }
-
 // conclude completes a refusal, and reports the decision.
 func (m *Middleware) conclude(ctx context.Context, d *decision) {
 	if d.err != nil {
-		m.config.challenge(d.err, d.scheme, d.admission.tokenOrNil())
+		m.config.challenge(d.err, d.scheme)
 	}
 	if m.config.opts.Observer == nil {
 		return

@@ -147,8 +147,12 @@ func (m *Middleware) authorize(ctx context.Context, d *decision) {
 		d.ignored, d.err = d.err, nil
 		d.admission, d.nested = nil, false
 	}
+	var token *Token
+	if d.admission != nil {
+		token = d.admission.token
+	}
 	if d.err == nil {
-		d.err = q.check(d.admission.tokenOrNil(), d.missing, m.config.opts.Leeway)
+		d.err = q.check(token, d.missing, m.config.opts.Leeway)
 	}
 	if d.err == nil && d.admission == nil { // a visitor
 		d.admission = &admission{Context: ctx, config: m.config}
@@ -159,7 +163,7 @@ func (m *Middleware) authorize(ctx context.Context, d *decision) {
 	admitted := d.admission.enter(d.request, d.nested)
 	for _, rule := range q.rules {
 		if err := rule(admitted); err != nil {
-			d.err = refuse(ReasonForbidden, err).orOwn(err).about(d.admission.token)
+			d.err = refuse(ReasonForbidden, err).orOwn(err).about(token)
 			return
 		}
 	}

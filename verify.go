@@ -12,6 +12,7 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/cause"
 	"github.com/seed450a7203/jwthttp/internal/jwk"
 	"github.com/seed450a7203/jwthttp/internal/jws"
+	"github.com/seed450a7203/jwthttp/internal/keyset"
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
@@ -57,7 +58,7 @@ func (c *config) admit(ctx context.Context, found Credential, p *possession) (*a
 	}
 	var err error
 	if c.cache != nil { // which shares the claims
-		a.claims, err = c.claims.Own(v.claims, v.token.Raw())
+		a.claims, err = c.claims.Own(v.claims, found.Token)
 	}
 	if err == nil {
 		err = c.claims.Validate(a.claims)
@@ -207,6 +208,16 @@ func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
 		return refuse(ReasonTooOld, cause.OutOfTime(nil, "issued %v ago, MaxTokenAge %v", now.Sub(t.IssuedAt), iss.MaxTokenAge))
 	}
 	return nil
+}
+
+// lookup returns what a source may know of a token that is not verified yet.
+func (v *verified) lookup() keyset.Token {
+	t := v.token
+	return keyset.Token{
+		Query: keyset.Query{KeyID: t.KeyID, HasKeyID: v.hasKeyID, Algorithm: t.Algorithm, Issuer: t.Issuer, TenantID: v.tenantID},
+		Raw:   *t.raw, Subject: t.Subject, ID: t.ID, Audience: t.Audience,
+		IssuedAt: t.IssuedAt, NotBefore: t.NotBefore, ExpiresAt: t.ExpiresAt,
+	}
 }
 
 // findKey returns the key that verifies the signature.

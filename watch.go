@@ -36,7 +36,10 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 		every = 10 * time.Second
 	}
 	a, _ := ctx.Value(m.config).(*admission)
-	token := a.tokenOrNil()
+	var token *Token
+	if a != nil {
+		token = a.token
+	}
 	ctx, end := context.WithCancelCause(ctx)
 	cancel := func() { end(context.Canceled) }
 	e := m.requirements.check(token, ErrNoToken, m.config.opts.Leeway)
@@ -44,7 +47,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 		e = refuse(ReasonMissing, ErrNoToken) // a visitor whom m has never seen
 	}
 	if e != nil {
-		m.config.challenge(e, "", token)
+		m.config.challenge(e, token.scheme())
 		end(e)
 		return ctx, cancel
 	}
@@ -54,7 +57,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 	watched, release := ctx, context.CancelFunc(func() {})
 	if !token.ExpiresAt.IsZero() {
 		expired := refuse(ReasonExpired, errWatchExpired)
-		m.config.challenge(expired, "", token)
+		m.config.challenge(expired, token.scheme())
 		watched, release = context.WithDeadlineCause(ctx, token.ExpiresAt.Add(m.config.opts.Leeway), expired)
 	}
 	go func() {
@@ -87,7 +90,7 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 			e = m.requirements.check(a.token, nil, m.config.opts.Leeway)
 		}
 		if e != nil && ctx.Err() == nil {
-			m.config.challenge(e, "", token)
+			m.config.challenge(e, token.scheme())
 			return e
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -39,6 +40,33 @@ type Keys struct {
 
 // Methods are the signing methods of an issuer by "alg".
 type Methods map[string]jwt.SigningMethod
+
+// NewMethods returns the Methods of a list of "alg" values, and adds what is wrong
+// with the list to p.
+func NewMethods(p *problems.List, field string, algorithms []string) Methods {
+	if len(algorithms) == 0 {
+		p.AddHidden(field, `want the accepted values of "alg"`)
+	}
+	methods := make(Methods, len(algorithms))
+	secrets := 0
+	for _, alg := range algorithms {
+		if method := jwk.Method(alg); method != nil {
+			methods[alg] = method
+		} else {
+			p.Add(field, alg, "unknown algorithm")
+		}
+	}
+	for _, method := range methods {
+		if jwk.IsHMAC(method) {
+			secrets++
+		}
+	}
+	if secrets != 0 && secrets != len(methods) {
+		// RFC 8725 §2.1: a public key must never be tried as a secret.
+		p.Add(field, strings.Join(algorithms, " "), "HMAC and public-key algorithms need an Issuer each")
+	}
+	return methods
+}
 
 // Algorithms returns the sorted names of the methods.
 func (m Methods) Algorithms() []string { return slices.Sorted(maps.Keys(m)) }
