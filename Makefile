@@ -2,12 +2,12 @@
 # CONTRIBUTING.md lists the programs without which tests are skipped. The targets
 # work in a git clone and in an unpacked archive. A module is a folder with a go.mod file.
 MODULES = $(or $(sort $(patsubst ./%go.mod,./%,$(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/*' -not -path '*/node_modules/*'))),$(error no go.mod file found; run make in the top folder of the repository))
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # A number of runs: when a duration ends, go test may report "context deadline exceeded" (golang/go#75804).
 FUZZTIME ?= 150000x
 FAULTTIME ?= 1m
 BENCHFLAGS ?= -rounds 10 -benchtime 20ms
-LOADFLAGS ?= -rounds 5 -duration 2s
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 # Each contender is a column; more of them do not fit on a screen.
 BENCHSTAT_FILTER := /case:admitted .unit:sec/op \
@@ -21,8 +21,9 @@ help: ## list the targets
 test: ## run all tests of all modules, and list the skipped ones
 	@SCREENSHOTS="$(CURDIR)/screenshots" go run ./scripts/testall $(MODULES)
 
-lint: ## run gofmt, go vet, staticcheck and go mod tidy -diff in all modules
+lint: ## run actionlint, and gofmt, go vet, staticcheck and go mod tidy -diff in all modules
 	@modules='$(MODULES)'; out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }; \
+	go run $(ACTIONLINT) .github/workflows/*.yml || exit; \
 	set -e; for m in $$modules; do echo "== $$m"; (cd $$m && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff); done
 
 cover: ## fail if the tests cover less than 97 % of the root package
@@ -44,10 +45,9 @@ faults: ## run each fault test for FAULTTIME: a failing key server, stores that 
 	@set -e; for p in $$(grep -rl --include='*_test.go' 'flag.*"faults"' . | xargs -n1 dirname | sort -u); do \
 		(cd $$p && go test -count=1 -timeout 0 -run '(?i)faults' -v . -faults $(FAULTTIME)); done
 
-bench: ## measure all contenders on an idle machine; writes results.md, chart.svg and benchstat.txt in benchmarks
-	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -chart chart.svg -samples samples.out
+bench: ## measure all contenders on an idle machine; writes results.md and benchstat.txt in benchmarks
+	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -samples samples.out
 	@cd benchmarks && go run $(BENCHSTAT) -col /by -row /alg -filter '$(BENCHSTAT_FILTER)' samples.out >benchstat.txt
-	@go run -C benchmarks ./load $(LOADFLAGS) -append results.md
 
 bench-check: ## measure what has a limit, and fail if one is exceeded; takes about two minutes
 	@go run -C benchmarks ./report $(BENCHFLAGS) -check

@@ -519,6 +519,31 @@ func TestHandler_nested_crossOrigin(t *testing.T) {
 			}
 		})
 	}
+	// A bypass pattern is for the path that the outer Handler sees.
+	for _, tt := range []struct {
+		name   string
+		change func(*http.Request) *http.Request
+		want   int
+	}{
+		{"a bypass pattern behind StripPrefix", func(r *http.Request) *http.Request { return r }, 200},
+		{"a bypass pattern, and another method", method("DELETE"), 403},
+		{"a bypass pattern, and an upgrade", upgrade, 403},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			opts := newOptions()
+			opts.Extractor = jwthttp.FromCookie("c")
+			opts.CrossOrigin = http.NewCrossOriginProtection()
+			opts.CrossOrigin.AddInsecureBypassPattern("POST /api/hook")
+			m := mustNew[testClaims](t, opts)
+			r := newRequest(withMethod("POST"), cookie, withField("Sec-Fetch-Site", "cross-site"))
+			r.URL.Path = "/api/hook"
+			fillPlaceholders(r, goodToken(nil))
+			strip := func(next http.Handler) http.Handler { return http.StripPrefix("/api", next) }
+			if res := nest(r, m.Handler, strip, changing(tt.change), m.Handler); res.Code != tt.want {
+				t.Errorf("status %d, want %d", res.Code, tt.want)
+			}
+		})
+	}
 }
 
 func TestHandler_nested_otherNew(t *testing.T) {

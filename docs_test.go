@@ -20,10 +20,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
@@ -173,11 +175,12 @@ type declared struct {
 	reasons    []string            // values of the constants of type Reason
 	extractors []string            // functions that return an Extractor
 	fields     map[string][]string // of each struct
+	comments   map[string]string   // of Struct.Field
 }
 
 func declarations(t *testing.T, folder string) declared {
 	t.Helper()
-	d := declared{fields: map[string][]string{}}
+	d := declared{fields: map[string][]string{}, comments: map[string]string{}}
 	for _, file := range parseFolder(t, token.NewFileSet(), folder) {
 		for _, decl := range file.Decls {
 			switch decl := decl.(type) {
@@ -217,6 +220,7 @@ func (d *declared) addSpec(spec ast.Spec) {
 				for _, name := range field.Names {
 					if name.IsExported() {
 						d.fields[spec.Name.Name] = append(d.fields[spec.Name.Name], name.Name)
+						d.comments[spec.Name.Name+"."+name.Name] = field.Doc.Text()
 					}
 				}
 			}
@@ -512,6 +516,7 @@ func anchors(t *testing.T, page string) map[string]bool {
 }
 
 func TestDocs_links(t *testing.T) {
+	needRepository(t)
 	pages, err := filepath.Glob("docs/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -543,5 +548,245 @@ func TestDocs_links(t *testing.T) {
 	}
 	if links < 50 {
 		t.Errorf("found only %d links", links)
+	}
+}
+
+// needRepository skips a test of files that the zip of the module lacks.
+func needRepository(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("examples/go.mod"); err != nil {
+		t.Skip("the zip of a module lacks the nested modules")
+	}
+}
+
+var (
+	makeCommand = regexp.MustCompile("(?m)(?:^[ \t]*|`|&& )make ([a-z-]+)")
+	goCommand   = regexp.MustCompile("go (?:run|test|list) -C ([\\w/]+)([^#\n`]*)")
+)
+
+// The commands in the pages name targets of the Makefile, and folders that exist.
+func TestDocs_commands(t *testing.T) {
+	needRepository(t)
+	var pages []string
+	for _, pattern := range []string{"*.md", "*/*.md", ".github/*.md"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, names...)
+	}
+	makefile := readText(t, "Makefile")
+	commands := 0
+	for _, page := range pages {
+		text := readText(t, page)
+		for _, match := range makeCommand.FindAllStringSubmatch(text, -1) {
+			commands++
+			if !strings.Contains(makefile, "\n"+match[1]+": ") {
+				t.Errorf("%s: the Makefile has no target %q", page, match[1])
+			}
+		}
+		for _, match := range goCommand.FindAllStringSubmatch(text, -1) {
+			commands++
+			for _, name := range append(strings.Fields(match[2]), ".") {
+				folder := filepath.Join(match[1], strings.TrimSuffix(name, "..."))
+				if _, err := os.Stat(folder); strings.HasPrefix(name, ".") && err != nil {
+					t.Errorf("%s: %q: %v", page, match[0], err)
+				}
+			}
+		}
+	}
+	if commands < 15 {
+		t.Errorf("found only %d commands", commands)
+	}
+}
+
+var shownText = regexp.MustCompile(`"error_description":"([^"]*)"|(?m:^\|[^|\n]*\| [45]\d\d ([^|\n]+) \|)`)
+
+// The error descriptions in the pages are those of a Reason.
+func TestDocs_descriptions(t *testing.T) {
+	texts := map[string]bool{}
+	for _, reason := range declarations(t, ".").reasons {
+		w := httptest.NewRecorder()
+		jwthttp.WriteError(w, &jwthttp.Error{Status: 400, Reason: jwthttp.Reason(reason)})
+		if match := shownText.FindStringSubmatch(w.Body.String()); match != nil {
+			texts[match[1]] = true
+		}
+	}
+	found := 0
+	for _, page := range []string{"README.md", "docs/migrating.md"} {
+		before, _, _ := strings.Cut(readText(t, page), "<!-- bodies:") // of other libraries
+		for _, match := range shownText.FindAllStringSubmatch(before, -1) {
+			found++
+			if shown := match[1] + match[2]; !texts[shown] {
+				t.Errorf("%s: %q is the text of no Reason", page, shown)
+			}
+		}
+	}
+	if found < 15 {
+		t.Errorf("found only %d texts", found)
+	}
+}
+
+// observedDefaults returns the defaults of fields of Options that requests show.
+func observedDefaults(t *testing.T) map[string]string {
+	t.Helper()
+	defaults := map[string]string{}
+	synctest.Test(t, func(t *testing.T) {
+		provider := jwthttptest.New(t, "HS256")
+		auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
+			Issuers: []jwthttp.Issuer{provider.Trusted()},
+			Revoked: func(ctx context.Context, _ *jwthttp.Token) (bool, error) {
+				deadline, _ := ctx.Deadline()
+				defaults["RevocationTimeout"] = spell(time.Until(deadline))
+				return false, nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := func(token string) jwthttp.Reason {
+			var e *jwthttp.Error
+			if _, err := auth.Verify(t.Context(), token); errors.As(err, &e) {
+				return e.Reason
+			}
+			return ""
+		}
+		seconds := sort.Search(300, func(n int) bool {
+			return refused(provider.Token(map[string]any{"exp": time.Now().Unix() - int64(n)})) != ""
+		})
+		bytes := sort.Search(1<<20, func(n int) bool { return refused(strings.Repeat("x", n+1)) == jwthttp.ReasonTooLarge })
+		defaults["Leeway"] = spell(time.Duration(seconds) * time.Second)
+		defaults["MaxTokenSize"] = fmt.Sprintf("%g KiB", float64(bytes)/1024)
+	})
+	return defaults
+}
+
+// keySetDefaults returns the defaults of the durations in jwks.Options.
+func keySetDefaults(t *testing.T) map[string]string {
+	t.Helper()
+	defaults := map[string]string{}
+	units := map[string]time.Duration{"Second": time.Second, "Minute": time.Minute, "Hour": time.Hour}
+	row := regexp.MustCompile(`\{"(\w+)", &o\.\w+, (\d+) \* time\.(\w+)\}`)
+	for _, match := range row.FindAllStringSubmatch(readText(t, "jwks/set.go"), -1) {
+		n, _ := strconv.Atoi(match[2])
+		defaults[match[1]] = spell(time.Duration(n) * units[match[3]])
+	}
+	if len(defaults) < 4 {
+		t.Errorf("jwks/set.go: found only the defaults %v", defaults)
+	}
+	return defaults
+}
+
+// spell writes a duration as comments and pages do.
+func spell(d time.Duration) string {
+	n, unit := int(d.Seconds()), "second"
+	switch {
+	case d%time.Hour == 0:
+		n, unit = int(d.Hours()), "hour"
+	case d%time.Minute == 0:
+		n, unit = int(d.Minutes()), "minute"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprint(n, " ", unit)
+}
+
+var (
+	sentenceEnd = regexp.MustCompile(`[.|;]\s|\n\n|\n- `)
+	quantity    = regexp.MustCompile(`\b(\d+ )(s|seconds?|KiB)\b`)
+	ofDefault   = regexp.MustCompile(`(?i)default|unless|\(\d`)
+)
+
+// statedDefault returns the default of a field that a sentence states, or "".
+func statedDefault(field, sentence string) string {
+	name := `(?i)\b` + field + `\b`
+	if field == "Leeway" {
+		name += `|\bclock skew\b`
+	}
+	match := quantity.FindStringSubmatch(sentence)
+	if match == nil || !ofDefault.MatchString(sentence) || !regexp.MustCompile(name).MatchString(sentence) {
+		return ""
+	}
+	if match[2] == "s" {
+		match[2] = "seconds"
+	}
+	return match[1] + match[2]
+}
+
+// The comments of fields and the pages state the defaults that hold.
+func TestDocs_defaults(t *testing.T) {
+	observed, stated := observedDefaults(t), 0
+	for field, value := range observed {
+		for _, page := range append(docPages(t), "README.md", "docs/migrating.md") {
+			for _, sentence := range sentenceEnd.Split(readText(t, page), -1) {
+				got := statedDefault(field, sentence)
+				if got != "" && got != value {
+					t.Errorf("%s: the default of %s is %s: %q", page, field, value, sentence)
+				}
+				if got != "" {
+					stated++
+				}
+			}
+		}
+	}
+	if stated < 6 {
+		t.Errorf("the pages state defaults in only %d sentences", stated)
+	}
+	for folder, defaults := range map[string]map[string]string{".": observed, "jwks": keySetDefaults(t)} {
+		comments := declarations(t, folder).comments
+		for field, value := range defaults {
+			comment := strings.Join(strings.Fields(comments["Options."+field]), " ")
+			if _, stated, found := strings.Cut(comment, "If zero, "); !found || !strings.HasPrefix(stated, value) {
+				t.Errorf("%s: the default of Options.%s is %s, not as in its comment: %q", folder, field, value, comment)
+			}
+		}
+	}
+}
+
+// A comment of a field has at most six lines.
+func TestDocs_fieldComments(t *testing.T) {
+	for _, folder := range publicPackages {
+		for field, comment := range declarations(t, folder).comments {
+			if n := strings.Count(comment, "\n"); n > 6 {
+				t.Errorf("%s: the comment of %s has %d lines, want at most 6", folder, field, n)
+			}
+		}
+	}
+}
+
+// README.md has figures of benchmarks/results.md.
+func TestDocs_figures(t *testing.T) {
+	needRepository(t)
+	_, table, _ := strings.Cut(readText(t, "benchmarks/results.md"), "## A valid token\n")
+	shown := regexp.MustCompile(`(?s)RS256 token takes ([\d.]+) times.*?takes ([\d.]+) times`).FindStringSubmatch(readText(t, "README.md"))
+	if shown == nil {
+		t.Fatal("README.md shows no figures")
+	}
+	for i, name := range []string{"jwthttp", "jwthttp-cached"} {
+		row := regexp.MustCompile(`(?m)^\| ` + name + ` \|[^|]*\| [\d,]+ \(([\d.]+)\) \|`).FindStringSubmatch(table)
+		if row == nil || row[1] != shown[i+1] {
+			t.Errorf("README.md shows %s for %s, benchmarks/results.md has %q", shown[i+1], name, row)
+		}
+	}
+}
+
+// dependabot.yml and RELEASING.md name each module.
+func TestDocs_modules(t *testing.T) {
+	needRepository(t)
+	for _, pattern := range []string{"*/go.mod", "*/*/go.mod"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v, %d files", pattern, err, len(files))
+		}
+		for _, file := range files {
+			folder := filepath.ToSlash(filepath.Dir(file))
+			if !regexp.MustCompile(`[\[ ]/` + folder + `[,\]]`).MatchString(readText(t, ".github/dependabot.yml")) {
+				t.Errorf(".github/dependabot.yml does not name /%s", folder)
+			}
+			if !regexp.MustCompile(`for d in [^;]*\b` + folder + `[ ;]`).MatchString(readText(t, "RELEASING.md")) {
+				t.Errorf("RELEASING.md does not edit %s", file)
+			}
+		}
 	}
 }

@@ -227,6 +227,7 @@ func TestMiddleware_Require(t *testing.T) {
 		{"an Error without a status", &jwthttp.Error{}, "403 forbidden"},
 		{"an Error that looks like a success", &jwthttp.Error{Status: 200}, "403 forbidden"},
 		{"an Error that looks like a redirect", &jwthttp.Error{Status: 302}, "403 forbidden"},
+		{"an Error just below all refusals", &jwthttp.Error{Status: 399}, "403 forbidden"},
 		{"an Error beyond all statuses", &jwthttp.Error{Status: 600}, "403 forbidden"},
 		{"an Error of 401", &jwthttp.Error{Status: 401, Code: "invalid_token", Reason: jwthttp.ReasonClaims}, "401 invalid_token claims"},
 		{"an Error of a scope", &jwthttp.Error{Status: 403, Code: "insufficient_scope", Reason: jwthttp.ReasonScope, Scopes: []string{"x"}}, noScope},

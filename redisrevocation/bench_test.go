@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,31 +13,37 @@ import (
 	"github.com/seed450a7203/jwthttp/redisrevocation"
 )
 
-// fill revokes n tokens by several writers at once.
-func fill(b *testing.B, s *opened, n int) {
+// fill puts n entries into Redis, while no store is open.
+func fill(b *testing.B, client *redis.Client, n int) {
 	b.Helper()
-	var writers sync.WaitGroup
-	const at = 64
-	for w := range at {
-		writers.Go(func() {
-			for i := w; i < n; i += at {
-				if err := s.Revoke(context.Background(), byID(fmt.Sprint("id-", i))); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
+	const some = 20_000
+	for from := 0; from < n; from += some {
+		err := client.Eval(context.Background(), `
+for i = ARGV[1], ARGV[2] do
+	local key, expires = string.format('%043d', i), ARGV[3] + i * 7919 % 86400
+	redis.call('HSET', KEYS[1], key, string.format('%020d%020d{"iss":"https://login.example.com/","jti":"id-%d"}', 0, expires, i))
+	redis.call('ZADD', KEYS[2], expires, key)
+end`, keys, from, min(n, from+some)-1, time.Now().Add(time.Hour).Unix()).Err()
+		if err != redis.Nil {
+			b.Fatal(err)
+		}
 	}
-	writers.Wait()
+	epoch := map[string]any{"epoch": "filled", "seq": 0, "last": "0-0", "count": n}
+	if err := client.HSet(context.Background(), keys[3], epoch).Err(); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // BenchmarkLoad is how long Open takes with so many entries, and what they take
 // in the memory of the program and of Redis.
 func BenchmarkLoad(b *testing.B) {
-	for _, n := range []int{100_000, 1_000_000} {
+	for _, n := range []int{100_000, 1_000_000, 10_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			if testing.Short() && n > 1_000_000 {
+				b.Skip("needs 6 GB of memory")
+			}
 			srv := newServer(b, "--appendonly", "no")
-			fill(b, mustOpen(b, srv.addr, redisrevocation.Options{}), n)
+			fill(b, srv.client(), n)
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
@@ -57,6 +62,27 @@ func BenchmarkLoad(b *testing.B) {
 				srv.client().MemoryUsage(context.Background(), "{jwthttp}:expiry", 0).Val())/float64(n), "redisB/entry")
 		})
 	}
+}
+
+// BenchmarkHeal is how long it takes until Redis has again what it has lost, with
+// three instances that know it.
+func BenchmarkHeal(b *testing.B) {
+	const n = 20_000
+	srv := newServer(b)
+	fill(b, srv.client(), n)
+	instances := []*opened{mustOpen(b, srv.addr, redisrevocation.Options{}), mustOpen(b, srv.addr, redisrevocation.Options{}), mustOpen(b, srv.addr, redisrevocation.Options{})}
+	for b.Loop() {
+		srv.client().FlushAll(context.Background())
+		for _, s := range instances {
+			loads := s.Stats().Loads
+			eventually(b, "loaded", soon, func() bool { return s.Stats().Loads > loads || s.Stats().Lost > 0 })
+		}
+		eventually(b, "written back", soon, func() bool {
+			return srv.client().HLen(context.Background(), keys[0]).Val() == n
+		})
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/heal")
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "entries/s")
 }
 
 // BenchmarkPropagation is from the call of Revoke on one instance until the last
@@ -102,8 +128,8 @@ func BenchmarkLookup(b *testing.B) {
 	ctx := context.Background()
 	for _, n := range []int{0, 10_000, 1_000_000} {
 		srv := newServer(b, "--appendonly", "no")
+		fill(b, srv.client(), n)
 		s := mustOpen(b, srv.addr, redisrevocation.Options{})
-		fill(b, s, n)
 		b.Run(fmt.Sprintf("memory/%d", n), func(b *testing.B) {
 			for b.Loop() {
 				if revoked, err := s.Revoked(ctx, token); revoked || err != nil {

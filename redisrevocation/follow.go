@@ -16,13 +16,16 @@ type follower struct {
 	*Store
 	block time.Duration // how long one read waits for changes
 
-	lost   bool // Redis has lost changes, and is not loaded since
-	purged time.Time
+	lost    bool // Redis has lost changes, and is not loaded since
+	purged  time.Time
+	pace    replica.Pace
+	reports [2]replica.Rarely // of why everything has to be loaded, and of what was lost
 }
 
 const (
 	slack      = 2 * time.Second // how much longer than block a call may take
 	loadFor    = 10 * time.Second
+	writeFor   = 10 * time.Second
 	pageSize   = 1000
 	purgeEvery = time.Minute
 )
@@ -30,7 +33,6 @@ const (
 // run follows until ctx ends. What fails is tried again, after longer and longer
 // pauses of different length on each instance.
 func (f *follower) run(ctx context.Context) {
-	defer close(f.done)
 	for failures := 0; ctx.Err() == nil; {
 		err := f.step(ctx)
 		if err == nil {
@@ -40,18 +42,38 @@ func (f *follower) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		f.opts.OnError(fmt.Errorf("redisrevocation: following: %w", err))
 		lost := errors.Is(err, replica.ErrLost)
 		f.lost = f.lost || lost
-		if (lost || errors.Is(err, replica.ErrGap)) && failures == 0 {
+		reload := lost || errors.Is(err, replica.ErrGap)
+		about := fmt.Errorf("redisrevocation: following: %w", err)
+		if reload {
+			f.reports[0].Report(f.opts.OnError, about)
+		} else {
+			f.opts.OnError(about)
+		}
+		if reload && failures == 0 {
 			failures++
-			continue // Redis answers: load at once
+			_ = pause(ctx, f.pace.Next(f.opts.MaxStale)) // Redis answers: load soon
+			continue
 		}
 		f.reload(ctx)
 		wait := min(time.Second, 10*time.Millisecond<<min(failures, 10))
 		_ = pause(ctx, wait/2+mathrand.N(wait/2))
 		failures++
 	}
+}
+
+// reportLoss tells OnError that Redis has lost changes.
+func (f *follower) reportLoss(lost int) {
+	if !f.lost && lost == 0 {
+		return
+	}
+	f.lost = false
+	then := "they are being written back"
+	if f.opts.ReadOnly {
+		then = "an instance that is not read-only must write them back"
+	}
+	f.reports[1].Report(f.opts.OnError, fmt.Errorf("redisrevocation: redis has lost changes: %d entries are in force here and not in redis; %s", f.copy.Stats().Lost, then))
 }
 
 // step reads what has changed, or that nothing has.
@@ -100,10 +122,10 @@ func (f *follower) ask(ctx context.Context) error {
 	if len(r.changes) < pageSize {
 		f.copy.Heard(asked)
 	}
-	if time.Since(f.purged) > purgeEvery {
+	if time.Since(f.purged) > purgeEvery && !f.opts.ReadOnly {
 		f.purged = asked.Add(mathrand.N(purgeEvery)) // not all instances at once
 		return f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) error {
-			return purgeScript.Run(ctx, node, f.keys, append(arguments(at), f.copy.Now().Unix(), seconds(replica.KeptLonger))...).Err()
+			return purgeScript.Run(ctx, node, f.keys, append(f.arguments(at), f.copy.Now().Unix(), seconds(replica.KeptLonger))...).Err()
 		})
 	}
 	return nil
@@ -134,7 +156,11 @@ func (f *follower) lines(ctx context.Context, at replica.Position) (reply, error
 // state is lines for a caller that need not be where Redis continues.
 func (f *follower) state(ctx context.Context, at replica.Position) (r reply, err error) {
 	err = f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) error {
-		r, err = parseReply(linesScript.Run(ctx, node, f.keys, append(arguments(at), pageSize)...))
+		r, err = parseReply(linesScript.Run(ctx, node, f.keys, append(f.arguments(at), pageSize)...).Slice())
+		if err == nil && f.opts.ReadOnly {
+			// The script has not tried to write. A replica refuses WAIT.
+			err = node.Do(ctx, "WAIT", 0, 0).Err()
+		}
 		return err
 	})
 	return r, err
@@ -148,12 +174,11 @@ func (f *follower) load(ctx context.Context) error {
 		return err
 	}
 	snapshot := new(replica.Snapshot)
-	if err := f.readPages(ctx, snapshot); err != nil {
+	at, err := f.readPages(ctx, snapshot, start.head)
+	if err != nil {
 		return err
 	}
-	// What has changed while the pages were read. They are of one history if this
-	// continues from where they began.
-	at := start.head
+	// What has changed since the last page.
 	for more := true; more; {
 		r, err := f.lines(ctx, at)
 		if err != nil {
@@ -162,52 +187,81 @@ func (f *follower) load(ctx context.Context) error {
 		if err := snapshot.Follow(r.changes...); err != nil {
 			return err
 		}
-		for _, change := range r.changes {
-			at.Seq, at.Mark = change.Seq, change.Mark
-		}
+		at = r.end(at)
 		more = len(r.changes) == pageSize
 	}
-	lost := f.copy.Install(snapshot, at, asked)
-	if f.lost || lost > 0 {
-		f.opts.OnError(fmt.Errorf("redisrevocation: redis has lost changes: this instance keeps %d entries in force that an instance that starts later does not have", lost))
-	}
-	f.lost = false
+	f.reportLoss(f.copy.Install(snapshot, at, asked))
 	return nil
 }
 
-// readPages reads all entries.
-func (f *follower) readPages(ctx context.Context, snapshot *replica.Snapshot) error {
-	var score, key string
-	for {
-		page, err := f.page(ctx, score, key)
-		if err != nil {
-			return err
+// readPages reads all entries, and with each page the changes that were made since the
+// page before. So a load ends even if the log is shorter than what changes meanwhile.
+// It returns the position of the last of these changes.
+func (f *follower) readPages(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	pages, failed := make(chan page, 4), make(chan error, 1)
+	go func() { // some pages are on their way while another one is added
+		defer close(pages)
+		failed <- f.sendPages(ctx, at, pages)
+	}()
+	defer func() {
+		cancel()
+		for range pages { // until the goroutine has ended
 		}
-		for i := 2; i+1 < len(page); i += 2 {
-			record, err := parseState(page[i], page[i+1])
-			if err == nil {
-				err = snapshot.Add(record)
-			}
-			if err != nil {
-				return err
-			}
+	}()
+	for p := range pages {
+		if err := p.addTo(snapshot); err != nil {
+			return at, err
 		}
-		if score, key = page[0], page[1]; key == "" {
+		f.copy.Preview(p.changes...)
+		at = p.end(at)
+	}
+	return at, <-failed
+}
+
+// sendPages sends all pages. The first has the changes after at, and each of the
+// others those after the page before.
+//
+// The cursor of HSCAN means something else after a restart or on another server:
+// entries would be skipped silently. So all pages come over one connection.
+func (f *follower) sendPages(ctx context.Context, at replica.Position, pages chan<- page) error {
+	node, err := f.master(ctx)
+	if err != nil {
+		return err
+	}
+	conn := node.WithTimeout(loadFor).Conn()
+	defer func() { _ = conn.Close() }()
+	for cursor := uint64(0); ; {
+		var p page
+		if p, cursor, err = f.page(ctx, conn, at, cursor); err != nil {
+			return fmt.Errorf("while everything was loaded: %w", err)
+		}
+		at = p.end(at)
+		select {
+		case pages <- p:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if cursor == 0 {
 			return nil
 		}
 	}
 }
 
-// page returns a page of the entries after one.
-func (f *follower) page(ctx context.Context, score, key string) (page []string, err error) {
-	err = f.call(ctx, loadFor, func(ctx context.Context, node *redis.Client) error {
-		page, err = pageScript.Run(ctx, node, f.keys, append(arguments(replica.Position{}), score, key, pageSize)...).StringSlice()
-		return err
-	})
-	if err == nil && len(page) < 2 {
-		err = fmt.Errorf("%d values for a page", len(page))
+// page reads some entries, and the changes after a position. The changes are read
+// last, so that they include those of the entries that were read.
+func (f *follower) page(ctx context.Context, conn *redis.Conn, at replica.Position, cursor uint64) (p page, next uint64, err error) {
+	pipe := conn.Pipeline()
+	entries := pipe.HScan(ctx, f.keys[0], cursor, "", pageSize)
+	lines := linesScript.EvalSha(ctx, pipe, f.keys, append(f.arguments(at), pageSize)...)
+	_, _ = pipe.Exec(ctx) // both have their errors
+	if p.entries, next, err = entries.Result(); err != nil {
+		return page{}, 0, err
 	}
-	return page, err
+	if p.reply, err = parseReply(lines.Slice()); err != nil {
+		return page{}, 0, err
+	}
+	return p, next, p.misses(at)
 }
 
 // read waits for changes after a position, and returns them. It does not use XRead,

@@ -6,11 +6,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/seed450a7203/jwthttp/internal/replica"
 )
 
-// reply is the answer of linesScript and writeScript.
+// reply is the answer of a script.
 type reply struct {
 	head      replica.Position // of the last change in Redis
 	continues bool             // from where the caller is
@@ -31,12 +30,19 @@ func (r reply) misses(at replica.Position) error {
 	return fmt.Errorf("%w: the log does not have number %d", replica.ErrGap, at.Seq)
 }
 
-func parseReply(cmd *redis.Cmd) (reply, error) {
-	parts, err := cmd.Slice()
+// end is the position of the last change, or at if there is none.
+func (r reply) end(at replica.Position) replica.Position {
+	for _, change := range r.changes {
+		at.Seq, at.Mark = change.Seq, change.Mark
+	}
+	return at
+}
+
+func parseReply(parts []any, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if len(parts) != 4 {
+	if len(parts) < 4 {
 		return reply{}, fmt.Errorf("%d values for an answer", len(parts))
 	}
 	var r reply
@@ -55,6 +61,26 @@ func parseReply(cmd *redis.Cmd) (reply, error) {
 		r.changes = append(r.changes, l.Change)
 	}
 	return r, nil
+}
+
+// page is some of the entries, and then the changes since the page before.
+type page struct {
+	entries []string // keys and states in turns
+	reply
+}
+
+// addTo adds the entries of a page, and then the changes up to it.
+func (p page) addTo(snapshot *replica.Snapshot) error {
+	for i := 0; i+1 < len(p.entries); i += 2 {
+		record, err := parseState(p.entries[i], p.entries[i+1])
+		if err == nil {
+			err = snapshot.Add(record)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return snapshot.Follow(p.changes...)
 }
 
 // line is a line of the log.

@@ -4,8 +4,8 @@ import "github.com/redis/go-redis/v9"
 
 // A script is one step in Redis. No client sees half of it, and its changes go to
 // the append-only file and to the replicas as one MULTI/EXEC. Redis undoes nothing
-// when a script fails midway. So each one begins with prelude, which reads every
-// key, and fails before the first write if one holds what it should not.
+// when a script fails midway. So each one begins with prelude. It fails before the
+// first write if the user lacks a right, or if a key has another type.
 //
 // Keys: entries is a hash with the state of each entry, expiry a sorted set of
 // the same entries by when they expire, log a stream of the changes, and meta a
@@ -21,56 +21,85 @@ import "github.com/redis/go-redis/v9"
 // compared as text, because a number in Lua has only 53 bits. A removal is
 // remembered for a day as an entry whose key is "removed:" and the mark.
 //
-// The first arguments of every script are a name for a new epoch, and where the
-// caller is: epoch and last. Redis may have lost what the caller has: it was emptied,
-// an old copy was restored, or a replica took over that did not have everything.
-// Then the caller's last line is not in the log.
+// The first arguments of every script are a name for a new epoch, where the caller
+// is, epoch and last, and '1' for a caller that must not write. Redis may have lost
+// what the caller has: it was emptied, an old copy was restored, or a replica took
+// over that did not have everything. Then the caller's last line is not in the log.
 const prelude = `
 local entries, expiry, log, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local fresh, known, klast = ARGV[1], ARGV[2], ARGV[3]
+local fresh, known, klast, readonly = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 
--- A replica may lag behind. It refuses a write, even one without effect.
-local probe = redis.pcall('HDEL', meta, '-')
-if type(probe) == 'table' and probe.err and string.find(probe.err, 'READONLY', 1, true) then
-	return redis.error_reply('READONLY this is a replica')
+-- Redis checks the right to a command before its arguments. So each call tells
+-- whether there is the right, and none has an effect. A replica, which may lag
+-- behind, refuses a write even without effect.
+local missing = ''
+local function probe(command, ...)
+	local r = redis.pcall(command, ...)
+	local err = type(r) == 'table' and r.err or ''
+	if string.find(err, 'NOPERM', 1, true) or string.find(err, "can't run this command", 1, true) then
+		missing = missing .. ' +' .. string.lower(command)
+	end
+	return string.find(err, 'READONLY', 1, true)
 end
+probe('HMGET', meta, '-')
+probe('HLEN', entries)
+probe('ZCARD', expiry)
+probe('HSCAN', entries, 0, 'COUNT', 1)
+probe('XLEN', log)
+probe('XRANGE', log, '-', '+', 'COUNT', 1)
+local replica = false
+if not readonly then
+	replica = probe('HDEL', meta, '-')
+	probe('HSET', meta, 'no', 'value', 'for this')
+	probe('HGET', entries, '-')
+	probe('ZADD', expiry, 'XX', 0, '-')
+	probe('ZREM', expiry, '-')
+	probe('ZRANGEBYSCORE', expiry, 1, 0)
+	probe('XADD', log, 'no-id', 'field', 'value')
+	probe('TIME')
+	if redis.acl_check_cmd and not redis.acl_check_cmd('DEL', log) then missing = missing .. ' +del' end
+end
+if missing ~= '' then return redis.error_reply('NOPERM the user lacks rights:' .. missing) end
+if replica then return redis.error_reply('READONLY this is a replica') end
 
 local m = redis.call('HMGET', meta, 'epoch', 'seq', 'last', 'count')
-local have, listed = redis.call('HLEN', entries), redis.call('ZCARD', expiry)
+local have, listed, lines = redis.call('HLEN', entries), redis.call('ZCARD', expiry), redis.call('XLEN', log)
 local epoch, seq, last, count = m[1], tonumber(m[2] or '0'), m[3] or '0-0', tonumber(m[4] or '0')
 
-local function renew()
+-- Begins a new epoch. DEL comes first, because Redis before 7 cannot tell earlier
+-- whether there is the right to it.
+local function renew(key)
+	if readonly then
+		epoch = (epoch or '') .. '?' -- until a caller that writes has begun one
+		return
+	end
+	if key then redis.call('DEL', key) end
 	epoch, count = fresh, have
 	redis.call('HSET', meta, 'epoch', epoch, 'seq', string.format('%.0f', seq), 'last', last, 'count', count)
 end
 
 local function score(expires)
-	if expires == '09223372036854775807' then return '+inf' end
+	if expires == '09223372036854775807' or not tonumber(expires) then return '+inf' end
 	return expires
 end
 
-if not epoch then
+if not epoch or not seq or not count or string.match(last, '^(%d+)%-%d+$') ~= string.format('%.0f', seq) then
 	seq, last = 0, '0-0'
-	renew()
-	redis.call('DEL', log)
-elseif redis.call('XLEN', log) > 0 then
+	renew(log)
+elseif lines > 0 then
 	local newest = redis.call('XRANGE', log, last, '+', 'COUNT', 2)
-	if #newest ~= 1 or newest[1][1] ~= last then -- the log or meta alone was restored
-		renew()
-		redis.call('DEL', log)
-	end
+	if #newest ~= 1 or newest[1][1] ~= last then renew(log) end -- the log or meta alone was restored
 end
 if have ~= count or have ~= listed then -- a key was evicted or deleted
-	renew()
-	redis.call('DEL', expiry)
-	local cursor = '0'
-	repeat
-		local page = redis.call('HSCAN', entries, cursor, 'COUNT', 1000)
+	renew(expiry)
+	local cursor = readonly and '0' or nil
+	while cursor ~= '0' do
+		local page = redis.call('HSCAN', entries, cursor or '0', 'COUNT', 1000)
 		cursor = page[1]
 		for i = 1, #page[2], 2 do
 			redis.call('ZADD', expiry, score(string.sub(page[2][i + 1], 21, 40)), page[2][i])
 		end
-	until cursor == '0'
+	end
 end
 
 -- Whether the log continues from the caller's last line.
@@ -90,6 +119,35 @@ local function answer(most)
 	return {epoch, last, '1', redis.call('XRANGE', log, '(' .. klast, '+', 'COUNT', most)}
 end
 
+-- Makes one change and adds its line to an answer. A removal is remembered under the
+-- key removal, which is an empty text for an entry.
+local function change(reply, key, til, expires, identity, removal, mark, length)
+	local old = redis.call('HGET', entries, key)
+	if old and removal == '' then
+		if string.sub(old, 1, 20) > til then til = string.sub(old, 1, 20) end
+		if string.sub(old, 21, 40) > expires then expires = string.sub(old, 21, 40) end
+	end
+	local state, number = til .. expires .. identity, string.format('%.0f', seq + 1)
+	local id = number .. '-' .. mark
+	local line = {'prev', last, 'key', key, 'state', state, 'removed', removal == '' and '0' or '1'}
+	local added = redis.pcall('XADD', log, 'MAXLEN', '~', length, id, unpack(line))
+	if type(added) == 'table' and added.err then
+		-- A line with a larger number was written by hand, and deleted again.
+		if string.find(added.err, 'equal or smaller', 1, true) then redis.call('DEL', log) end
+		redis.call('XADD', log, id, unpack(line)) -- fails again for another reason
+	end
+	if removal ~= '' then
+		redis.call('HDEL', entries, key)
+		redis.call('ZREM', expiry, key)
+		key = removal
+	end
+	redis.call('HSET', entries, key, state)
+	redis.call('ZADD', expiry, score(expires), key)
+	redis.call('HSET', meta, 'seq', number, 'last', id, 'count', redis.call('HLEN', entries))
+	seq, last = seq + 1, id
+	reply[2], reply[4][#reply[4] + 1] = id, {id, line}
+end
+
 -- Deletes entries that have expired by Redis's clock and by the caller's. A clock
 -- that jumps ahead alone deletes nothing. Copies do that themselves.
 local function purge(now, keptLonger, most)
@@ -107,7 +165,7 @@ end
 var (
 	// linesScript returns an answer. Further argument: the most lines of it.
 	linesScript = redis.NewScript(prelude + `
-return answer(ARGV[4])
+return answer(ARGV[5])
 `)
 
 	// writeScript makes one change and returns an answer, whose last line is that of
@@ -117,75 +175,33 @@ return answer(ARGV[4])
 	// remembered, or an empty text; the change's mark; how long the log is; the
 	// caller's clock; how long an entry is kept.
 	writeScript = redis.NewScript(prelude + `
-local reply = answer(ARGV[4])
-if reply[3] == '0' or #reply[4] >= tonumber(ARGV[4]) then return reply end
-local key, til, expires, identity, removal = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local old = redis.call('HGET', entries, key)
-if old and removal == '' then
-	if string.sub(old, 1, 20) > til then til = string.sub(old, 1, 20) end
-	if string.sub(old, 21, 40) > expires then expires = string.sub(old, 21, 40) end
+local reply = answer(ARGV[5])
+if reply[3] == '0' or #reply[4] >= tonumber(ARGV[5]) then return reply end
+change(reply, ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12])
+purge(ARGV[13], ARGV[14], 16)
+return reply
+`)
+
+	// healScript makes changes of entries and returns an answer with their lines, as
+	// writeScript does. It leaves out an entry if the answer has a line for it: it was
+	// removed, or another instance has been faster. Further arguments: the most lines;
+	// how long the log is; key, until, expires, identity and mark of each entry.
+	healScript = redis.NewScript(prelude + `
+local reply = answer(ARGV[5])
+if reply[3] == '0' or #reply[4] >= tonumber(ARGV[5]) then return reply end
+local changed = {}
+for _, line in ipairs(reply[4]) do changed[line[2][4]] = line[2][3] == 'key' end
+for i = 7, #ARGV, 5 do
+	if not changed[ARGV[i]] then
+		change(reply, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], '', ARGV[i + 4], ARGV[6])
+	end
 end
-local state = til .. expires .. identity
-local number = string.format('%.0f', seq + 1)
-local id = number .. '-' .. ARGV[10]
-local removed = removal == '' and '0' or '1'
-local line = {'prev', last, 'key', key, 'state', state, 'removed', removed}
-redis.call('XADD', log, 'MAXLEN', '~', ARGV[11], id, unpack(line))
-if removal ~= '' then
-	redis.call('HDEL', entries, key)
-	redis.call('ZREM', expiry, key)
-	key = removal
-end
-redis.call('HSET', entries, key, state)
-redis.call('ZADD', expiry, score(expires), key)
-redis.call('HSET', meta, 'seq', number, 'last', id, 'count', redis.call('HLEN', entries))
-purge(ARGV[12], ARGV[13], 16)
-reply[2], reply[4][#reply[4] + 1] = id, {id, line}
 return reply
 `)
 
 	// purgeScript deletes a bounded number of expired entries. Further arguments:
 	// the caller's clock, and how long an entry is kept.
 	purgeScript = redis.NewScript(prelude + `
-return purge(ARGV[4], ARGV[5], 500)
-`)
-
-	// pageScript returns score and key of the page's last entry (two empty texts:
-	// there are no more), and then keys and states in turns. Further
-	// arguments: score and key of the last entry of the page before, or two
-	// empty texts, and how many entries to return. It does not use HSCAN, whose
-	// cursor means something else after a restart or on another server: entries
-	// would be skipped silently. The order of expiry is the same everywhere, and
-	// an entry that moves in it moves to its end, or is a change with a later
-	// number.
-	pageScript = redis.NewScript(prelude + `
-local from = 0
-if ARGV[5] ~= '' then
-	local at = redis.call('ZSCORE', expiry, ARGV[5])
-	if at and (at == ARGV[4] or tonumber(at) == tonumber(ARGV[4])) then
-		from = redis.call('ZRANK', expiry, ARGV[5]) + 1
-	else -- it has moved or gone: put it back for a moment
-		redis.call('ZADD', expiry, ARGV[4], ARGV[5])
-		from = redis.call('ZRANK', expiry, ARGV[5]) -- where the one after it will be
-		if at then
-			redis.call('ZADD', expiry, at, ARGV[5])
-		else
-			redis.call('ZREM', expiry, ARGV[5])
-		end
-	end
-end
-local keys = redis.call('ZRANGE', expiry, from, from + ARGV[6] - 1)
-local reply = {'', ''}
-if #keys > 0 then
-	local states = redis.call('HMGET', entries, unpack(keys))
-	for i, key in ipairs(keys) do
-		if states[i] then
-			reply[#reply + 1] = key
-			reply[#reply + 1] = states[i]
-		end
-	end
-	reply[1], reply[2] = redis.call('ZSCORE', expiry, keys[#keys]), keys[#keys]
-end
-return reply
+return purge(ARGV[5], ARGV[6], 500)
 `)
 )

@@ -53,14 +53,14 @@
 //
 // When Redis has lost changes, every running instance that had them notices, because
 // each change has a random mark. It keeps in force what it had until that expires or
-// is removed, tells OnError, and follows what Redis has now. What was lost is not
-// written again, so an instance that starts later does not have it. Neither has an
-// instance that did not hear of it before the loss, except the one on which it was
-// made. A lost Remove has to be repeated.
+// is removed, tells OnError, and follows what Redis has now. Then the instances write
+// back what Redis has lost, so that all others and those that start later have it.
+// That begins within a second, and takes about a second for 5,000 entries. A lost
+// Remove has to be repeated. To delete all revocations, end all instances first.
 //
 // A Remove is in force on every instance, also if it is the first change after a
-// loss. Redis remembers it for a day. An instance that was out of reach for longer
-// may keep in force what was removed meanwhile.
+// loss. Redis remembers it for a day. An instance that was out of reach for nearly as
+// long may keep in force what was removed meanwhile. It does not write that back.
 //
 // A change that comes after a loss waits until its instance has loaded everything,
 // which takes a second or two longer.
@@ -80,6 +80,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -117,6 +118,12 @@ type Options struct {
 	// ReplicasTimeout is how long to wait for the replicas. 1 ms to 1 min; if
 	// zero, 1 s. It has no effect if Replicas is 0.
 	ReplicasTimeout time.Duration
+
+	// ReadOnly is for instances that only follow. Their Redis user needs no right to
+	// write; see the README. Revoke, RevokeToken and Remove return an error. The
+	// instance does not write back what Redis has lost, and deletes nothing that has
+	// expired. At least one other instance must not be read-only.
+	ReadOnly bool
 
 	// LogLength is how many changes Redis keeps for followers, about 300 bytes
 	// each. An instance that falls further behind loads all entries again. 1 to
@@ -162,7 +169,7 @@ type Store struct {
 	client redis.UniversalClient
 	keys   []string // entries, expiry, log, meta
 	copy   *replica.Copy
-	done   chan struct{} // closed when the follower has ended
+	done   chan struct{} // closed when the goroutines have ended
 
 	follower follower
 }
@@ -198,12 +205,56 @@ func Open(ctx context.Context, client redis.UniversalClient, opts Options) (*Sto
 		s.keys = append(s.keys, "{"+opts.Prefix+"}:"+name)
 	}
 	s.follower = follower{Store: s, block: min(opts.MaxStale/4, time.Second)}
+	if err := s.checkRights(ctx); err != nil {
+		return nil, fmt.Errorf("redisrevocation: %w", err)
+	}
 	if err := s.follower.load(ctx); err != nil {
 		return nil, fmt.Errorf("redisrevocation: %w", err)
 	}
-	s.reportSettings(ctx)
-	go s.follower.run(ctx)
+	if !opts.ReadOnly {
+		s.reportSettings(ctx)
+	}
+	s.start(ctx)
 	return s, nil
+}
+
+// start starts the goroutines of the Store, which end with ctx.
+func (s *Store) start(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { s.follower.run(ctx) })
+	if !s.opts.ReadOnly {
+		running.Go(func() {
+			s.copy.Heal(ctx, s.writeBack, func(err error) {
+				s.opts.OnError(fmt.Errorf("redisrevocation: writing back what redis has lost: %w", err))
+			})
+		})
+	}
+	go func() {
+		running.Wait()
+		close(s.done)
+	}()
+}
+
+// checkRights returns an error with the commands that the Redis user may not call and
+// the Store needs. Those in scripts are found by the scripts.
+func (s *Store) checkRights(ctx context.Context) error {
+	return s.follower.call(ctx, loadFor, func(ctx context.Context, node *redis.Client) error {
+		commands := []*redis.Cmd{
+			node.Eval(ctx, "return 1", s.keys),
+			linesScript.Run(ctx, node, s.keys, append(s.arguments(replica.Position{}), 1)...),
+			node.Do(ctx, "XREAD", "COUNT", 1, "STREAMS", s.keys[2], "0-0"),
+		}
+		if s.opts.Replicas > 0 || s.opts.ReadOnly {
+			commands = append(commands, node.Do(ctx, "WAIT", 0, 0))
+		}
+		var missing []error
+		for _, cmd := range commands {
+			if err := cmd.Err(); redis.HasErrorPrefix(err, "NOPERM") {
+				missing = append(missing, err)
+			}
+		}
+		return errors.Join(missing...) // load finds other errors
+	})
 }
 
 func checkClient(client redis.UniversalClient) error {
@@ -275,9 +326,12 @@ func (s *Store) Ready(context.Context) error {
 // Staleness returns how long ago the copy was known to have all that Redis had.
 func (s *Store) Staleness() time.Duration { return s.copy.Staleness() }
 
+// Stats describes the copy of this instance, for metrics.
+func (s *Store) Stats() revocation.Stats { return s.copy.Stats() }
+
 // Len returns the number of entries in force on this instance.
 func (s *Store) Len() int { return s.copy.Len() }
 
-// Wait returns when the goroutine of the Store has ended, which is up to some
+// Wait returns when the goroutines of the Store have ended, which is up to some
 // seconds after the context of Open ends.
 func (s *Store) Wait() { <-s.done }

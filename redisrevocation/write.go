@@ -3,6 +3,7 @@ package redisrevocation
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -17,12 +18,17 @@ func (s *Store) write(ctx context.Context, change replica.Change, invalid error)
 	if invalid != nil {
 		return fmt.Errorf("redisrevocation: %w", invalid)
 	}
+	if s.opts.ReadOnly {
+		return errReadOnly
+	}
 	err := s.copy.Make(ctx, s.done, func(t *replica.Try) error { return s.try(ctx, t, change) })
 	if err != nil {
 		return fmt.Errorf("redisrevocation: writing: %w", err)
 	}
 	return nil
 }
+
+var errReadOnly = errors.New("redisrevocation: the Store is read-only, see Options.ReadOnly")
 
 // try makes one change, and follows it with those before it.
 func (s *Store) try(ctx context.Context, t *replica.Try, change replica.Change) error {
@@ -32,7 +38,7 @@ func (s *Store) try(ctx context.Context, t *replica.Try, change replica.Change) 
 	if change.Removed {
 		removal = change.Removal().Key
 	}
-	args := append(arguments(t.At), pageSize,
+	args := append(s.arguments(t.At), pageSize,
 		r.Key, digits(r.Until), digits(r.Expires), r.Identity, removal, change.Mark, s.opts.LogLength,
 		s.copy.Now().Unix(), seconds(replica.KeptLonger))
 	w, err := s.runWrite(ctx, args...)
@@ -51,9 +57,31 @@ func (s *Store) try(ctx context.Context, t *replica.Try, change replica.Change) 
 	return nil
 }
 
+// writeBack is a replica.WriteBack. It does not wait for replicas.
+func (s *Store) writeBack(ctx context.Context, at replica.Position, records []replica.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, writeFor)
+	defer cancel()
+	args := append(s.arguments(at), pageSize, s.opts.LogLength)
+	for _, r := range records {
+		args = append(args, r.Key, digits(r.Until), digits(r.Expires), r.Identity, replica.NewMark())
+	}
+	reply, err := parseReply(healScript.Run(ctx, s.client, s.keys, args...).Slice())
+	if err == nil {
+		err = reply.misses(at)
+	}
+	if err == nil {
+		err = s.copy.Follow(at, reply.changes...)
+	}
+	return err
+}
+
 // arguments returns the first arguments of a script for a caller at a position.
-func arguments(at replica.Position) []any {
-	return []any{rand.Text(), at.Epoch, id(at)}
+func (s *Store) arguments(at replica.Position) []any {
+	readOnly := 0
+	if s.opts.ReadOnly {
+		readOnly = 1
+	}
+	return []any{rand.Text(), at.Epoch, id(at), readOnly}
 }
 
 // written is the answer to writeScript.
@@ -66,7 +94,7 @@ type written struct {
 // master has made the change.
 func (s *Store) runWrite(ctx context.Context, args ...any) (written, error) {
 	if s.opts.Replicas == 0 {
-		reply, err := parseReply(writeScript.Run(ctx, s.client, s.keys, args...))
+		reply, err := parseReply(writeScript.Run(ctx, s.client, s.keys, args...).Slice())
 		return written{reply: reply}, err
 	}
 	for try := 0; ; try++ {
@@ -100,7 +128,7 @@ func (s *Store) runAndWait(ctx context.Context, args []any) (written, error) {
 	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
 		cmd, wait = send(func(p redis.Pipeliner) *redis.Cmd { return writeScript.Eval(ctx, p, s.keys, args...) })
 	}
-	reply, err := parseReply(cmd)
+	reply, err := parseReply(cmd.Slice())
 	if err != nil {
 		return written{}, err
 	}

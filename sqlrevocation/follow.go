@@ -20,24 +20,22 @@ const (
 )
 
 // cleanEvery is how often a follower deletes what has expired, for tables that are
-// written to no longer. cleanMost is how many rows of each table it deletes at once.
-const (
-	cleanEvery = time.Minute
-	cleanMost  = 1000
-)
+// written to no longer.
+const cleanEvery = time.Minute
 
-// pageSize is how many changes are read at once.
-const pageSize = 1000
+// How many rows are read at once.
+const (
+	pageSize    = 1000 // of the log
+	entriesSize = 5000
+)
 
 func newEpoch() string { return rand.Text() }
 
 // errLost says that the database has not all the changes that it had.
-var errLost = fmt.Errorf("database: %w (a restored backup, or a failover); those this instance knows stay in force here", replica.ErrLost)
+var errLost = fmt.Errorf("database: %w (a restored backup, or a failover)", replica.ErrLost)
 
 // follow keeps the copy up to date until ctx ends.
 func (s *Store) follow(ctx context.Context) {
-	defer close(s.done)
-	defer s.stmts.close()
 	timer := time.NewTimer(s.opts.Poll)
 	defer timer.Stop()
 	pause := firstPause
@@ -50,7 +48,7 @@ func (s *Store) follow(ctx context.Context) {
 		}
 		start := time.Now()
 		err := s.catchUp(ctx)
-		if err == nil && start.Sub(cleaned) > cleanEvery {
+		if err == nil && start.Sub(cleaned) > cleanEvery && !s.opts.ReadOnly {
 			cleaned = start
 			err = s.clean(ctx)
 		}
@@ -76,6 +74,9 @@ func (s *Store) catchUp(ctx context.Context) error {
 		if !ok {
 			return s.load(ctx)
 		}
+		if err := s.sameFile(); err != nil {
+			return err
+		}
 		sent := time.Now()
 		head, err := s.advance(ctx, at)
 		lost := errors.Is(err, replica.ErrLost)
@@ -85,7 +86,10 @@ func (s *Store) catchUp(ctx context.Context) error {
 				continue // a write has followed meanwhile
 			}
 			s.lost = s.lost || lost // also if loading fails the first time
-			s.report("follow: %w: loading everything again", err)
+			s.reports[0].Report(s.opts.OnError, fmt.Errorf("sqlrevocation: follow: %w: loading everything again", err))
+			if err := sleep(ctx, s.pace.Next(s.opts.MaxStale)); err != nil {
+				return err
+			}
 			return s.load(ctx)
 		case err != nil:
 			return err
@@ -94,6 +98,16 @@ func (s *Store) catchUp(ctx context.Context) error {
 			s.copy.Heard(sent)
 			return nil
 		}
+	}
+}
+
+// sleep returns an error if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
 	}
 }
 
@@ -150,14 +164,14 @@ func (s *Store) ask(ctx context.Context, from uint64) (page, error) {
 	defer cancel()
 	var p page
 	err := s.retry(ctx, func() (err error) {
-		p, err = s.readChanges(ctx, from)
+		p, err = readChanges(ctx, s.stmts.changes, from)
 		return err
 	})
 	return p, err
 }
 
-func (s *Store) readChanges(ctx context.Context, from uint64) (page, error) {
-	rows, err := s.stmts.changes.QueryContext(ctx, int64(from), pageSize)
+func readChanges(ctx context.Context, changes *sql.Stmt, from uint64) (page, error) {
+	rows, err := changes.QueryContext(ctx, int64(from))
 	if err != nil {
 		return page{}, err
 	}
@@ -184,76 +198,9 @@ func (s *Store) readChanges(ctx context.Context, from uint64) (page, error) {
 		return page{}, err
 	}
 	if none {
-		return page{}, fmt.Errorf("table %q has no row", s.opts.Table+"_meta")
+		return page{}, errors.New("the table that ends in \"_meta\" has no row")
 	}
 	return p, nil
-}
-
-// load replaces the copy by all that the database has.
-func (s *Store) load(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	// Loading may take long, but a single row must not.
-	silence := time.AfterFunc(s.patience, func() { cancel(context.DeadlineExceeded) })
-	defer silence.Stop()
-	err := s.loadBefore(ctx, silence)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx) // why, where the driver says "canceled"
-	}
-	if err != nil {
-		return fmt.Errorf("loading: %w", err)
-	}
-	return nil
-}
-
-func (s *Store) loadBefore(ctx context.Context, silence *time.Timer) error {
-	sent := time.Now()
-	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.reading())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // it has only read
-	var head replica.Position
-	var standby int
-	if err := tx.StmtContext(ctx, s.stmts.meta).QueryRowContext(ctx).Scan(&head.Epoch, &head.Seq, &head.Mark, &standby); err != nil {
-		return err
-	}
-	if standby != 0 {
-		return errStandby
-	}
-	snapshot, err := s.readEntries(ctx, tx, silence)
-	if err != nil {
-		return err
-	}
-	known := s.lost
-	s.lost = false
-	if lost := s.copy.Install(snapshot, head, sent); lost > 0 && !known {
-		s.report("follow: %w", errLost)
-	}
-	return nil
-}
-
-func (s *Store) readEntries(ctx context.Context, tx *sql.Tx, silence *time.Timer) (*replica.Snapshot, error) {
-	rows, err := tx.StmtContext(ctx, s.stmts.entries).QueryContext(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	snapshot := new(replica.Snapshot)
-	for rows.Next() {
-		silence.Reset(s.patience)
-		var r replica.Record
-		if err := rows.Scan(&r.Key, &r.Identity, &r.Until, &r.Expires); err != nil {
-			return nil, err
-		}
-		if err := snapshot.Add(r); err != nil {
-			return nil, err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return snapshot, nil
 }
 
 // clean deletes what has expired. It locks as a write does, or an entry that a
@@ -273,12 +220,11 @@ func (s *Store) cleanOnce(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	var seq uint64
-	var setting string
-	if err := tx.StmtContext(ctx, s.stmts.lock).QueryRowContext(ctx).Scan(&seq, &setting); err != nil {
+	head, err := s.head(ctx, tx)
+	if err != nil {
 		return err
 	}
-	if err := s.trim(ctx, tx, seq, cleanMost); err != nil {
+	if err := s.trim(ctx, tx, s.stmts.clean, head.Seq); err != nil {
 		return err
 	}
 	return tx.Commit()

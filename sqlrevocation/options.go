@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/seed450a7203/jwthttp/internal/replica"
@@ -56,12 +57,21 @@ type Options struct {
 	// read from a *sql.DB.
 	Dialect Dialect
 
-	// Table is the name of the table of entries. Two more tables have "_log" and
-	// "_meta" appended to it, an index "_expires". At most 40 letters, digits
-	// and underscores, case-sensitive. If empty, "jwthttp_revocations". If the
-	// tables exist, a database user with SELECT, INSERT, UPDATE and DELETE is
-	// enough.
+	// Table is the name of the table of entries: at most 40 letters, digits and
+	// underscores, case-sensitive. If empty, "jwthttp_revocations". Two more tables
+	// have "_log" and "_meta" appended to it, an index "_expires". If the tables
+	// exist, a database user with SELECT, INSERT, UPDATE and DELETE is enough.
+	//
+	// On PostgreSQL, "schema.table" names the schema. Without one, Open finds the
+	// schema by search_path, and keeps it. It fails if another schema has such a
+	// table, because instances with different search paths would share nothing.
 	Table string
+
+	// ReadOnly is for instances that only follow. Their database user needs only
+	// SELECT, and the tables must exist. Revoke, RevokeToken and Remove return an
+	// error. The instance does not write back what the database has lost, and deletes
+	// nothing that has expired. At least one other instance must not be read-only.
+	ReadOnly bool
 
 	// Poll is how often the database is asked for changes. With the time of a
 	// query, it is the delay of a revocation on other instances. 10 ms to 1 min;
@@ -76,8 +86,9 @@ type Options struct {
 	// OnError is called with failures in the background, at most about once a
 	// second for one cause, and by Open with settings of the database that do not
 	// keep what Revoke acknowledges. If the database has lost revocations, the
-	// text says "lost". It is called from one goroutine at a time and must not
-	// block. If nil, errors are logged by slog.Default.
+	// text says "lost"; several losses in a row are reported once a minute. It is
+	// called from one goroutine at a time and must not block. If nil, errors are
+	// logged by slog.Default.
 	OnError func(error)
 
 	// LogLength is how many changes the database keeps for followers. One that is
@@ -94,9 +105,20 @@ const (
 	defaultLogLength = 100_000
 )
 
-// tableName is the only text that becomes part of a statement. Everything else is
-// a parameter.
-var tableName = regexp.MustCompile(`^[A-Za-z0-9_]{1,40}$`)
+// The name of the table, and of its schema, is the only text that becomes part of a
+// statement. Everything else is a parameter.
+var (
+	tableName  = regexp.MustCompile(`^[A-Za-z0-9_]{1,40}$`)
+	schemaName = regexp.MustCompile(`^[A-Za-z0-9_]{1,63}$`)
+)
+
+// place returns the schema that Table names, or "", and the name in it.
+func (o Options) place() (schema, table string) {
+	if schema, table, ok := strings.Cut(o.Table, "."); ok {
+		return schema, table
+	}
+	return "", o.Table
+}
 
 func (o *Options) defaults() {
 	if o.Table == "" {
@@ -127,8 +149,12 @@ func (o Options) check(db *sql.DB) error {
 	if o.Dialect != SQLite && o.Dialect != PostgreSQL {
 		bad("Options.Dialect: %d: want SQLite or PostgreSQL", o.Dialect)
 	}
-	if !tableName.MatchString(o.Table) {
-		bad("Options.Table: %.80q: want 1 to 40 letters, digits and underscores", o.Table)
+	schema, table := o.place()
+	switch qualified := strings.Contains(o.Table, "."); {
+	case !tableName.MatchString(table), qualified && !schemaName.MatchString(schema):
+		bad("Options.Table: %.80q: want 1 to 40 letters, digits and underscores, after a schema and a dot or alone", o.Table)
+	case qualified && o.Dialect == SQLite:
+		bad("Options.Table: %q: SQLite has no schemas", o.Table)
 	}
 	if o.Poll < 10*time.Millisecond || o.Poll > time.Minute {
 		bad("Options.Poll: %v: want 10ms to 1m", o.Poll)

@@ -11,12 +11,19 @@ import (
 )
 
 // The statements, in the words that SQLite and PostgreSQL share. sqlText fills in
-// the rest: {t} is the table's name, {now} the database's clock in Unix seconds,
-// {standby} whether it is a standby, {most} the largest mark.
+// the rest: "{t} begins a table's name, {index} is the name of the index, {now} the
+// database's clock in Unix seconds, {standby} whether it is a standby, {most} the
+// largest mark.
+//
+// No statement may scan a table. PostgreSQL makes one plan for all values of a
+// parameter. So a LIMIT is a number in the text, and {now} is not a function whose
+// value may change from row to row. {any} and {end} are around the rows to delete,
+// which PostgreSQL finds by the index if they are an array. {clustered} makes SQLite
+// keep the entries in the order of their keys, in which they are read.
 const (
 	// The tables, in an order such that the row of _meta says that all are there.
-	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL)`
-	createIndex   = `CREATE INDEX IF NOT EXISTS "{t}_expires" ON "{t}" (expires)`
+	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL){clustered}`
+	createIndex   = `CREATE INDEX IF NOT EXISTS {index} ON "{t}" (expires)`
 	createLog     = `CREATE TABLE IF NOT EXISTS "{t}_log" (seq bigint PRIMARY KEY, mark bigint NOT NULL, at bigint NOT NULL, ` +
 		`key text NOT NULL, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL, removed bigint NOT NULL)`
 	createMeta    = `CREATE TABLE IF NOT EXISTS "{t}_meta" (id bigint PRIMARY KEY CHECK (id = 1), epoch text NOT NULL, seq bigint NOT NULL, mark bigint NOT NULL)`
@@ -25,22 +32,23 @@ const (
 	// One row: where the history is.
 	selectMeta = `SELECT epoch, seq, mark, {standby} FROM "{t}_meta" WHERE id = 1`
 
-	selectEntries = `SELECT key, identity, until, expires FROM "{t}"`
+	// A page of the entries after key $1.
+	selectEntries = `SELECT key, identity, until, expires FROM "{t}" WHERE key > $1 ORDER BY key LIMIT {entries}`
 
 	// Where the history is, together with the changes from $1 on. Both are of one
 	// state, because it is one statement. Without a change: one row of NULLs. A row
 	// beyond the history is of one that was lost, if the log alone was not restored.
 	selectChanges = `SELECT m.epoch, m.seq, m.mark, {standby}, l.seq, l.mark, l.key, l.identity, l.until, l.expires, l.removed ` +
-		`FROM "{t}_meta" m LEFT JOIN (SELECT * FROM "{t}_log" WHERE seq >= $1 ORDER BY seq LIMIT $2) l ON l.seq <= m.seq ` +
+		`FROM "{t}_meta" m LEFT JOIN (SELECT * FROM "{t}_log" WHERE seq >= $1 ORDER BY seq LIMIT {page}) l ON l.seq <= m.seq ` +
 		`WHERE m.id = 1 ORDER BY l.seq`
 
 	updateMeta = `UPDATE "{t}_meta" SET seq = seq + 1, mark = ((mark & {most}) + $1) & {most} WHERE id = 1 RETURNING seq, mark, epoch, {guard}`
 	selectMark = `SELECT mark FROM "{t}_log" WHERE seq = $1`
-	lockMeta   = `UPDATE "{t}_meta" SET seq = seq WHERE id = 1 RETURNING seq, {guard}`
+	lockMeta   = `UPDATE "{t}_meta" SET seq = seq WHERE id = 1 RETURNING epoch, seq, mark, {guard}`
 
-	upsertEntry = `INSERT INTO "{t}" (key, identity, until, expires) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET ` +
-		`until = CASE WHEN excluded.until > "{t}".until THEN excluded.until ELSE "{t}".until END, ` +
-		`expires = CASE WHEN excluded.expires > "{t}".expires THEN excluded.expires ELSE "{t}".expires END ` +
+	upsertEntry = `INSERT INTO "{t}" AS old (key, identity, until, expires) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET ` +
+		`until = CASE WHEN excluded.until > old.until THEN excluded.until ELSE old.until END, ` +
+		`expires = CASE WHEN excluded.expires > old.expires THEN excluded.expires ELSE old.expires END ` +
 		`RETURNING until, expires`
 	deleteEntry = `DELETE FROM "{t}" WHERE key = $1`
 	insertLog   = `INSERT INTO "{t}_log" (seq, mark, at, key, identity, until, expires, removed) VALUES ($1, $2, {now}, $3, $4, $5, $6, $7) ` +
@@ -52,9 +60,9 @@ const (
 	//
 	// Looks only at the oldest rows, so that it never searches. The newest row
 	// stays, because followers recognise the history by it.
-	trimLog = `DELETE FROM "{t}_log" WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM "{t}_log" ORDER BY seq LIMIT $4) oldest ` +
-		`WHERE (seq <= $1 OR at < {now} - $3 AND at < $5 - $3) AND seq < $2)`
-	trimEntries = `DELETE FROM "{t}" WHERE key IN (SELECT key FROM "{t}" WHERE expires < {now} - $1 AND expires < $3 - $1 ORDER BY expires LIMIT $2)`
+	trimLog = `DELETE FROM "{t}_log" WHERE seq {any}(SELECT seq FROM (SELECT seq, at FROM "{t}_log" ORDER BY seq LIMIT {rows}) oldest ` +
+		`WHERE (seq <= $1 OR at < {now} - $3 AND at < $4 - $3) AND seq < $2){end}`
+	trimEntries = `DELETE FROM "{t}" WHERE key {any}(SELECT key FROM "{t}" WHERE expires < {now} - $1 AND expires < $2 - $1 ORDER BY expires LIMIT {rows}){end}`
 )
 
 // advisoryLock is the number under which creators of tables take turns on
@@ -64,19 +72,24 @@ const advisoryLock = 0x6a777468747470
 
 // sqlText returns a statement for a dialect. The table's name has been checked. It
 // is quoted because it may be a word of SQL.
-func sqlText(template string, opts Options) string {
-	words := []string{"{t}", opts.Table, "{most}", fmt.Sprint(mostMark)}
-	if opts.Dialect == SQLite {
-		words = append(words, "$", "?", "{standby}", "0", "{guard}", "''",
+func (s *Store) sqlText(template string) string {
+	name := `"` + s.opts.Table
+	words := []string{"{index}", name + `_expires"`, "{page}", fmt.Sprint(pageSize), "{entries}", fmt.Sprint(entriesSize), "{most}", fmt.Sprint(mostMark)}
+	if s.schema != "" {
+		name = `"` + strings.ReplaceAll(s.schema, `"`, `""`) + `".` + name
+	}
+	words = append(words, `"{t}`, name)
+	if s.opts.Dialect == SQLite {
+		words = append(words, "$", "?", "{clustered}", " WITHOUT ROWID", "{any}", "IN ", "{end}", "", "{standby}", "0", "{guard}", "''",
 			"{now}", "CAST(strftime('%s', 'now') AS INTEGER)")
 	} else {
 		// The guard: a client that goes silent in its transaction has the lock. It
 		// must not stop all others until its connection is found dead. And COMMIT
 		// returns when the change is on the disk, as the setting says to the others.
-		words = append(words, "{standby}", "pg_is_in_recovery()::int",
+		words = append(words, "{clustered}", "", "{any}", "= ANY (ARRAY", "{end}", ")", "{standby}", "pg_is_in_recovery()::int",
 			"{guard}", "set_config('idle_in_transaction_session_timeout', '5000', true) || "+
 				"CASE WHEN current_setting('synchronous_commit') <> 'remote_apply' THEN set_config('synchronous_commit', 'on', true) ELSE '' END",
-			"{now}", "extract(epoch FROM clock_timestamp())::bigint")
+			"{now}", "extract(epoch FROM statement_timestamp())::bigint")
 	}
 	return strings.NewReplacer(words...).Replace(template)
 }
@@ -87,24 +100,41 @@ type statements struct {
 	meta, entries, changes *sql.Stmt
 	next, mark, lock       *sql.Stmt
 	put, remove, log       *sql.Stmt
-	trimLog, trimEntries   *sql.Stmt
+	trim, clean            deletions
+}
+
+// deletions delete up to some rows of the log and of the entries.
+type deletions struct{ log, entries *sql.Stmt }
+
+// How many rows of each table are deleted at once.
+const (
+	trimMost  = 4 * trimEvery // by a write
+	cleanMost = 1000          // by a follower
+)
+
+// all returns the statements with their texts.
+func (st *statements) all() []preparation {
+	rows := func(text string, most int) string { return strings.ReplaceAll(text, "{rows}", fmt.Sprint(most)) }
+	return []preparation{
+		{&st.meta, selectMeta}, {&st.entries, selectEntries}, {&st.changes, selectChanges},
+		{&st.next, updateMeta}, {&st.mark, selectMark}, {&st.lock, lockMeta},
+		{&st.put, upsertEntry}, {&st.remove, deleteEntry}, {&st.log, insertLog},
+		{&st.trim.log, rows(trimLog, trimMost)}, {&st.trim.entries, rows(trimEntries, trimMost)},
+		{&st.clean.log, rows(trimLog, cleanMost)}, {&st.clean.entries, rows(trimEntries, cleanMost)},
+	}
+}
+
+type preparation struct {
+	stmt **sql.Stmt
+	text string
 }
 
 // prepare may be called again after an error.
 func (s *Store) prepare(ctx context.Context) error {
 	s.stmts.close()
-	st := &s.stmts
-	for _, p := range []struct {
-		stmt **sql.Stmt
-		text string
-	}{
-		{&st.meta, selectMeta}, {&st.entries, selectEntries}, {&st.changes, selectChanges},
-		{&st.next, updateMeta}, {&st.mark, selectMark}, {&st.lock, lockMeta},
-		{&st.put, upsertEntry}, {&st.remove, deleteEntry}, {&st.log, insertLog},
-		{&st.trimLog, trimLog}, {&st.trimEntries, trimEntries},
-	} {
+	for _, p := range s.stmts.all() {
 		var err error
-		if *p.stmt, err = s.db.PrepareContext(ctx, sqlText(p.text, s.opts)); err != nil {
+		if *p.stmt, err = s.db.PrepareContext(ctx, s.sqlText(p.text)); err != nil {
 			return fmt.Errorf("preparing: %w", err)
 		}
 	}
@@ -112,9 +142,9 @@ func (s *Store) prepare(ctx context.Context) error {
 }
 
 func (st *statements) close() {
-	for _, stmt := range []*sql.Stmt{st.meta, st.entries, st.changes, st.next, st.mark, st.lock, st.put, st.remove, st.log, st.trimLog, st.trimEntries} {
-		if stmt != nil {
-			_ = stmt.Close()
+	for _, p := range st.all() {
+		if *p.stmt != nil {
+			_ = (*p.stmt).Close()
 		}
 	}
 }
@@ -124,8 +154,12 @@ func (st *statements) close() {
 // Only Open does this. A follower whose tables have gone keeps asking for them. If
 // it made them anew, they could be in the way of a backup that is being restored.
 func (s *Store) create(ctx context.Context) error {
-	if s.tablesAreThere(ctx) == nil {
-		return nil
+	if err := s.findPlace(ctx); err != nil {
+		return err
+	}
+	err := s.tablesAreThere(ctx)
+	if err == nil || s.opts.ReadOnly {
+		return err
 	}
 	return s.createTables(ctx)
 }
@@ -135,7 +169,7 @@ func (s *Store) tablesAreThere(ctx context.Context) error {
 	defer cancel()
 	var at replica.Position
 	var standby int
-	return s.db.QueryRowContext(ctx, sqlText(selectMeta, s.opts)).Scan(&at.Epoch, &at.Seq, &at.Mark, &standby)
+	return s.db.QueryRowContext(ctx, s.sqlText(selectMeta)).Scan(&at.Epoch, &at.Seq, &at.Mark, &standby)
 }
 
 func (s *Store) createTables(ctx context.Context) error {
@@ -163,12 +197,15 @@ func (s *Store) createTables(ctx context.Context) error {
 	}
 	// Another instance may have been faster, and may be writing already. To create
 	// what is there could wait for its lock, and that instance for ours.
+	if err := s.findSchema(ctx, tx); err != nil {
+		return err
+	}
 	var there bool
-	if err := tx.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, `"`+s.opts.Table+`_meta"`).Scan(&there); err != nil {
+	if err := tx.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, s.sqlText(`"{t}_meta"`)).Scan(&there); err != nil {
 		return err
 	}
 	if there {
-		err := tx.QueryRowContext(ctx, sqlText(`SELECT count(*) > 0 FROM "{t}_meta"`, s.opts)).Scan(&there)
+		err := tx.QueryRowContext(ctx, s.sqlText(`SELECT count(*) > 0 FROM "{t}_meta"`)).Scan(&there)
 		if err != nil || there {
 			return err
 		}
@@ -183,11 +220,11 @@ func (s *Store) createWith(ctx context.Context, db interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }) error {
 	for _, text := range []string{createEntries, createIndex, createLog, createMeta} {
-		if _, err := db.ExecContext(ctx, sqlText(text, s.opts)); err != nil {
+		if _, err := db.ExecContext(ctx, s.sqlText(text)); err != nil {
 			return err
 		}
 	}
-	_, err := db.ExecContext(ctx, sqlText(createMetaRow, s.opts), newEpoch())
+	_, err := db.ExecContext(ctx, s.sqlText(createMetaRow), newEpoch())
 	return err
 }
 

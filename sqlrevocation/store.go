@@ -45,10 +45,9 @@
 // keep what Revoke acknowledges.
 //
 // Instances notice when the database has lost changes that they had, because each
-// change has a random mark. They tell OnError, and keep in force what they had until
-// it expires or is removed. Instances that start later do not know what was lost, and
-// neither do those that had not heard of it. Revoke it again. A lost Remove has to be
-// repeated.
+// change has a random mark. They tell OnError, keep in force what they had until it
+// expires or is removed, and write it back. It is lost for good only if no instance
+// that had heard of it runs any more. A lost Remove has to be repeated.
 //
 // A Remove is in force on every instance, also if it is the first change after a
 // loss. The database remembers it for a day. An instance that was out of reach for
@@ -59,8 +58,8 @@
 // An entry is deleted when it has expired 15 minutes ago, by the clocks of the
 // database and of the instance that writes. A jump of one of them deletes nothing.
 // The clock of each machine decides whether an entry is in force, as in
-// [revocation.List]. The clocks may differ by up to 10 minutes. The age of a copy is measured on one machine alone. The order of the
-// changes does not depend on a clock.
+// [revocation.List]. The clocks may differ by up to 10 minutes. The age of a copy is
+// measured on one machine alone. The order of the changes does not depend on a clock.
 package sqlrevocation
 
 import (
@@ -68,6 +67,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
@@ -80,19 +81,28 @@ import (
 // [Open].
 type Store struct {
 	db       *sql.DB
-	opts     Options
+	opts     Options       // with defaults, and Table without a schema
 	patience time.Duration // with a question of the follower
 	copy     *replica.Copy
 	stmts    statements
 	ended    context.Context
-	done     chan struct{}
+	done     chan struct{} // closed when the goroutines have ended
+
+	schema string      // of PostgreSQL
+	named  bool        // Options.Table names it
+	path   string      // of the SQLite database, or ""
+	file   os.FileInfo // at path, or nil
 
 	// turn is held by the one write that is under way. Other writes of this
 	// instance would wait in the database, each with a connection of the pool.
 	turn chan struct{}
 
-	now  func() time.Time // for what is deleted
-	lost bool             // the database has lost changes, and is not loaded since; of the follower
+	now func() time.Time // for what is deleted
+
+	// Of the follower.
+	lost    bool // the database has lost changes, and is not loaded since
+	pace    replica.Pace
+	reports [2]replica.Rarely // of why everything has to be loaded, and of what was lost
 }
 
 // How long to wait for the database.
@@ -122,14 +132,36 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Store, error) {
 		patience: min(opts.MaxStale/3, mostPatience),
 		copy:     replica.NewCopy(opts.MaxStale),
 	}
+	s.schema, s.opts.Table = opts.place()
+	s.named = s.schema != ""
 	s.now = s.copy.Now
 	if err := s.begin(ctx); err != nil {
 		s.stmts.close()
 		return nil, fmt.Errorf("sqlrevocation: open: %w", err)
 	}
-	s.reportSettings(ctx)
-	go s.follow(ctx)
+	if !opts.ReadOnly {
+		s.reportSettings(ctx)
+	}
+	s.start(ctx)
 	return s, nil
+}
+
+// start starts the goroutines of the Store, which end with ctx.
+func (s *Store) start(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { s.follow(ctx) })
+	if !s.opts.ReadOnly {
+		running.Go(func() {
+			s.copy.Heal(ctx, s.writeBack, func(err error) {
+				s.report("writing back what the database has lost: %w", err)
+			})
+		})
+	}
+	go func() {
+		running.Wait()
+		s.stmts.close()
+		close(s.done)
+	}()
 }
 
 // begin does what Open does in the database.
@@ -195,35 +227,50 @@ func (s *Store) Ready(context.Context) error {
 // query.
 func (s *Store) Staleness() time.Duration { return s.copy.Staleness() }
 
+// Stats describes the copy of this instance, for metrics.
+func (s *Store) Stats() revocation.Stats { return s.copy.Stats() }
+
 // Len returns the number of entries in force on this instance.
 func (s *Store) Len() int { return s.copy.Len() }
 
-// Wait returns when the goroutine of the Store has ended, which is soon after the
+// Wait returns when the goroutines of the Store have ended, which is soon after the
 // context of Open ends.
 func (s *Store) Wait() { <-s.done }
 
 // write makes one change in the database, and then here. A non-nil invalid is why
 // there is no change to make.
 func (s *Store) write(ctx context.Context, verb string, change replica.Change, invalid error) error {
+	if invalid == nil && s.opts.ReadOnly {
+		invalid = errReadOnly
+	}
 	if invalid != nil {
 		return fmt.Errorf("sqlrevocation: %s: %w", verb, invalid)
 	}
 	ctx, cancel := context.WithTimeout(ctx, writePatience)
 	defer cancel()
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return fmt.Errorf("sqlrevocation: %s: waiting for other writes: %w", verb, ctx.Err())
-	}
-	if err := s.ended.Err(); err != nil {
-		return fmt.Errorf("sqlrevocation: %s: the store's context has ended: %w", verb, err)
-	}
-	err := s.copy.Make(ctx, s.done, func(t *replica.Try) error { return s.try(ctx, t, change) })
+	err := s.inTurn(ctx, func() error {
+		return s.copy.Make(ctx, s.done, func(t *replica.Try) error { return s.try(ctx, t, change) })
+	})
 	if err != nil {
 		return fmt.Errorf("sqlrevocation: %s: %w", verb, err)
 	}
 	return nil
+}
+
+var errReadOnly = errors.New("the Store is read-only, see Options.ReadOnly")
+
+// inTurn calls do when no other write of this instance is under way.
+func (s *Store) inTurn(ctx context.Context, do func() error) error {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for other writes: %w", ctx.Err())
+	}
+	if err := s.ended.Err(); err != nil {
+		return fmt.Errorf("the store's context has ended: %w", err)
+	}
+	return do()
 }
 
 // try makes one change, and follows it with those before it.
@@ -262,8 +309,22 @@ func (s *Store) transact(ctx context.Context, t *replica.Try, change *replica.Ch
 	if err := s.continues(ctx, tx, at.before(), t.At); err != nil {
 		return before, err
 	}
-	change.Seq, change.Mark = at.Seq, at.Mark
 	t.Expect(at.Mark)
+	if err := s.apply(ctx, tx, at, change); err != nil {
+		return before, err
+	}
+	if at.Seq%trimEvery == 0 {
+		if err := s.trim(ctx, tx, s.stmts.trim, at.Seq); err != nil {
+			return before, err
+		}
+	}
+	return at.before(), s.commit(tx)
+}
+
+// apply makes a change under a number. It sets the number, the mark, and the times as
+// they are after the merge.
+func (s *Store) apply(ctx context.Context, tx *sql.Tx, at next, change *replica.Change) (err error) {
+	change.Seq, change.Mark = at.Seq, at.Mark
 	r, removed := &change.Record, 0
 	if change.Removed {
 		removed = 1
@@ -272,21 +333,22 @@ func (s *Store) transact(ctx context.Context, t *replica.Try, change *replica.Ch
 		err = s.put(ctx, tx, r)
 	}
 	if err != nil {
-		return before, err
+		return err
 	}
 	_, err = tx.StmtContext(ctx, s.stmts.log).ExecContext(ctx, int64(at.Seq), int64(at.Mark), r.Key, r.Identity, r.Until, r.Expires, removed)
-	if err != nil {
-		return before, err
-	}
-	if at.Seq%trimEvery == 0 {
-		if err := s.trim(ctx, tx, at.Seq, 4*trimEvery); err != nil {
-			return before, err
-		}
-	}
+	return err
+}
+
+// commit commits. It looks at the file afterwards, because what is committed to a
+// deleted file is lost.
+func (s *Store) commit(tx *sql.Tx) error {
 	if err := tx.Commit(); err != nil {
-		return before, &commitError{err}
+		return &commitError{err}
 	}
-	return at.before(), nil
+	if err := s.sameFile(); err != nil {
+		return &commitError{err}
+	}
+	return nil
 }
 
 // put adds an entry, and sets the times of r as they are after the merge.
@@ -361,9 +423,7 @@ func (s *Store) lock(ctx context.Context) (*sql.Tx, next, error) {
 	if err != nil {
 		return nil, next{}, err
 	}
-	n := next{step: replica.NewMark()}
-	var setting string
-	err = tx.StmtContext(ctx, s.stmts.next).QueryRowContext(ctx, int64(n.step)).Scan(&n.Seq, &n.Mark, &n.Epoch, &setting)
+	n, err := s.number(ctx, tx)
 	if err != nil {
 		_ = tx.Rollback()
 		return nil, next{}, err
@@ -371,16 +431,24 @@ func (s *Store) lock(ctx context.Context) (*sql.Tx, next, error) {
 	return tx, n, nil
 }
 
+// number returns the next number.
+func (s *Store) number(ctx context.Context, tx *sql.Tx) (next, error) {
+	n := next{step: replica.NewMark()}
+	var setting string
+	err := tx.StmtContext(ctx, s.stmts.next).QueryRowContext(ctx, int64(n.step)).Scan(&n.Seq, &n.Mark, &n.Epoch, &setting)
+	return n, err
+}
+
 // trimEvery is how many writes share the work of deleting what has expired.
 const trimEvery = 16
 
-// trim deletes log rows and entries that are needed no longer, up to most of each.
-func (s *Store) trim(ctx context.Context, tx *sql.Tx, seq uint64, most int) error {
+// trim deletes log rows and entries that are needed no longer, up to some of each.
+func (s *Store) trim(ctx context.Context, tx *sql.Tx, del deletions, seq uint64) error {
 	const hour = int64(time.Hour / time.Second)
 	now := s.now().Unix()
-	_, err := tx.StmtContext(ctx, s.stmts.trimLog).ExecContext(ctx, int64(seq)-int64(s.opts.LogLength), int64(seq), hour, most, now)
+	_, err := tx.StmtContext(ctx, del.log).ExecContext(ctx, int64(seq)-int64(s.opts.LogLength), int64(seq), hour, now)
 	if err == nil {
-		_, err = tx.StmtContext(ctx, s.stmts.trimEntries).ExecContext(ctx, int64(replica.KeptLonger/time.Second), most, now)
+		_, err = tx.StmtContext(ctx, del.entries).ExecContext(ctx, int64(replica.KeptLonger/time.Second), now)
 	}
 	return err
 }

@@ -64,14 +64,18 @@ func (d database) table(suffix string) string {
 
 func (d database) exec(t testing.TB, statement string, args ...any) {
 	t.Helper()
-	if _, err := connect(t, d.driver, d.address).Exec(statement, args...); err != nil {
+	db := connect(t, d.driver, d.address)
+	defer func() { _ = db.Close() }() // so that a test may do it often
+	if _, err := db.Exec(statement, args...); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (d database) number(t testing.TB, query string) (n int64) {
 	t.Helper()
-	if err := connect(t, d.driver, d.address).QueryRow(query).Scan(&n); err != nil {
+	db := connect(t, d.driver, d.address)
+	defer func() { _ = db.Close() }()
+	if err := db.QueryRow(query).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n

@@ -1,5 +1,5 @@
 // Report times all contenders in one process, in interleaved rounds. It prints
-// the medians as tables, and writes them and a chart to the given files. With
+// the medians as tables, and writes them to the given files. With
 // -check it times only the contenders that have limits, and prints each limit
 // with the measured value. Run it in the folder benchmarks:
 //
@@ -20,7 +20,6 @@ func main() {
 	benchtime := flag.Duration("benchtime", 20*time.Millisecond, "`duration` of a turn")
 	check := flag.Bool("check", false, "print the limits only, and exit with status 1 if one is exceeded")
 	table := flag.String("table", "", "`file` for the Markdown tables")
-	chart := flag.String("chart", "", "`file` for the bar chart")
 	samples := flag.String("samples", "", "`file` for all samples, in the format that benchstat reads")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 || *benchtime <= 0 {
@@ -35,7 +34,7 @@ func main() {
 		return
 	}
 	if err == nil {
-		err = report(res, *rounds, *benchtime, *table, *chart, *samples)
+		err = report(res, *rounds, *benchtime, *table, *samples)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
@@ -43,7 +42,7 @@ func main() {
 	}
 }
 
-func report(res results, rounds int, benchtime time.Duration, table, chart, samples string) error {
+func report(res results, rounds int, benchtime time.Duration, table, samples string) error {
 	var out bytes.Buffer
 	writeTables(&out, res, rounds, benchtime)
 	if _, err := os.Stdout.Write(out.Bytes()); err != nil {
@@ -54,7 +53,6 @@ func report(res results, rounds int, benchtime time.Duration, table, chart, samp
 		write func(io.Writer) error
 	}{
 		{table, func(w io.Writer) error { _, err := out.WriteTo(w); return err }},
-		{chart, func(w io.Writer) error { return writeChart(w, res) }},
 		{samples, func(w io.Writer) error { return writeSamples(w, res) }},
 	} {
 		if f.name == "" {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"embed"
 	"fmt"
-	"html/template"
 	"log"
 	"net/http"
 	"net/url"
@@ -17,16 +16,17 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 //go:embed web
 var web embed.FS
 
-var pages = template.Must(template.ParseFS(web, "web/*.html"))
+var pages = demo.Pages(web)
 
 type site struct {
-	users             users
+	users             demo.Users
 	secret            []byte // new at each start, so a restart signs everyone out
 	lifetime, session time.Duration
 	ended             revocation.List // in memory: a restart ends all tokens anyway
@@ -34,11 +34,11 @@ type site struct {
 	handler           http.Handler
 }
 
-func newSite(known users, lifetime, session time.Duration) (*site, error) {
+func newSite(users demo.Users, lifetime, session time.Duration) (*site, error) {
 	if lifetime < 2*time.Second || session < lifetime {
 		return nil, fmt.Errorf("-lifetime %v, -session %v: want at least two seconds, and a session at least as long as a token", lifetime, session)
 	}
-	s := &site{users: known, secret: make([]byte, 32), lifetime: lifetime, session: session}
+	s := &site{users: users, secret: make([]byte, 32), lifetime: lifetime, session: session}
 	rand.Read(s.secret) // never fails
 
 	// Login CSRF: another site must not sign a visitor in as someone else. The
@@ -74,21 +74,27 @@ func newSite(known users, lifetime, session time.Duration) (*site, error) {
 	mux.HandleFunc("GET /login", s.form)
 	mux.HandleFunc("POST /login", s.login)
 	mux.Handle("POST /logout", visitors.Handler(http.HandlerFunc(s.logout))) // without renewing
-	mux.Handle("GET /web/style.css", http.FileServerFS(web))
+	mux.HandleFunc("GET /style.css", demo.Style)
 	s.handler = withSecurityHeaders(http.MaxBytesHandler(sameOrigin.Handler(mux), 16<<10)) // the forms are small
 	return s, nil
 }
 
 // refuse is the jwthttp.Options.ErrorHandler. It redirects a browser to the login,
-// which leads back. Programs, and forms that a redirect would lose, get the error
-// response of jwthttp.
+// which leads back. A note would be lost on that way, so the answer to it is the
+// login form, which keeps it. Others get the error response of jwthttp.
 func refuse(w http.ResponseWriter, r *http.Request, e *jwthttp.Error) {
 	// Delete a cookie that will never be accepted. After a 403 or 503 it may be.
 	if e.Code == "invalid_token" || e.Reason == jwthttp.ReasonMultiple {
 		setCookie(w, "", -1)
 	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if e.Status != http.StatusUnauthorized || !reads || !strings.Contains(r.Header.Get("Accept"), "text/html") {
+	browser := e.Status == http.StatusUnauthorized && strings.Contains(r.Header.Get("Accept"), "text/html")
+	if browser && r.Method == http.MethodPost && r.ParseForm() == nil && r.PostForm.Has("note") {
+		problem := "You are not signed in any more, so your note is not saved. Sign in to save it."
+		show(w, e.Status, "login.html", loginPage{Return: "/account", Problem: problem, Note: r.PostForm.Get("note")})
+		return
+	}
+	if !browser || !reads {
 		jwthttp.WriteError(w, e)
 		return
 	}
@@ -112,7 +118,7 @@ func localPath(target string) string {
 }
 
 // loginPage is the data of the form.
-type loginPage struct{ Return, Name, Problem string }
+type loginPage struct{ Return, Name, Problem, Note string }
 
 func (s *site) form(w http.ResponseWriter, r *http.Request) {
 	show(w, http.StatusOK, "login.html", loginPage{Return: localPath(r.URL.Query().Get("return"))})
@@ -124,19 +130,26 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) {
 	err := r.ParseForm()
 	// r.Form would accept a password in the URL, which ends up in logs.
 	name, password, back := r.PostForm.Get("username"), r.PostForm.Get("password"), localPath(r.PostForm.Get("return"))
+	note := r.PostForm.Get("note") // typed before this login; see refuse
 	if err != nil || name == "" || password == "" {
-		show(w, http.StatusBadRequest, "login.html", loginPage{back, name, "Enter a name and a password."})
+		show(w, http.StatusBadRequest, "login.html", loginPage{back, name, "Enter a name and a password.", note})
 		return
 	}
-	if !s.users.check(name, password) {
+	if !s.users.Check(name, password) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="restricted"`) // required by RFC 9110 §15.5.2
-		show(w, http.StatusUnauthorized, "login.html", loginPage{back, name, "Wrong name or password."})
+		show(w, http.StatusUnauthorized, "login.html", loginPage{back, name, "Wrong name or password.", note})
 		return
 	}
 	session := claims{SessionID: rand.Text(), AuthTime: *jwt.NewNumericDate(time.Now())}
 	session.Subject = name
-	if _, err := s.issue(w, session); err != nil {
+	session, err = s.issue(w, session)
+	if err != nil {
 		fail(w, err)
+		return
+	}
+	if note != "" {
+		// Another user may have typed it, so this one decides whether to save it.
+		show(w, http.StatusOK, "account.html", map[string]any{"Claims": session, "SessionEnd": s.sessionEnd(session), "Note": note, "Unsaved": true})
 		return
 	}
 	http.Redirect(w, r, back, http.StatusSeeOther)
@@ -166,7 +179,7 @@ func (s *site) page(file string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, _ := jwthttp.ClaimsFromContext[claims](r.Context()) // the subject of a visitor is empty
 		note, _ := s.notes.Load(c.Subject)
-		show(w, http.StatusOK, file, map[string]any{"Claims": c, "SessionEnd": s.sessionEnd(c), "Note": note})
+		show(w, http.StatusOK, file, map[string]any{"Claims": c, "SessionEnd": s.sessionEnd(c), "Note": note, "Unsaved": false})
 	}
 }
 

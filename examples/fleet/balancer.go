@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 )
 
@@ -21,10 +22,18 @@ func (b *balancer) set(i int, addr string) {
 	b.addrs[i] = addr
 }
 
-// pick returns the next running instance, or "".
-func (b *balancer) pick() string {
+// pick returns the instance of that number or, if it is empty, the next running
+// one. It returns "" if that is not running.
+func (b *balancer) pick(number string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if number != "" {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > len(b.addrs) {
+			return ""
+		}
+		return b.addrs[n-1]
+	}
 	for range b.addrs {
 		b.next = (b.next + 1) % len(b.addrs)
 		if addr := b.addrs[b.next]; addr != "" {
@@ -38,7 +47,8 @@ func (b *balancer) pick() string {
 // an instance that has died, which becomes known only after the request was sent.
 var direct = &http.Transport{DisableKeepAlives: true}
 
-// RoundTrip tries another instance if one does not accept a connection, because
+// RoundTrip sends a request with the field Instance to the instance of that number.
+// Without the field, it tries another instance if one does not accept a connection, because
 // that one has seen nothing of the request. After any other error the request
 // may have been carried out.
 func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -48,7 +58,7 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body = io.NopCloser(r.Body) // a failed dial would close it for the next one
 	}
 	for range len(b.addrs) {
-		addr := b.pick()
+		addr := b.pick(r.Header.Get("Instance"))
 		if addr == "" {
 			break
 		}

@@ -36,6 +36,18 @@ func TestBalancer(t *testing.T) {
 			t.Errorf("%d %q, %v", resp.StatusCode, text, err)
 		}
 	}
+	for _, test := range []struct {
+		number string
+		want   int
+	}{{"1", 200}, {"2", 502}, {"3", 502}, {"4", 502}, {"0", 502}, {"x", 502}} {
+		r := httptest.NewRequest("GET", "http://fleet/", nil)
+		r.Header.Set("Instance", test.number)
+		w := httptest.NewRecorder()
+		front.Config.Handler.ServeHTTP(w, r)
+		if w.Code != test.want {
+			t.Errorf("instance %q: %d, want %d", test.number, w.Code, test.want)
+		}
+	}
 	b.set(0, "")
 	if resp, err := http.Get(front.URL); err != nil || resp.StatusCode != http.StatusBadGateway {
 		t.Errorf("without any instance: %v, %v", resp, err)

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,112 +10,33 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
+	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 	"github.com/seed450a7203/jwthttp/internal/testprogram"
 )
 
 // program is a running fleet.
-type program struct {
-	cmd    *exec.Cmd
-	url    string
-	script string // the printed lines
-	log    bytes.Buffer
-}
+type program struct{ *exampletest.Program }
 
-var build = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "fleet")
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(folder, "fleet")
-	out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%w\n%s", err, out)
-	}
-	return binary, err
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if binary, err := build(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(binary))
-	}
-	os.Exit(code)
-}
-
-// start starts a fleet. If it still runs when the test ends, it is killed.
-func start(t *testing.T, args ...string) *program {
+func start(t *testing.T, args ...string) program {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("Windows has no SIGTERM")
-	}
-	binary, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &program{cmd: exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...)}
-	p.cmd.Stderr = &p.log
-	stdout, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if p.cmd.ProcessState == nil {
-			_ = p.cmd.Process.Kill()
-			_ = p.cmd.Wait()
-		}
-		if t.Failed() {
-			t.Log(p.log.String())
-		}
-	})
-	lines := bufio.NewScanner(stdout)
-	for blank := 0; blank < 2 && lines.Scan(); {
-		if lines.Text() == "" {
-			blank++
-		} else if blank == 1 {
-			p.script += lines.Text() + "\n"
-		} else {
-			p.url = regexp.MustCompile(`http://127\.0\.0\.1:[1-9]\d*`).FindString(lines.Text())
-		}
-	}
-	if p.url == "" || p.script == "" {
-		t.Fatalf("no greeting; log:\n%s", p.log.String())
-	}
-	return p
-}
-
-// end interrupts the program and checks its log.
-func (p *program) end(t *testing.T) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("the interrupted program: %v", err)
-	}
-	if log := p.log.String(); !strings.Contains(log, "shutting down") || strings.Contains(log, "eyJ") {
-		t.Errorf("log:\n%s", log)
-	}
+	return program{exampletest.Start(t, args...)}
 }
 
 // ask sends a request and returns status, body and the number of the instance.
-func (p *program) ask(t *testing.T, method, path, token string, body any) (status int, text, instance string) {
+func (p program) ask(t *testing.T, method, path, token string, body any) (status int, text, instance string) {
 	t.Helper()
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(body); err != nil {
 		t.Fatal(err)
 	}
-	r, err := http.NewRequest(method, p.url+path, &b)
+	r, err := http.NewRequest(method, p.URL+path, &b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,9 +55,9 @@ func (p *program) ask(t *testing.T, method, path, token string, body any) (statu
 	return resp.StatusCode, string(all), resp.Header.Get("Instance")
 }
 
-func (p *program) login(t *testing.T) string {
+func (p program) login(t *testing.T) string {
 	t.Helper()
-	status, text, _ := p.ask(t, "POST", "/login", "", map[string]string{"username": alice, "password": "down-the-rabbit-hole"})
+	status, text, _ := p.ask(t, "POST", "/login", "", map[string]string{"username": demo.Alice, "password": demo.AlicePassword})
 	var answer struct{ Token string }
 	if err := json.Unmarshal([]byte(text), &answer); status != 200 || err != nil || answer.Token == "" {
 		t.Fatalf("login: %d %s", status, text)
@@ -148,7 +66,7 @@ func (p *program) login(t *testing.T) string {
 }
 
 // everywhere waits until each instance has answered with status.
-func (p *program) everywhere(t *testing.T, token string, status int) {
+func (p program) everywhere(t *testing.T, token string, status int) {
 	t.Helper()
 	seen := map[string]bool{}
 	for start := time.Now(); len(seen) < instances; {
@@ -194,14 +112,14 @@ func TestFleet_logout(t *testing.T) {
 			p.everywhere(t, all, 401)
 			p.everywhere(t, kept, 401)
 			p.everywhere(t, one, 401)
-			p.end(t)
+			p.End(t)
 
 			// So does a restarted fleet.
 			p = start(t, args...)
 			for _, token := range []string{one, kept, all} {
 				p.everywhere(t, token, 401)
 			}
-			p.end(t)
+			p.End(t)
 		})
 	}
 }
@@ -237,35 +155,14 @@ func startRedis(t *testing.T) string {
 }
 
 func TestProgram(t *testing.T) {
-	for _, tool := range []string{"bash", "curl", "sed"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("no %s found: the printed lines are not run", tool)
-		}
-	}
 	p := start(t, "-data", t.TempDir())
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	shell := exec.CommandContext(ctx, "bash")
-	shell.Stdin = strings.NewReader(p.script)
-	out, err := shell.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	results := regexp.MustCompile(`(?m)(\d+), expected (\d+): .*$`).FindAllStringSubmatch(string(out), -1)
-	if want := strings.Count(p.script, "expected"); len(results) != want || want == 0 {
-		t.Errorf("%d answers to %d lines", len(results), want)
-	}
-	for _, r := range results {
-		if r[1] != r[2] {
-			t.Error(r[0])
-		}
-	}
-	p.end(t)
+	p.PasteLines(t)
+	p.End(t)
 }
 
 func TestFleet_invalidCredentials(t *testing.T) {
 	p := start(t, "-data", t.TempDir())
-	for _, form := range []any{nil, "x", map[string]string{"username": alice}, map[string]string{"username": "bob", "password": "down-the-rabbit-hole"}} {
+	for _, form := range []any{nil, "x", map[string]string{"username": demo.Alice}, map[string]string{"username": "bob", "password": demo.AlicePassword}} {
 		if status, text, _ := p.ask(t, "POST", "/login", "", form); status != 400 && status != 401 {
 			t.Errorf("login with %v: %d %s", form, status, text)
 		}
@@ -277,7 +174,7 @@ func TestFleet_invalidCredentials(t *testing.T) {
 			}
 		}
 	}
-	p.end(t)
+	p.End(t)
 }
 
 func TestRun_invalidFlags(t *testing.T) {

@@ -16,10 +16,10 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/crypto/bcrypt"
 	_ "modernc.org/sqlite" // the driver
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/redisrevocation"
 	"github.com/seed450a7203/jwthttp/revocation"
 	"github.com/seed450a7203/jwthttp/sqlrevocation"
@@ -33,12 +33,6 @@ const (
 	// maxStale is how long an instance serves without news from the store. After
 	// that it answers 503, because it does not know who has signed out.
 	maxStale = 10 * time.Second
-)
-
-// alice is the only user. The hash is that of down-the-rabbit-hole, by bcrypt.
-const (
-	alice     = "alice"
-	aliceHash = "$2a$12$tgd2LzgXLZXjBbr4FJm6IOodex9E/EFrANJQP0xbJ3j/nFYyUGLVi"
 )
 
 // store is implemented by the stores of redisrevocation and sqlrevocation.
@@ -168,13 +162,13 @@ func login(w http.ResponseWriter, r *http.Request, secret []byte) {
 		http.Error(w, "want a JSON object with username and password", http.StatusBadRequest)
 		return
 	}
-	if err := bcrypt.CompareHashAndPassword([]byte(aliceHash), []byte(form.Password)); err != nil || form.Username != alice {
+	if !demo.NewUsers().Check(form.Username, form.Password) {
 		http.Error(w, "wrong name or password", http.StatusUnauthorized)
 		return
 	}
 	now := time.Now()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		Issuer: issuerName, Audience: jwt.ClaimStrings{issuerName}, Subject: alice, ID: rand.Text(),
+		Issuer: issuerName, Audience: jwt.ClaimStrings{issuerName}, Subject: form.Username, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 	}).SignedString(secret)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/revocation"
 )
 
@@ -55,7 +56,7 @@ func TestNewAPI_logout(t *testing.T) {
 			}
 			sign := func(issued time.Time) string {
 				token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-					Issuer: issuerName, Audience: jwt.ClaimStrings{issuerName}, Subject: alice, ID: rand.Text(),
+					Issuer: issuerName, Audience: jwt.ClaimStrings{issuerName}, Subject: demo.Alice, ID: rand.Text(),
 					IssuedAt: jwt.NewNumericDate(issued), ExpiresAt: jwt.NewNumericDate(issued.Add(lifetime)),
 				}).SignedString(secret)
 				if err != nil {

@@ -6,7 +6,8 @@
 //	go run -C examples ./fleet
 //	go run -C examples ./fleet -redis 127.0.0.1:6379
 //
-// It prints its address and lines to paste into a shell.
+// It prints its address and lines to paste into a shell. The address serves a page
+// that shows when each instance rejects the token.
 package main
 
 import (
@@ -20,7 +21,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -139,12 +139,10 @@ func supervise(ctx context.Context, listener net.Listener, args []string, stdout
 
 // serve forwards requests to the instances until ctx ends.
 func serve(ctx context.Context, listener net.Listener, b *balancer, stdout io.Writer, log *slog.Logger) error {
-	fmt.Fprint(stdout, greeting("http://"+listener.Addr().String()))
+	url := "http://" + listener.Addr().String()
+	fmt.Fprintf(stdout, "%s\nListening on %s; Ctrl-C ends it.\n", greeting(url), url)
 	server := &http.Server{
-		Handler: &httputil.ReverseProxy{
-			Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "fleet"; r.SetXForwarded() },
-			Transport: b,
-		},
+		Handler:           front(b),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
@@ -200,7 +198,7 @@ func startInstance(ctx context.Context, number int, args []string, stderr io.Wri
 // greeting returns the address and lines to paste into a shell. Each line prints
 // the answer, its status, and the expected status.
 func greeting(url string) string {
-	return strings.ReplaceAll(`Three instances behind URL; paste this into a shell:
+	return strings.ReplaceAll(`Three instances behind URL; open it in a browser, or paste this into a shell:
 
 TOKEN=$(curl -s -H 'Content-Type: application/json' -d '{"username": "alice", "password": "down-the-rabbit-hole"}' URL/login | sed 's/.*"token":"\([^"]*\)".*/\1/')
 curl -s -w '%{http_code}, expected 200: signed in at one instance, accepted by another\n' -H "Authorization: Bearer $TOKEN" URL/me
@@ -215,6 +213,5 @@ sleep 2
 curl -s -w '%{http_code}, expected 401: after its restart\n' -H "Authorization: Bearer $TOKEN" URL/me
 curl -s -w '%{http_code}, expected 401: at the next\n' -H "Authorization: Bearer $TOKEN" URL/me
 curl -s -w '%{http_code}, expected 401: at all of them\n' -H "Authorization: Bearer $TOKEN" URL/me
-
 `, "URL", url)
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"log/slog"
 	"mime"
@@ -19,6 +18,7 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/revocation"
 )
 
@@ -34,7 +34,7 @@ const (
 //go:embed web
 var web embed.FS
 
-var pages = template.Must(template.ParseFS(web, "web/*.html"))
+var pages = demo.Pages(web)
 
 // Programs send the token in a header, browsers in a cookie.
 var (
@@ -58,7 +58,7 @@ func (c claims) Validate() error {
 }
 
 type app struct {
-	users       userStore
+	users       demo.Users
 	keys        *keyring
 	lifetime    time.Duration
 	allowOrigin string
@@ -122,11 +122,10 @@ func (a *app) routes(auth *jwthttp.Middleware, sameSite *http.CrossOriginProtect
 	admin := auth.Require(jwthttp.Rule(isAdmin))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.home)
-	for _, file := range []string{"app.js", "style.css"} {
-		mux.HandleFunc("GET /"+file, func(w http.ResponseWriter, r *http.Request) {
-			http.ServeFileFS(w, r, web, "web/"+file)
-		})
-	}
+	mux.HandleFunc("GET /style.css", demo.Style)
+	mux.HandleFunc("GET /app.js", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, web, "web/app.js")
+	})
 	mux.Handle("POST /login", sameSite.Handler(http.HandlerFunc(a.login)))
 	mux.Handle("POST /logout", auth.Handler(http.HandlerFunc(a.logout)))
 	mux.Handle("GET /list", auth.Handler(http.HandlerFunc(list)))
@@ -149,9 +148,18 @@ func withSecurityHeaders(next http.Handler) http.Handler {
 	})
 }
 
+// role returns the role and the tenant of a user. It stands for the database.
+func role(name string) (role, tenant string) {
+	if name == demo.Ada {
+		return "admin", "difference"
+	}
+	return "editor", "wonderland"
+}
+
 // issue signs a token.
-func (a *app) issue(name string, u user, lifetime time.Duration) (string, error) {
+func (a *app) issue(name string, lifetime time.Duration) (string, error) {
 	now := time.Now()
+	role, tenant := role(name)
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    issuer,
@@ -161,8 +169,8 @@ func (a *app) issue(name string, u user, lifetime time.Duration) (string, error)
 			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 			ID:        rand.Text(), // a logout revokes it by this ID
 		},
-		Role:   u.role,
-		Tenant: u.tenant,
+		Role:   role,
+		Tenant: tenant,
 	})
 	k := a.keys.signing()
 	t.Header["kid"] = k.ID
@@ -179,15 +187,14 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A service on the internet must also limit the attempts per name and address.
-	u, ok := a.users.check(name, password)
-	if !ok {
+	if !a.users.Check(name, password) {
 		// The name is not logged, because people sometimes type their password there.
 		a.log.Info("login refused")
 		p := &problem{http.StatusUnauthorized, "invalid_credentials", "wrong name or password"}
 		p.write(w, r)
 		return
 	}
-	token, err := a.issue(name, u, a.lifetime)
+	token, err := a.issue(name, a.lifetime)
 	if err != nil {
 		a.fail(w, err)
 		return

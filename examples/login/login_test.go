@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -10,18 +9,18 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"golang.org/x/crypto/bcrypt"
+
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
+	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 )
 
 const (
-	alicePassword = "down-the-rabbit-hole"
-	adaPassword   = "analytical-engine"
-	decoyPassword = "no-user-has-this"
+	alicePassword = demo.AlicePassword
+	adaPassword   = demo.AdaPassword
 	spa           = "http://localhost:5173"
 )
 
@@ -29,7 +28,7 @@ const (
 type service struct {
 	*app
 	url string
-	log *syncBuffer
+	log *exampletest.Buffer
 }
 
 // start serves the program. Its users have cheap hashes.
@@ -39,9 +38,9 @@ func start(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &syncBuffer{}
+	log := &exampletest.Buffer{}
 	s := &service{log: log, app: &app{
-		users:       cheapUsers(t),
+		users:       demo.NewFastUsers(),
 		keys:        keys,
 		lifetime:    time.Minute,
 		allowOrigin: spa,
@@ -55,41 +54,6 @@ func start(t *testing.T) *service {
 	t.Cleanup(server.Close)
 	s.url = server.URL
 	return s
-}
-
-func cheapUsers(t *testing.T) userStore {
-	t.Helper()
-	hash := func(password string) string {
-		h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(h)
-	}
-	return userStore{
-		users: map[string]user{
-			"alice": {hash(alicePassword), "editor", "wonderland"},
-			"ada":   {hash(adaPassword), "admin", "difference"},
-		},
-		decoy: hash(decoyPassword),
-	}
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // answer is a response with its body.
@@ -261,7 +225,7 @@ func TestHandler_wrongClaims(t *testing.T) {
 
 func TestHandler_expiredToken(t *testing.T) {
 	s := start(t)
-	token, err := s.issue("alice", s.users.users["alice"], -time.Minute)
+	token, err := s.issue("alice", -time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +241,7 @@ func TestLogin(t *testing.T) {
 		want                    string
 	}{
 		{"a wrong password", jsonType, `{"username":"alice","password":"wrong"}`, 401, "wrong name or password"},
-		{"an unknown user, with the same answer", jsonType, `{"username":"unknown","password":"` + decoyPassword + `"}`, 401, "wrong name or password"},
+		{"an unknown user, with the same answer", jsonType, `{"username":"unknown","password":"` + alicePassword + `"}`, 401, "wrong name or password"},
 		{"a wrong password in a form", formType, "username=alice&password=wrong", 401, "wrong name or password"},
 		{"no password", jsonType, `{"username":"alice"}`, 400, "password required"},
 		{"bad JSON", jsonType, `{"username":`, 400, "invalid_request"},
@@ -304,22 +268,6 @@ func TestLogin(t *testing.T) {
 		})
 	}
 	s.ask(t, "POST", "/login?"+form, "", "Content-Type", formType).want(t, 400, "password required")
-}
-
-func TestUserStore_cost(t *testing.T) {
-	users := demoUsers()
-	want, err := bcrypt.Cost([]byte(users.decoy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, u := range users.users {
-		if got, err := bcrypt.Cost([]byte(u.hash)); got != want || err != nil {
-			t.Errorf("%s's hash costs %d, the decoy %d: %v", name, got, want, err)
-		}
-	}
-	if _, ok := cheapUsers(t).check("unknown", decoyPassword); ok {
-		t.Error("the password of the decoy is accepted")
-	}
 }
 
 func TestLogout(t *testing.T) {
@@ -446,7 +394,7 @@ func TestHandler_crossOrigin(t *testing.T) {
 
 func TestRefuse_browser(t *testing.T) {
 	s := start(t)
-	expired, err := s.issue("alice", s.users.users["alice"], -time.Minute)
+	expired, err := s.issue("alice", -time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

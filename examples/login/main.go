@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 )
 
 func main() {
@@ -53,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("-keys: %w", err)
 	}
 	app := &app{
-		users:       demoUsers(),
+		users:       demo.NewUsers(),
 		keys:        keys,
 		lifetime:    *lifetime,
 		allowOrigin: *origin,
@@ -67,7 +69,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w (-addr chooses another address)", err)
 	}
-	fmt.Fprint(stdout, greeting("http://"+reachable(listener.Addr().(*net.TCPAddr))))
+	url := "http://" + reachable(listener.Addr().(*net.TCPAddr))
+	fmt.Fprintf(stdout, "%s\nListening on %s; Ctrl-C ends it.\n", greeting(url), url)
 	return serve(ctx, listener, handler, app.log)
 }
 
@@ -122,6 +125,5 @@ curl -s -w '%{http_code}, expected 204: signed out\n' -X POST -H "Authorization:
 curl -s -w '%{http_code}, expected 401: revoked\n' -H "Authorization: Bearer $TOKEN" URL/list
 curl -s -w '%{http_code}, expected 204: every token becomes invalid\n' -X POST -H "Authorization: Bearer $ADMIN" URL/change-secret
 curl -s -w '%{http_code}, expected 401: this one, too\n' -H "Authorization: Bearer $ADMIN" URL/admin
-
 `, "URL", url)
 }

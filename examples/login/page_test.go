@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/chromedp"
 
@@ -36,12 +37,23 @@ func TestPage(t *testing.T) {
 		exampletest.Do(t, ctx, chromedp.SetValue("#username", name), chromedp.SetValue("#password", password))
 	}
 
+	exampletest.Look(t, ctx, "login-start")
+	// The answer to a click must be on the screen of a phone.
+	exampletest.Do(t, ctx, emulation.SetDeviceMetricsOverride(390, 844, 1, true))
 	press("list", "401 Unauthorized", `Bearer realm="restricted"`, "missing")
 	fill("alice", "wrong")
 	press("sign-in", "401 Unauthorized", "wrong name or password")
 	fill("alice", alicePassword)
 	press("sign-in", "200 OK", "token_type")
 	press("list", "200 OK", "white rabbit")
+	var shown bool
+	for _, e := range []string{"#answer-4 h3", "#list"} {
+		exampletest.Do(t, ctx, chromedp.Evaluate(`(() => { const r = document.querySelector("`+e+`").getBoundingClientRect(); return r.top >= 0 && r.bottom <= innerHeight })()`, &shown))
+		if !shown {
+			t.Errorf("after a click, %s is not on the screen", e)
+		}
+	}
+	exampletest.Do(t, ctx, emulation.ClearDeviceMetricsOverride())
 	press("tamper", "401 Unauthorized", "invalid token signature")
 	press("admin", "403 Forbidden")
 	press("list", "200 OK", "white rabbit")
@@ -64,7 +76,7 @@ func TestPage(t *testing.T) {
 	if got := complained(); len(got) > 0 {
 		t.Errorf("the browser reports %q", got)
 	}
-	exampletest.Screenshot(t, ctx, "login")
+	exampletest.Look(t, ctx, "login")
 }
 
 // The cookie is Secure and the page uses http. Chromium accepts that on loopback,
@@ -95,6 +107,7 @@ func TestPage_cookie(t *testing.T) {
 		if at != url+"/account" || text != "Hello, alice" || script != "" {
 			t.Errorf("after the sign-in: %q at %s, and scripts see the cookie %q", text, at, script)
 		}
+		exampletest.Look(t, ctx, "login-account")
 		exampletest.Do(t, ctx,
 			chromedp.Click("#sign-out"),
 			chromedp.WaitVisible("#sign-in-cookie"),

@@ -1,97 +1,24 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 )
 
-// TestProgram builds and starts the program, pastes the printed lines into a
-// shell, and interrupts the program.
 func TestProgram(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("Windows has no SIGTERM")
+	p := exampletest.Start(t, "-keys", filepath.Join(t.TempDir(), "keys.json"))
+	if got := p.Status(t, "GET", "/list"); got != 401 {
+		t.Errorf("without a token: %d", got)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	binary := filepath.Join(t.TempDir(), "login")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	program := exec.CommandContext(ctx, binary, "-addr", "127.0.0.1:0", "-keys", filepath.Join(t.TempDir(), "keys.json"))
-	var log bytes.Buffer
-	program.Stderr = &log
-	stdout, err := program.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := program.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer program.Process.Kill()
-
-	var intro, script strings.Builder
-	lines := bufio.NewScanner(stdout)
-	for part := &intro; lines.Scan() && (part == &intro || lines.Text() != ""); {
-		if lines.Text() == "" {
-			part = &script
-			continue
-		}
-		part.WriteString(lines.Text() + "\n")
-	}
-	url := regexp.MustCompile(`http://127\.0\.0\.1:[1-9]\d*`).FindString(intro.String())
-	if url == "" {
-		t.Fatalf("no address in %q", intro.String())
-	}
-	resp, err := http.Get(url + "/list")
-	if err != nil {
-		t.Fatal(err)
-	}
-	read(t, resp).want(t, 401, "missing")
-
-	t.Run("the curl lines", func(t *testing.T) {
-		for _, tool := range []string{"bash", "curl", "sed"} {
-			if _, err := exec.LookPath(tool); err != nil {
-				t.Skipf("no %s found: the printed lines are not run", tool)
-			}
-		}
-		shell := exec.CommandContext(ctx, "bash")
-		shell.Stdin = strings.NewReader(script.String())
-		out, err := shell.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		results := regexp.MustCompile(`(?m)^(\d+), expected (\d+): .*$`).FindAllStringSubmatch(string(out), -1)
-		if want := strings.Count(script.String(), "expected"); len(results) != want || want == 0 {
-			t.Errorf("%d answers to %d lines", len(results), want)
-		}
-		for _, r := range results {
-			if r[1] != r[2] {
-				t.Error(r[0])
-			}
-		}
-		if t.Failed() {
-			t.Logf("%s\n%s", script.String(), out)
-		}
-	})
-
-	if err := program.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := program.Wait(); err != nil {
-		t.Errorf("the interrupted program: %v", err)
-	}
-	if !strings.Contains(log.String(), "shutting down") || strings.Contains(log.String(), "eyJ") || strings.Contains(log.String(), alicePassword) {
-		t.Errorf("log:\n%s", log.String())
+	p.PasteLines(t)
+	p.End(t)
+	if strings.Contains(p.Log(), alicePassword) {
+		t.Error("the log has a password")
 	}
 }
 

@@ -16,6 +16,7 @@ echo "$(count 'jwt_decisions_total{result="other"}'), expected 1: which has no l
 curl -s -w '%{http_code}, expected 200: the revocation store breaks\n' -X POST URL/revocations/break
 curl -s -w '%{http_code}, expected 200: admitted without a check\n' -H "Authorization: Bearer $TOKEN" URL/me
 echo "$(count jwt_unchecked_total), expected 1: and not checked"
+echo "$(count jwt_revocation_staleness_seconds), expected 60: the store's copy is old"
 curl -s -w '%{http_code}, expected 200: the key server breaks\n' -X POST URL/keys/break
 curl -s -w '%{http_code}, expected 503: a key that cannot be fetched\n' -H "Authorization: Bearer $(curl -s -X POST 'URL/token?kid=2')" URL/me
 curl -s -w '%{http_code}, expected 200: known keys still verify\n' -H "Authorization: Bearer $TOKEN" URL/me

@@ -35,6 +35,7 @@ import (
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/server"
 	"github.com/seed450a7203/jwthttp/jwks"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 const audience = "https://api.example"
@@ -78,6 +79,7 @@ func newAPI(ctx context.Context, issuer *keyServer, logTo io.Writer, traces trac
 		return nil, err
 	}
 	revocations := &store{}
+	prometheusStore(registry, revocations.stats)
 	auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
 		Issuers: []jwthttp.Issuer{{
 			Name: issuer.url, Audience: []string{audience}, Algorithms: []string{"ES256"}, Keys: keys,
@@ -137,4 +139,14 @@ func (s *store) revoked(context.Context, *jwthttp.Token) (bool, error) {
 		return false, errors.New("connection refused")
 	}
 	return false, nil
+}
+
+// stats is what the Stats of a shared store says. When the store is out of reach, its
+// copy grows older.
+func (s *store) stats() revocation.Stats {
+	stats := revocation.Stats{Entries: 3, Loads: 1}
+	if s.broken.Load() {
+		stats.Staleness = time.Minute
+	}
+	return stats
 }

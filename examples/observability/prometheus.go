@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 // prometheusObserver returns an Options.Observer and a jwks.Options.OnError. All
@@ -42,4 +43,23 @@ func prometheusObserver(registry prometheus.Registerer) (observe func(context.Co
 			unchecked.Inc()
 		}
 	}, func(error) { keyErrors.Inc() }
+}
+
+// prometheusStore registers the Stats of a Store of redisrevocation or sqlrevocation.
+// Alert if jwt_revocation_lost stays above 0: then instances that start later do not
+// have these entries. Alert if the staleness comes near the MaxStale of the store.
+func prometheusStore(registry prometheus.Registerer, stats func() revocation.Stats) {
+	metrics := promauto.With(registry)
+	for _, m := range []struct {
+		name, help string
+		value      func(revocation.Stats) float64
+	}{
+		{"jwt_revocation_entries", "Revocations on this instance.", func(s revocation.Stats) float64 { return float64(s.Entries) }},
+		{"jwt_revocation_lost", "Revocations that the store has lost and that are not written back yet.", func(s revocation.Stats) float64 { return float64(s.Lost) }},
+		{"jwt_revocation_healed", "Lost revocations that were written back.", func(s revocation.Stats) float64 { return float64(s.Healed) }},
+		{"jwt_revocation_loads", "How often the whole store was read.", func(s revocation.Stats) float64 { return float64(s.Loads) }},
+		{"jwt_revocation_staleness_seconds", "Age of the copy on this instance.", func(s revocation.Stats) float64 { return s.Staleness.Seconds() }},
+	} {
+		metrics.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name, Help: m.help}, func() float64 { return m.value(stats()) })
+	}
 }

@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,23 +102,36 @@ func start(t *testing.T) (addr, line string) {
 	}
 }
 
+// shown returns a pattern for the lines that README.md shows after a command. The
+// line "..." stands for one or more lines.
+func shown(t *testing.T, console, command string) *regexp.Regexp {
+	t.Helper()
+	_, lines, found := strings.Cut(console, "$ "+command+"\n")
+	if !found {
+		t.Fatalf("README.md does not show the command %q", command)
+	}
+	lines, _, _ = strings.Cut(lines+"\n", "\n\n")
+	pattern := regexp.QuoteMeta(strings.TrimSuffix(lines, "\n") + "\n")
+	return regexp.MustCompile(`^` + strings.ReplaceAll(pattern, "\n"+regexp.QuoteMeta("...")+"\n", "\n(?:.*\n)+") + `$`)
+}
+
 // The program answers as README.md shows.
 func TestREADME_answers(t *testing.T) {
 	addr, line := start(t)
 	console := readmeBlock(t, "$ go run")
-	shown := regexp.MustCompile(`eyJ\S*'`).ReplaceAllString(line, "eyJhbGciOi...'")
-	if shown = strings.ReplaceAll(shown, addr, "127.0.0.1:8080"); !strings.Contains(console, "\n"+shown+"\n") {
-		t.Errorf("README.md does not show the printed line %q", shown)
+	command := regexp.MustCompile(`eyJ\S*'`).ReplaceAllString(line, "eyJhbGciOi...'")
+	command = strings.ReplaceAll(command, addr, "127.0.0.1:8080")
+	if !strings.HasPrefix(console, "$ go run -C examples ./quickstart\n"+command+"\n") {
+		t.Errorf("README.md does not show the printed line %q", command)
 	}
-	authorization := regexp.MustCompile(`Bearer eyJ[^']*`).FindString(line)
 	for _, test := range []struct {
-		name, authorization string
-		status              int
+		command, authorization string
+		header                 bool // curl -i
 	}{
-		{"no token", "", 401},
-		{"the printed token", authorization, 200},
+		{command, regexp.MustCompile(`Bearer eyJ[^']*`).FindString(line), false},
+		{"curl -i 127.0.0.1:8080/me", "", true},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(test.command, func(t *testing.T) {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/me", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -130,13 +143,17 @@ func TestREADME_answers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			body, err := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if err != nil || resp.StatusCode != test.status || !strings.Contains(console, "\n"+string(body)) {
-				t.Errorf("%d %q (%v) is not in README.md:\n%s", resp.StatusCode, body, err, console)
+			defer resp.Body.Close()
+			answer, err := httputil.DumpResponse(resp, true) // as curl -i prints it
+			if err != nil {
+				t.Fatal(err)
 			}
-			if challenge := resp.Header.Get("WWW-Authenticate"); !strings.Contains(console, challenge) {
-				t.Errorf("challenge %q is not in README.md", challenge)
+			text := strings.ReplaceAll(string(answer), "\r\n", "\n")
+			if !test.header {
+				_, text, _ = strings.Cut(text, "\n\n")
+			}
+			if want := shown(t, console, test.command); !want.MatchString(text) {
+				t.Errorf("README.md shows another answer than:\n%s\npattern %s", text, want)
 			}
 		})
 	}

@@ -14,12 +14,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 )
 
 const (
@@ -104,7 +106,7 @@ func newIdentity(self string, sites map[string]string, cfg config) (*identity, e
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", i.home)
-	mux.HandleFunc("GET /style.css", style)
+	mux.HandleFunc("GET /style.css", demo.Style)
 	mux.HandleFunc("GET /.well-known/openid-configuration", i.metadata)
 	mux.Handle("GET /keys", keys)
 	mux.HandleFunc("GET /authorize", i.authorize)
@@ -145,10 +147,10 @@ func (i *identity) authorize(w http.ResponseWriter, r *http.Request) {
 	switch {
 	// An address that is not registered exactly gets no redirect, not even with an error.
 	case !known || q.Get("redirect_uri") != redirectURI(target):
-		show(w, http.StatusBadRequest, "message.html", message{"Invalid link", "It is not from a registered site."})
+		show(w, http.StatusBadRequest, "message.html", message{"idp", "Invalid link", "It is not from a registered site."})
 		return
 	case q.Get("response_type") != "code" || q.Get("state") == "" || challenge == "" || q.Get("code_challenge_method") != "S256":
-		show(w, http.StatusBadRequest, "message.html", message{"Invalid link", "response_type code, state and an S256 code_challenge are required."})
+		show(w, http.StatusBadRequest, "message.html", message{"idp", "Invalid link", "response_type code, state and an S256 code_challenge are required."})
 		return
 	}
 	s, ok := i.session(r)
@@ -162,7 +164,7 @@ func (i *identity) authorize(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			status, notice = http.StatusForbidden, "Wrong name or password."
 		}
-		show(w, status, "login.html", map[string]string{"Site": target, "Notice": notice})
+		show(w, status, "login.html", map[string]string{"Site": strings.ToUpper(client), "URL": target, "Notice": notice})
 		return
 	}
 	code := rand.Text()
@@ -190,7 +192,7 @@ func (i *identity) session(r *http.Request) (session, bool) {
 func (i *identity) login(w http.ResponseWriter, r *http.Request) (session, bool) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	name, password := r.PostFormValue("username"), r.PostFormValue("password")
-	if !i.cfg.users.check(name, password) {
+	if !i.cfg.users.Check(name, password) {
 		i.log.Info("login refused") // without the name, because people sometimes type their password there
 		return session{}, false
 	}
@@ -253,12 +255,12 @@ type tokenAnswer struct {
 // rotate publishes a new key, for admins only.
 func (i *identity) rotate(w http.ResponseWriter, r *http.Request) {
 	s, ok := i.session(r)
-	if !ok || !i.cfg.users.users[s.user].admin {
-		show(w, http.StatusForbidden, "message.html", message{"Not allowed", "Only an admin can rotate the key."})
+	if !ok || s.user != demo.Ada {
+		show(w, http.StatusForbidden, "message.html", message{"idp", "Not allowed", "Only an admin can rotate the key."})
 		return
 	}
 	if err := i.keys.rotate(); errors.Is(err, errPending) {
-		show(w, http.StatusConflict, "message.html", message{"Not yet", "A new key has been published and is not in use yet."})
+		show(w, http.StatusConflict, "message.html", message{"idp", "Not yet", "A new key has been published and is not in use yet."})
 		return
 	} else if err != nil {
 		fail(w, i.log, err)
@@ -351,7 +353,7 @@ func (i *identity) home(w http.ResponseWriter, r *http.Request) {
 		rows = append(rows, row{k.id, k.from.UTC().Format("15:04:05 MST"), state})
 	}
 	show(w, http.StatusOK, "identity.html", map[string]any{
-		"SignedIn": ok, "User": s.user, "Admin": i.cfg.users.users[s.user].admin, "Keys": rows, "Sites": i.sites,
+		"SignedIn": ok, "User": s.user, "Admin": s.user == demo.Ada, "Keys": rows, "Sites": i.sites,
 	})
 }
 

@@ -17,7 +17,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"html/template"
 	"io"
 	"log/slog"
 	"net"
@@ -30,6 +29,7 @@ import (
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 )
 
 // leeway is the clock skew allowed between the three services.
@@ -38,11 +38,11 @@ const leeway = time.Minute
 //go:embed web
 var web embed.FS
 
-var pages = template.Must(template.ParseFS(web, "web/*.html"))
+var pages = demo.Pages(web)
 
 // config is shared by the three services.
 type config struct {
-	users    userStore     // for the identity service only
+	users    demo.Users    // for the identity service only
 	lifetime time.Duration // of an access token
 	interval time.Duration // minimum time between a site's requests for keys, and between publication and use of a key
 	log      *slog.Logger
@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		flags.String("a", "127.0.0.1:8081", "`address` of site A"),
 		flags.String("b", "127.0.0.1:8082", "`address` of site B"),
 	}
-	cfg := config{users: demoUsers(), log: slog.New(slog.NewTextHandler(stderr, nil))}
+	cfg := config{users: demo.NewUsers(), log: slog.New(slog.NewTextHandler(stderr, nil))}
 	flags.DurationVar(&cfg.lifetime, "lifetime", 5*time.Minute, "how long an access token is valid")
 	flags.DurationVar(&cfg.interval, "interval", 10*time.Second, "minimum time between a site's requests for keys")
 	if err := flags.Parse(args); err != nil {
@@ -250,8 +250,8 @@ func setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration
 	})
 }
 
-// message is the data of a page with one text.
-type message struct{ Title, Text string }
+// message is the data of a page with one text. At is the ID of a site, or "idp".
+type message struct{ At, Title, Text string }
 
 func show(w http.ResponseWriter, status int, page string, content any) {
 	var b bytes.Buffer
@@ -263,8 +263,6 @@ func show(w http.ResponseWriter, status int, page string, content any) {
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())
 }
-
-func style(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, web, "web/style.css") }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")

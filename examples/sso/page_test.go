@@ -26,7 +26,7 @@ func TestPages(t *testing.T) {
 		if text != heading || location != at || script != "" {
 			t.Errorf("%s: %q at %s, and scripts see the cookies %q; want %q at %s", name, text, location, script, heading, at)
 		}
-		exampletest.Screenshot(t, ctx, "sso-"+name)
+		exampletest.Look(t, ctx, "sso-"+name)
 	}
 	fill := func(name, password string) {
 		t.Helper()

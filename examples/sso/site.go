@@ -15,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/jwks"
 	"github.com/seed450a7203/jwthttp/revocation"
 )
@@ -98,7 +99,7 @@ func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", s.auth.Handler(http.HandlerFunc(s.home)))
-	mux.HandleFunc("GET /style.css", style)
+	mux.HandleFunc("GET /style.css", demo.Style)
 	mux.HandleFunc("GET /callback", s.callback)
 	mux.Handle("POST /logout", s.auth.Handler(http.HandlerFunc(s.logout)))
 	mux.HandleFunc("GET /signed-out", s.signedOut)
@@ -121,7 +122,9 @@ func (s *site) trusted(keys *jwks.Set, typ string) jwthttp.Issuer {
 
 func (s *site) home(w http.ResponseWriter, r *http.Request) {
 	token, _ := jwthttp.TokenFromContext(r.Context())
-	show(w, http.StatusOK, "site.html", map[string]any{"Name": strings.ToUpper(s.id), "Token": token, "Other": s.other, "Issuer": s.issuer})
+	show(w, http.StatusOK, "site.html", map[string]any{
+		"ID": s.id, "Name": strings.ToUpper(s.id), "Token": token, "Other": s.other, "OtherName": map[string]string{"a": "B", "b": "A"}[s.id], "Issuer": s.issuer,
+	})
 }
 
 // refuse is the jwthttp.Options.ErrorHandler. It redirects a browser to the
@@ -167,7 +170,7 @@ func (s *site) callback(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	if state == "" || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(state)) != 1 {
 		s.log.Warn("callback rejected: another browser's state")
-		show(w, http.StatusBadRequest, "message.html", message{"Not signed in", "This browser did not begin that sign-in, or the sign-in took too long."})
+		show(w, http.StatusBadRequest, "message.html", message{s.id, "Not signed in", "This browser did not begin that sign-in, or the sign-in took too long."})
 		return
 	}
 	setCookie(w, s.beganCookie, "", -1)
@@ -179,7 +182,7 @@ func (s *site) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		s.log.Error("no token for a code", "error", err)
-		show(w, http.StatusBadGateway, "message.html", message{"Not signed in", "The identity service gave no token for this site."})
+		show(w, http.StatusBadGateway, "message.html", message{s.id, "Not signed in", "The identity service gave no token for this site."})
 		return
 	}
 	// The cookie is Lax. A browser does not send a Strict cookie at the end of
@@ -222,7 +225,7 @@ func (s *site) signedOut(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("here-only") {
 		text = "You are signed out of this site only. The identity service did not answer, or could not tell the other site."
 	}
-	show(w, http.StatusOK, "message.html", message{"Signed out", text})
+	show(w, http.StatusOK, "message.html", message{s.id, "Signed out", text})
 }
 
 // backchannelLogout ends a session when the identity service says so. The caller is

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -23,14 +22,15 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"golang.org/x/crypto/bcrypt"
 
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
+	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 	"github.com/seed450a7203/jwthttp/revocation"
 )
 
 const (
-	alicePassword = "down-the-rabbit-hole"
-	adaPassword   = "analytical-engine"
+	alicePassword = demo.AlicePassword
+	adaPassword   = demo.AdaPassword
 	testInterval  = 300 * time.Millisecond
 )
 
@@ -39,12 +39,12 @@ type trio struct {
 	idp     *identity
 	a, b    *site
 	servers []*httptest.Server
-	log     *syncBuffer
+	log     *exampletest.Buffer
 }
 
 func start(t *testing.T) *trio {
 	t.Helper()
-	s := &trio{log: &syncBuffer{}}
+	s := &trio{log: &exampletest.Buffer{}}
 	var listeners []net.Listener
 	for range 3 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -55,7 +55,7 @@ func start(t *testing.T) *trio {
 	}
 	var err error
 	s.idp, s.a, s.b, err = build(t.Context(), listeners, config{
-		users:    cheapUsers(t),
+		users:    demo.NewFastUsers(),
 		lifetime: time.Minute,
 		interval: testInterval,
 		log:      slog.New(slog.NewTextHandler(s.log, nil)),
@@ -75,38 +75,6 @@ func start(t *testing.T) *trio {
 		}
 	})
 	return s
-}
-
-func cheapUsers(t *testing.T) userStore {
-	t.Helper()
-	hash := func(password string) string {
-		h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(h)
-	}
-	return userStore{
-		users: map[string]user{"alice": {hash(alicePassword), false}, "ada": {hash(adaPassword), true}},
-		decoy: hash("no-user-has-this"),
-	}
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // loopbackJar sends Secure cookies over http, as browsers do on loopback.
@@ -229,7 +197,7 @@ func (v *visitor) cookie(t *testing.T, at, name string) string {
 func (v *visitor) signIn(t *testing.T, s *site, name, password string) answer {
 	t.Helper()
 	form := v.get(t, s.url)
-	form.want(t, 200, s.issuer+"/authorize?", "After that you go back to <code>"+s.url)
+	form.want(t, 200, s.issuer+"/authorize?", "After the sign-in you go back to <code>"+s.url)
 	return v.post(t, form.at, credentials(name, password))
 }
 

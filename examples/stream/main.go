@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/examples/internal/server"
 )
 
@@ -23,10 +24,10 @@ func main() {
 	every := flag.Duration("every", 2*time.Second, "how long after a logout a stream may continue")
 	var s *site
 	server.Main(func(ctx context.Context, url string) (_ http.Handler, _ string, err error) {
-		if s, err = newSite(ctx, *lifetime, *every, time.Second); err != nil {
+		if s, err = newSite(ctx, demo.NewUsers(), *lifetime, *every, time.Second); err != nil {
 			return nil, "", err
 		}
-		return s.handler, strings.NewReplacer("URL", url, "PASSWORD", s.password).Replace(greeting), nil
+		return s.handler, strings.ReplaceAll(greeting, "URL", url), nil
 	})
 	// http.Server.Shutdown does not wait for WebSockets. Without this, the program
 	// would end before their clients are told.
@@ -34,10 +35,10 @@ func main() {
 }
 
 // greeting has lines to paste into a shell.
-const greeting = `Open URL in a browser and sign in as alice or bob with PASSWORD, or paste this into a shell:
+const greeting = `Open URL in a browser and sign in as alice with down-the-rabbit-hole, or paste this into a shell:
 
 curl -s -o /dev/null -w '%{http_code}, expected 401: no token\n' URL/events
-COOKIE=$(curl -s -o /dev/null -D - -d 'username=alice&password=PASSWORD' URL/login | sed -n 's/^Set-Cookie: \(__Host-token=[^;]*\).*/\1/p')
+COOKIE=$(curl -s -o /dev/null -D - -d 'username=alice&password=down-the-rabbit-hole' URL/login | sed -n 's/^Set-Cookie: \(__Host-token=[^;]*\).*/\1/p')
 curl -s -m 2 -w '%{http_code}, expected 200: two seconds of events\n' -b "$COOKIE" URL/events
 TICKET=$(curl -s -X POST -b "$COOKIE" URL/ticket | sed 's/.*"ticket":"\([^"]*\)".*/\1/')
 upgrade() { curl -s -m 1 -o /dev/null --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H "Sec-WebSocket-Key: $(head -c 16 /dev/urandom | base64)" "$@" URL/socket; }

@@ -3,21 +3,20 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log"
 	"net/http"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/revocation"
 )
 
@@ -31,6 +30,8 @@ const (
 
 //go:embed web
 var web embed.FS
+
+var pages = demo.Pages(web)
 
 // claims are the claims of both kinds of token.
 type claims struct {
@@ -47,8 +48,7 @@ func (c claims) Validate() error {
 }
 
 type site struct {
-	users    []string
-	password string // of all users; examples/cookie has hashed passwords
+	users    demo.Users
 	secret   []byte // random, so a restart signs everyone out
 	lifetime time.Duration
 	every    time.Duration // how often a stream checks whether its token is revoked
@@ -61,21 +61,23 @@ type site struct {
 	handler        http.Handler
 }
 
-func newSite(closing context.Context, lifetime, every, tick time.Duration) (*site, error) {
+func newSite(closing context.Context, users demo.Users, lifetime, every, tick time.Duration) (*site, error) {
 	if lifetime < 2*time.Second || every <= 0 {
 		return nil, fmt.Errorf("-lifetime %v, -every %v: want at least 2s, and more than 0", lifetime, every)
 	}
-	s := &site{users: []string{"alice", "bob"}, password: rand.Text(), secret: make([]byte, 32), lifetime: lifetime, every: every, closing: closing}
+	s := &site{users: users, secret: make([]byte, 32), lifetime: lifetime, every: every, closing: closing}
 	_, _ = rand.Read(s.secret) // never fails
 	var problems [2]error
 	s.pages, problems[0] = s.accept(jwthttp.FromCookie(cookieName), audience)
 	s.sockets, problems[1] = s.accept(jwthttp.FirstOf(jwthttp.FromWebSocketProtocol(ticketPrefix), jwthttp.FromCookie(cookieName)), audience, socketAudience)
-	files, _ := fs.Sub(web, "web") // never fails for a valid path
 	if err := errors.Join(problems[:]...); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /", http.FileServerFS(files))
+	// A visitor with a stale cookie is a visitor.
+	mux.Handle("GET /{$}", s.pages.AllowAnonymous().Handler(http.HandlerFunc(s.home)))
+	mux.HandleFunc("GET /style.css", demo.Style)
+	mux.HandleFunc("GET /app.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, web, "web/app.js") })
 	// jwthttp protects the other routes against cross-site requests. The login has
 	// no cookie yet, and another site must not sign its visitors in.
 	mux.Handle("POST /login", http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.login)))
@@ -103,11 +105,19 @@ func (s *site) accept(place jwthttp.Extractor, audience ...string) (*jwthttp.Mid
 	})
 }
 
+// home shows the page. After a reload it names the user of the cookie.
+func (s *site) home(w http.ResponseWriter, r *http.Request) {
+	c, _ := jwthttp.ClaimsFromContext[claims](r.Context()) // the subject of a visitor is empty
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	short := strings.NewReplacer("h0m0s", "h", "m0s", "m") // 15m0s
+	// It fails only if the client is gone.
+	_ = pages.ExecuteTemplate(w, "index.html", map[string]any{"User": c.Subject, "Every": short.Replace(s.every.String()), "Lifetime": short.Replace(s.lifetime.String())})
+}
+
 // login signs a user in. A site on the internet must also limit the attempts.
 func (s *site) login(w http.ResponseWriter, r *http.Request) {
 	name := r.PostFormValue("username") // not from the URL, which ends up in logs
-	same := subtle.ConstantTimeCompare([]byte(r.PostFormValue("password")), []byte(s.password))
-	if same == 0 || !slices.Contains(s.users, name) {
+	if !s.users.Check(name, r.PostFormValue("password")) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="restricted"`) // RFC 9110 §15.5.2: every 401 has one
 		http.Error(w, "wrong name or password", http.StatusUnauthorized)
 		return

@@ -25,6 +25,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 	"github.com/seed450a7203/jwthttp/revocation"
 )
@@ -48,7 +49,7 @@ func start(t *testing.T, lifetime, every time.Duration) *running {
 func startWithClock(t *testing.T, lifetime, every, tick time.Duration) *running {
 	t.Helper()
 	closing, stop := context.WithCancel(context.Background())
-	s, err := newSite(closing, lifetime, every, tick)
+	s, err := newSite(closing, demo.NewFastUsers(), lifetime, every, tick)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func (r *running) do(method, path string, body io.Reader, header ...string) *htt
 // login returns the value of a Cookie field.
 func (r *running) login(name string) string {
 	r.Helper()
-	form := url.Values{"username": {name}, "password": {r.password}}
+	form := url.Values{"username": {name}, "password": {map[string]string{demo.Alice: demo.AlicePassword, demo.Ada: demo.AdaPassword}[name]}}
 	resp := r.do("POST", "/login", strings.NewReader(form.Encode()), "Content-Type", "application/x-www-form-urlencoded")
 	cookies := resp.Cookies()
 	if resp.StatusCode != http.StatusNoContent || len(cookies) != 1 || !cookies[0].HttpOnly || !cookies[0].Secure || cookies[0].SameSite != http.SameSiteStrictMode {
@@ -311,7 +312,7 @@ func TestLogout_lifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		s, err := newSite(ctx, hour, hour, hour)
+		s, err := newSite(ctx, demo.NewFastUsers(), hour, hour, hour)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -348,7 +349,7 @@ func TestLogout_lifetime(t *testing.T) {
 // Neither another session's logout nor the server's timeouts end a stream.
 func TestStream_continues(t *testing.T) {
 	r := start(t, hour, 50*time.Millisecond)
-	cookie, otherDevice := r.login("bob"), r.login("bob")
+	cookie, otherDevice := r.login("ada"), r.login("ada")
 	clients := map[string]client{}
 	for _, way := range ways {
 		clients[way] = r.open(way, cookie)
@@ -419,10 +420,10 @@ func TestSite_requests(t *testing.T) {
 		{"a ticket with the cookie, from another site", request("POST", "/ticket", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
 		{"a logout with the cookie, from another site", request("POST", "/logout", "Cookie", cookie, "Origin", evil), 403, "cross_origin"},
 		{"a login with a wrong password", login("alice", "x"), 401, "wrong name or password"},
-		{"a login whose form is too long to read", login("alice", r.password+"&padding="+strings.Repeat("x", 4<<10)), 401, "wrong name or password"},
-		{"a login of an unknown user", login("mallory", r.password), 401, "wrong name or password"},
-		{"a login with the password in the URL", request("POST", "/login?username=alice&password="+r.password), 401, "wrong name or password"},
-		{"a login by another site", request("POST", "/login?username=alice&password="+r.password, "Origin", evil), 403, "cross-origin"},
+		{"a login whose form is too long to read", login("alice", demo.AlicePassword+"&padding="+strings.Repeat("x", 4<<10)), 401, "wrong name or password"},
+		{"a login of an unknown user", login("mallory", demo.AlicePassword), 401, "wrong name or password"},
+		{"a login with the password in the URL", request("POST", "/login?username=alice&password="+demo.AlicePassword), 401, "wrong name or password"},
+		{"a login by another site", request("POST", "/login?username=alice&password="+demo.AlicePassword, "Origin", evil), 403, "cross-origin"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			resp := tt.ask()
@@ -493,7 +494,7 @@ func TestSocketByMessage(t *testing.T) {
 
 func (r *running) revokedTicket() string {
 	r.Helper()
-	cookie := r.login("bob")
+	cookie := r.login("ada")
 	ticket := r.newTicket(cookie)
 	r.logout("/logout", cookie)
 	return ticket
@@ -542,7 +543,7 @@ func TestRoom_allStreams(t *testing.T) {
 	speaker := r.open(ways[0], r.login("alice")).(socketClient)
 	const want = `{"from":"alice","text":"hello\n\nevent: end\ndata: revoked\n\n"}`
 	for _, way := range ways {
-		c := r.open(way, r.login("bob"))
+		c := r.open(way, r.login("ada"))
 		// Its line breaks would make an event of their own.
 		if err := speaker.Write(r.ctx, websocket.MessageText, []byte("hello\n\nevent: end\ndata: revoked\n\n")); err != nil {
 			t.Fatal(err)
@@ -596,7 +597,7 @@ func TestSocket_messagesAfterLogout(t *testing.T) {
 	r := start(t, hour, 50*time.Millisecond)
 	cookie := r.login("alice")
 	conn, in := r.rawSocket(r.newTicket(cookie))
-	witness := r.open(ways[2], r.login("bob"))
+	witness := r.open(ways[2], r.login("ada"))
 	speak(t, conn, "before")
 	hears(t, "the witness", witness, `{"from":"alice","text":"before"}`)
 	r.logout("/logout", cookie)
@@ -626,7 +627,7 @@ func TestSocket_messagesAfterLogout(t *testing.T) {
 // A client may send a message before it gets the close frame.
 func TestListen_end(t *testing.T) {
 	r := start(t, hour, hour)
-	witness := r.open(ways[2], r.login("bob"))
+	witness := r.open(ways[2], r.login("ada"))
 	ctx, end := context.WithCancel(jwthttp.ContextWithClaims(t.Context(), claimsFor(socketAudience, hour)))
 	end()
 	returned := make(chan struct{})
@@ -782,7 +783,7 @@ func TestClosing(t *testing.T) {
 
 func TestNewSite_invalidFlags(t *testing.T) {
 	for _, tt := range []struct{ lifetime, every time.Duration }{{time.Second, hour}, {hour, 0}, {hour, -hour}} {
-		if _, err := newSite(t.Context(), tt.lifetime, tt.every, time.Second); err == nil {
+		if _, err := newSite(t.Context(), demo.NewFastUsers(), tt.lifetime, tt.every, time.Second); err == nil {
 			t.Errorf("-lifetime %v -every %v is taken", tt.lifetime, tt.every)
 		}
 	}
@@ -796,10 +797,9 @@ func TestProgram(t *testing.T) {
 	p.PasteLines(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	password := regexp.MustCompile(`with (\w+),`).FindStringSubmatch(p.Greeting)[1]
-	r := &running{T: t, site: &site{password: password}, url: p.URL, ctx: ctx}
+	r := &running{T: t, url: p.URL, ctx: ctx}
 	// Only a WebSocket is open, because Shutdown waits for events.
-	conn, in := r.rawSocket(r.newTicket(r.login("bob")))
+	conn, in := r.rawSocket(r.newTicket(r.login("ada")))
 	ends := make(chan error, 1)
 	go func() { ends <- endOf(conn, in) }()
 	p.End(t)

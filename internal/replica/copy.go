@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/clock"
 	"github.com/seed450a7203/jwthttp/internal/revset"
 )
 
@@ -47,7 +48,8 @@ var (
 type Copy struct {
 	maxStale time.Duration
 	start    time.Time
-	heard    atomic.Int64 // when the store was last known to have nothing newer, since start; 0: never
+	heard    atomic.Pointer[clock.Moment] // when the store was last known to have nothing newer; nil: never
+	ahead    func() time.Duration         // of the wall clock; nil except in tests
 
 	sets atomic.Pointer[sets]
 
@@ -58,6 +60,12 @@ type Copy struct {
 	installed chan struct{} // closed by the next Install
 	own       map[uint64]bool
 	removed   map[uint64]int64 // marks of the known removals; until when the store has them
+
+	losses chan struct{} // has an element if Install has found something lost
+	unsure bool          // what is lost may have been removed so long ago that the store has forgotten it
+	healed int
+	loads  int
+	loaded time.Time
 }
 
 // sets are the entries in force. An entry that the store has lost is in both if the
@@ -70,9 +78,9 @@ type sets struct {
 // NewCopy returns a Copy that is stale until Install.
 func NewCopy(maxStale time.Duration) *Copy {
 	c := &Copy{
-		maxStale: maxStale, start: time.Now().Add(-time.Nanosecond),
+		maxStale: maxStale, start: time.Now(),
 		broken: true, breaks: make(chan struct{}, 1), installed: make(chan struct{}),
-		own: map[uint64]bool{}, removed: map[uint64]int64{},
+		own: map[uint64]bool{}, removed: map[uint64]int64{}, losses: make(chan struct{}, 1),
 	}
 	c.sets.Store(&sets{new(revset.Set), new(revset.Set)})
 	return c
@@ -95,12 +103,20 @@ func (c *Copy) Revoked(t *jwthttp.Token) (bool, error) {
 // is the larger of what the monotonic and the wall clock say, because the former
 // stands still while a machine is suspended.
 func (c *Copy) Staleness() time.Duration {
-	heard := time.Duration(c.heard.Load())
-	if heard == 0 {
+	heard := c.heard.Load()
+	if heard == nil {
 		return math.MaxInt64
 	}
-	now, last := time.Now(), c.start.Add(heard)
-	return max(now.Sub(last), now.Round(0).Sub(last.Round(0)))
+	now := time.Now()
+	return max(now.Sub(heard.Monotonic), c.wall(now).Sub(heard.Wall))
+}
+
+// wall returns what the wall clock said at a time.
+func (c *Copy) wall(at time.Time) time.Time {
+	if c.ahead != nil {
+		return at.Round(0).Add(c.ahead())
+	}
+	return at.Round(0)
 }
 
 // Ready returns nil unless the copy is stale.
@@ -118,10 +134,17 @@ func (c *Copy) Ready() error {
 // Len is the number of entries in force.
 func (c *Copy) Len() int {
 	s := c.sets.Load()
-	n := s.store.Len() + s.lost.Len()
+	s.lost.Len() // drops what has expired
+	return s.store.Len() + s.onlyLost()
+}
+
+// onlyLost is the number of entries of which the store has none, not even one with
+// earlier times.
+func (s *sets) onlyLost() int {
+	n := 0
 	for key := range s.lost.All() {
-		if _, ok := s.store.Get(key); ok {
-			n--
+		if _, ok := s.store.Get(key); !ok {
+			n++
 		}
 	}
 	return n
@@ -131,7 +154,7 @@ func (c *Copy) Len() int {
 // what has expired by it and by the store's clock.
 func (c *Copy) Now() time.Time {
 	now := time.Now()
-	return revset.Slower(c.start, now, now)
+	return revset.Slower(c.start, now, c.wall(now))
 }
 
 // Position returns where the copy is, and false if it has to be loaded.
@@ -144,9 +167,10 @@ func (c *Copy) Position() (Position, bool) {
 // Heard says that the copy has everything the store had at a time: when the
 // question was sent, not when the answer came.
 func (c *Copy) Heard(asOf time.Time) {
+	next := &clock.Moment{Monotonic: asOf, Wall: c.wall(asOf)}
 	for {
 		last := c.heard.Load()
-		if next := int64(asOf.Sub(c.start)); next <= last || c.heard.CompareAndSwap(last, next) {
+		if last != nil && !asOf.After(last.Monotonic) || c.heard.CompareAndSwap(last, next) {
 			return
 		}
 	}
@@ -178,8 +202,12 @@ func (c *Copy) Follow(after Position, changes ...Change) error {
 	}
 	s := c.sets.Load()
 	for _, change := range changes {
-		if err := s.follow(change); err != nil {
+		healed, err := s.follow(change)
+		if err != nil {
 			return err
+		}
+		if healed {
+			c.healed++
 		}
 		if change.Removed {
 			c.remember(change.Mark, change.Record.Expires)
@@ -212,22 +240,23 @@ func (c *Copy) rest(after Position, changes []Change) ([]Change, error) {
 	return changes[same+1:], nil
 }
 
-// follow makes one change.
-func (s *sets) follow(change Change) error {
+// follow makes one change, and reports whether the store has again what it had lost.
+func (s *sets) follow(change Change) (healed bool, err error) {
 	key, times, err := change.Record.parse()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if change.Removed {
 		s.store.Remove(key)
 		s.lost.Remove(key)
-		return nil
+		return false, nil
 	}
 	s.store.Replace(key, times)
 	if lost, ok := s.lost.Get(key); ok && lost.Within(times) {
 		s.lost.Remove(key)
+		return true, nil
 	}
-	return nil
+	return false, nil
 }
 
 // remember keeps the mark of a removal.
@@ -269,7 +298,7 @@ func (s *Snapshot) Add(r Record) error {
 	case ok:
 		s.removals = append(s.removals, removal{mark, r.Expires, key})
 	default:
-		s.set.Replace(key, times)
+		s.set.Load(key, times)
 	}
 	return nil
 }
@@ -277,7 +306,7 @@ func (s *Snapshot) Add(r Record) error {
 // Follow makes changes that the store has made while it was read, in its order.
 func (s *Snapshot) Follow(changes ...Change) error {
 	for _, change := range changes {
-		if err := (&sets{&s.set, new(revset.Set)}).follow(change); err != nil {
+		if _, err := (&sets{&s.set, new(revset.Set)}).follow(change); err != nil {
 			return err
 		}
 		if change.Removed {
@@ -289,9 +318,33 @@ func (s *Snapshot) Follow(changes ...Change) error {
 	return nil
 }
 
+// Preview puts changes in force that the store has made while it is loaded. They
+// must be part of the Snapshot, too. It does nothing if the copy need not be loaded.
+func (c *Copy) Preview(changes ...Change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.broken {
+		return
+	}
+	s := c.sets.Load()
+	for _, change := range changes {
+		key, times, err := change.Record.parse()
+		switch {
+		case err != nil: // the Snapshot does not accept it either
+		case change.Removed:
+			s.store.Remove(key)
+			s.lost.Remove(key)
+		default:
+			s.store.Put(key, times) // later times here are lost ones
+		}
+	}
+}
+
 // Install replaces the copy by a snapshot of the store at a position. What the copy
 // had and the store does not have stays in force if it was not removed meanwhile: a
-// revocation that was acknowledged is in force as long as this program runs. Install
+// revocation that was acknowledged is in force as long as this program runs. Heal
+// writes it back, except after a day without an answer from the store, which has
+// forgotten the removals of that time. Install
 // returns how many entries the store has lost since the Install before.
 func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int) {
 	c.mu.Lock()
@@ -309,19 +362,37 @@ func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int) {
 	for _, set := range [...]*revset.Set{old.store, old.lost} {
 		for key, times := range set.All() {
 			has, ok := s.set.Get(key)
-			if removed[key] || times.Expired(now) || ok && times.Within(has) {
-				continue
-			}
-			next.lost.Put(key, times)
-			if set == old.store {
-				lost++
+			switch {
+			case removed[key] || times.Expired(now):
+			case ok && times.Within(has):
+				if set == old.lost {
+					c.healed++
+				}
+			default:
+				next.lost.Put(key, times)
+				if set == old.store {
+					lost++
+				}
 			}
 		}
 	}
+	c.unsure = next.lost.Size() > 0 && (c.unsure || c.Staleness() > removalFor-time.Hour)
 	c.sets.Store(next)
 	c.at, c.broken = at, false
+	c.loads, c.loaded = c.loads+1, time.Now()
+	if next.lost.Size() > 0 {
+		signal(c.losses)
+	}
 	close(c.installed)
 	c.installed = make(chan struct{})
 	c.Heard(asOf)
 	return lost
+}
+
+// signal puts an element into a channel that has room for one, if there is none.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

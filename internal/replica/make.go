@@ -33,7 +33,7 @@ func (t *Try) Followed() bool {
 
 const (
 	mostTries = 100
-	loadFor   = 10 * time.Second // the longest wait for one Install
+	loadFor   = 30 * time.Second // the longest wait for one Install
 )
 
 // Make makes a change. It calls try until the copy has followed the change.
@@ -80,10 +80,7 @@ func (t *Try) end() bool {
 
 // await wakes whoever follows, and waits until it has loaded the store.
 func (c *Copy) await(ctx context.Context, installed, ended <-chan struct{}) error {
-	select {
-	case c.breaks <- struct{}{}:
-	default:
-	}
+	c.wake()
 	timer := time.NewTimer(loadFor)
 	defer timer.Stop()
 	select {
@@ -97,6 +94,9 @@ func (c *Copy) await(ctx context.Context, installed, ended <-chan struct{}) erro
 		return fmt.Errorf("the store has to be loaded: %w", context.Cause(ctx))
 	}
 }
+
+// wake wakes whoever follows.
+func (c *Copy) wake() { signal(c.breaks) }
 
 // Broken has an element when a change waits until the store has been loaded.
 func (c *Copy) Broken() <-chan struct{} { return c.breaks }

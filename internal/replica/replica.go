@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
@@ -172,13 +173,22 @@ func (id identity) key() string {
 
 // parse is the opposite of record.
 func (r Record) parse() (revset.Key, revset.Times, error) {
+	times := revset.Times{Until: r.Until, Expires: r.Expires}
+	if key, ok := plainKey(r.Identity); ok {
+		return key, times, nil
+	}
+	key, err := r.parseJSON()
+	return key, times, err
+}
+
+func (r Record) parseJSON() (revset.Key, error) {
 	var id identity
 	// A member that this version does not know would make one token's entry one
 	// for all tokens of the issuer.
 	decoder := json.NewDecoder(strings.NewReader(r.Identity))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&id); err != nil {
-		return revset.Key{}, revset.Times{}, fmt.Errorf("stored revocation %q: %w", r.Key, err)
+		return revset.Key{}, fmt.Errorf("stored revocation %q: %w", r.Key, err)
 	}
 	key := revset.Key{Kind: revset.ByIssuer, Issuer: id.Issuer}
 	for kind := revset.ByID; kind < revset.ByIssuer; kind++ {
@@ -186,19 +196,62 @@ func (r Record) parse() (revset.Key, revset.Times, error) {
 		switch {
 		case value == "":
 		case key.Kind != revset.ByIssuer:
-			return revset.Key{}, revset.Times{}, fmt.Errorf("stored revocation %q: names tokens in two ways", r.Key)
+			return revset.Key{}, fmt.Errorf("stored revocation %q: names tokens in two ways", r.Key)
 		default:
 			key.Kind, key.Value = kind, value
 		}
 	}
-	return key, revset.Times{Until: r.Until, Expires: r.Expires}, nil
+	return key, nil
+}
+
+// plainKey parses an identity as record writes it, without escapes: "iss" and one
+// other member. That is nearly every identity, and takes a tenth of the time of
+// encoding/json, which a store with millions of entries needs to be loaded.
+func plainKey(identity string) (key revset.Key, ok bool) {
+	rest, ok := strings.CutPrefix(identity, `{"iss":"`)
+	if !ok {
+		return revset.Key{}, false
+	}
+	if key.Issuer, rest, ok = plainText(rest); !ok {
+		return revset.Key{}, false
+	}
+	for kind, prefix := range [...]string{
+		revset.ByID: `,"jti":"`, revset.BySubject: `,"sub":"`, revset.BySession: `,"sid":"`, revset.ByClient: `,"client_id":"`,
+	} {
+		if text, found := strings.CutPrefix(rest, prefix); prefix != "" && found {
+			key.Kind = revset.Kind(kind)
+			key.Value, rest, ok = plainText(text)
+			return key, ok && rest == "}"
+		}
+	}
+	return revset.Key{}, false
+}
+
+// plainText returns the text up to a quotation mark, which is not empty and needs no
+// escape, and what comes after.
+func plainText(s string) (text, rest string, ok bool) {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"':
+			return s[:i], s[i+1:], i > 0
+		case c < ' ' || c == '\\' || c >= 0x7f:
+			return "", "", false
+		}
+	}
+	return "", "", false
 }
 
 // Reporter returns what OnError of a store's Options means: report, or if that
-// is nil, a function that logs with slog.Default.
+// is nil, a function that logs with slog.Default. One call ends before the next one
+// begins.
 func Reporter(report func(error)) func(error) {
-	if report != nil {
-		return report
+	if report == nil {
+		report = func(err error) { slog.Default().Error("revocation store", "err", err) }
 	}
-	return func(err error) { slog.Default().Error("revocation store", "err", err) }
+	var mu sync.Mutex
+	return func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		report(err)
+	}
 }

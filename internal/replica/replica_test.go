@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +29,10 @@ type database struct {
 	at      replica.Position
 	entries map[string]replica.Record
 	log     []replica.Change // the last logLength changes
+
+	refuses  bool             // to heal
+	healings int              // how often that was tried
+	healed   []replica.Record // what was written back
 }
 
 const logLength = 50
@@ -63,6 +69,29 @@ func (d *database) write(at replica.Position, change replica.Change) ([]replica.
 	if _, err := d.after(at); err != nil {
 		return nil, err
 	}
+	d.make(change)
+	return d.after(at)
+}
+
+// writeBack is a replica.WriteBack, which returns the changes instead of following.
+func (d *database) writeBack(at replica.Position, records []replica.Record) ([]replica.Change, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.healings++
+	changes, err := d.after(at)
+	if err != nil || d.refuses {
+		return nil, errors.Join(err, errDown)
+	}
+	for _, r := range records {
+		if !slices.ContainsFunc(changes, func(c replica.Change) bool { return c.Record.Key == r.Key }) {
+			d.make(replica.Change{Record: r, Mark: replica.NewMark()})
+			d.healed = append(d.healed, r)
+		}
+	}
+	return d.after(at)
+}
+
+func (d *database) make(change replica.Change) {
 	r := change.Record
 	if change.Removed {
 		delete(d.entries, r.Key)
@@ -76,7 +105,6 @@ func (d *database) write(at replica.Position, change replica.Change) ([]replica.
 	d.at.Mark = change.Mark
 	change.Seq = d.at.Seq
 	d.log = append(d.log[max(0, len(d.log)-logLength+1):len(d.log):len(d.log)], change)
-	return d.after(at)
 }
 
 // state is what a backup has of a database.
@@ -95,7 +123,8 @@ func (d *database) backup() state {
 func (d *database) restore(s state) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.at, d.entries, d.log = s.at, maps.Clone(s.entries), s.log
+	d.at, d.entries, d.log = s.at, map[string]replica.Record{}, s.log
+	maps.Copy(d.entries, s.entries)
 }
 
 // store is an instance that polls.
@@ -105,6 +134,8 @@ type store struct {
 	done chan struct{}
 	poll time.Duration
 	lost atomic.Int64 // what Install has returned
+
+	reports atomic.Int64 // how often healing has failed
 }
 
 func open(ctx context.Context, db *database, maxStale time.Duration) (*store, error) {
@@ -112,8 +143,13 @@ func open(ctx context.Context, db *database, maxStale time.Duration) (*store, er
 	if err := errors.Join(ctx.Err(), s.load()); err != nil {
 		return nil, err
 	}
-	go s.follow(ctx)
+	s.run(ctx)
 	return s, nil
+}
+
+func (s *store) run(ctx context.Context) {
+	go s.follow(ctx)
+	go s.Heal(ctx, s.writeBack, func(error) { s.reports.Add(1) })
 }
 
 func (s *store) load() error {
@@ -193,6 +229,14 @@ func (s *store) write(ctx context.Context, change replica.Change, invalid error)
 		}
 		return s.Follow(t.At, changes...)
 	})
+}
+
+func (s *store) writeBack(_ context.Context, at replica.Position, records []replica.Record) error {
+	changes, err := s.db.writeBack(at, records)
+	if err != nil {
+		return err
+	}
+	return s.Follow(at, changes...)
 }
 
 func (s *store) Revoked(_ context.Context, t *jwthttp.Token) (bool, error) { return s.Copy.Revoked(t) }
@@ -361,6 +405,43 @@ func TestRecord_invalid(t *testing.T) {
 			t.Errorf("%s is accepted", identity)
 		}
 	}
+}
+
+// The fast parser accepts nothing that encoding/json reads in another way.
+func FuzzRecord_parse(f *testing.F) {
+	for _, identity := range []string{
+		`{"iss":"i","jti":"x"}`, `{"iss":"i","sub":"x"}`, `{"iss":"i","sid":"x"}`, `{"iss":"i","client_id":"x"}`, `{"iss":"i"}`, `{}`,
+		`{"iss":"","jti":"x"}`, `{"iss":"i","jti":""}`, `{"iss":"i","jti":"x","sub":"y"}`, `{"iss":"i","jti":"x"} `, `{"iss":"i","jti":"x"`,
+		`{"iss":"i\\","jti":"x"}`, `{"iss":"i","jti":"\u0041"}`, "{\"iss\":\"i\",\"jti\":\"\x01\"}", "{\"iss\":\"i\",\"jti\":\"\xff\"}", `{"iss":"é","jti":"x"}`,
+		`{"iss":"i","fingerprint":"x"}`, `{"jti":"x"}`, `{"iss":"i","JTI":"x"}`, `{"iss":"i","jti":"x"}{}`,
+	} {
+		f.Add(identity)
+	}
+	f.Fuzz(func(t *testing.T, identity string) {
+		plain, all, ok, err := replica.ParseIdentity(identity)
+		if ok && (err != nil || plain != all) {
+			t.Errorf("%s: %+v, encoding/json %+v, %v", identity, plain, all, err)
+		}
+	})
+}
+
+// While a copy is loaded, changes are in force at once.
+func TestCopy_Preview(t *testing.T) {
+	c := fresh(t, 5, "a", "b")
+	c.Preview(revokes(t, 6, "early"))
+	want(t, c, "early", false) // the store can be followed
+	c.Break(at(5))
+	later := record(t, "b")
+	later.Expires = time.Now().Add(-time.Hour).Unix()
+	c.Preview(revokes(t, 1, "c"), removes(t, 2, "a"), replica.Change{Seq: 3, Mark: 3, Record: later})
+	want(t, c, "a", false)
+	want(t, c, "b", true) // the later time is lost, or was removed before
+	want(t, c, "c", true)
+	if n := c.Install(snapshot(t, record(t, "c"), removes(t, 2, "a").Removal()), at(3), time.Now()); n != 1 {
+		t.Errorf("%d lost", n)
+	}
+	want(t, c, "a", false)
+	want(t, c, "b", true)
 }
 
 func TestCopy_Follow(t *testing.T) {
@@ -803,6 +884,60 @@ func TestCopy_Staleness(t *testing.T) {
 	})
 }
 
+// The wall clock of a machine jumps ahead for a second, or for good, as it does when
+// the machine was suspended. No short revocation is lost, and the copy is fresh again
+// when it has heard from the store.
+func TestCopy_clockJumps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		short := func(seq uint64) replica.Change {
+			change := revokes(t, seq, fmt.Sprint(seq))
+			change.Record.Expires = time.Now().Add(10 * time.Minute).Unix()
+			return change
+		}
+		for _, tt := range []struct {
+			name string
+			jump func(*replica.Copy)
+		}{
+			{"nothing happens", func(*replica.Copy) {}},
+			{"it follows", func(c *replica.Copy) { follow(t, c, 30, revokes(t, 31, "x"), removes(t, 32, "x")) }},
+			{"the store has lost them", func(c *replica.Copy) { c.Install(snapshot(t), at(0), time.Now()) }},
+			{"it loads them", func(c *replica.Copy) {
+				s := snapshot(t)
+				for seq := range uint64(30) {
+					if err := s.Add(short(seq + 1).Record); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.Install(s, at(30), time.Now())
+			}},
+			{"they are counted", func(c *replica.Copy) { c.Len() }},
+		} {
+			c := fresh(t, 0)
+			var ahead time.Duration
+			c.SetAhead(func() time.Duration { return ahead })
+			for seq := range uint64(30) {
+				follow(t, c, seq, short(seq+1))
+			}
+			for _, ahead = range []time.Duration{25 * time.Minute, 0, -25 * time.Minute, 0, time.Hour} {
+				if ahead > 0 && c.Ready() == nil {
+					t.Errorf("%s: ready after %v without an answer", tt.name, ahead)
+				}
+				if ahead == 25*time.Minute {
+					tt.jump(c)
+				}
+				time.Sleep(time.Second)
+				c.Heard(time.Now())
+				if err := c.Ready(); err != nil || c.Staleness() != 0 {
+					t.Errorf("%s, clock off by %v: %v", tt.name, ahead, err)
+				}
+				for seq := range 30 {
+					want(t, c, fmt.Sprint(seq+1), true)
+				}
+			}
+		}
+	})
+}
+
 // A machine whose clock is behind must neither reject nor shorten what another one
 // was allowed to revoke.
 func TestCopy_clockBehind(t *testing.T) {
@@ -845,6 +980,32 @@ func TestCopy_clockBehind(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 	})
+}
+
+// Entries whose IssuedUntil is ahead of this machine's clock, as those of a machine
+// whose clock is ahead, cost no more than others: the memory for 40,000 of them would
+// be gigabytes if each change copied a map.
+func TestCopy_Follow_untilAhead(t *testing.T) {
+	c := fresh(t, 0)
+	var changes []replica.Change
+	for seq := range uint64(40_000) {
+		change := revokes(t, seq+1, "x")
+		change.Record.Identity = fmt.Sprintf(`{"iss":"i","sub":"%d"}`, seq)
+		change.Record.Until = time.Now().Add(590 * time.Second).UnixNano()
+		changes = append(changes, change)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for seq, change := range changes {
+		follow(t, c, uint64(seq), change)
+	}
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+		t.Errorf("%d MB for %d changes", used>>20, len(changes))
+	}
+	if n := c.Len(); n != len(changes) {
+		t.Errorf("%d entries", n)
+	}
 }
 
 func TestReporter(t *testing.T) {

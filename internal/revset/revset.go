@@ -97,8 +97,21 @@ func (s *Set) Put(key Key, times Times) { s.set(key, times, Times.later) }
 
 // Replace adds an entry, in place of the one for the same tokens.
 func (s *Set) Replace(key Key, times Times) {
-	s.set(key, times, func(times, _ Times) Times { return times })
+	s.set(key, times, latest)
 }
+
+// Load is Replace for a Set with millions of entries that is being filled. It does
+// not look for expired ones.
+func (s *Set) Load(key Key, times Times) {
+	s.once.Do(s.init)
+	sh := s.shard(key.Value)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s.put(sh, key, times, latest)
+}
+
+// latest returns the new times of an entry.
+func latest(times, _ Times) Times { return times }
 
 // set adds an entry. If there is one for the same tokens, it gets what merge
 // returns for the new and the old times.
@@ -107,6 +120,11 @@ func (s *Set) set(key Key, times Times, merge func(times, old Times) Times) {
 	sh := s.shard(key.Value)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	s.put(sh, key, times, merge)
+	s.sweep(sh, sweepPerChange)
+}
+
+func (s *Set) put(sh *shard, key Key, times Times, merge func(times, old Times) Times) {
 	e := sh.entriesOf(key)
 	if old, ok := e.times[key.Value]; ok {
 		e.times[key.Value] = merge(times, old)
@@ -116,7 +134,6 @@ func (s *Set) set(key Key, times Times, merge func(times, old Times) Times) {
 		e.peak = max(e.peak, len(e.times))
 		s.held[key.Kind].Add(1)
 	}
-	s.sweep(sh, sweepPerChange)
 }
 
 // entriesOf returns the entries of the group of key, which it makes if needed.
@@ -264,6 +281,16 @@ func (sh *shard) all(yield func(Key, Times) bool) bool {
 		}
 	}
 	return true
+}
+
+// Size returns the number of entries, expired ones included. It takes no longer for
+// many entries than for few.
+func (s *Set) Size() int {
+	n := int64(0)
+	for i := range s.held {
+		n += s.held[i].Load()
+	}
+	return int(n)
 }
 
 // Len deletes all expired entries and returns the number of those in force.

@@ -21,6 +21,7 @@ import (
 type Store interface {
 	revocation.Store
 	Staleness() time.Duration
+	Stats() revocation.Stats
 	Wait()
 }
 

@@ -11,6 +11,10 @@ import (
 )
 
 // Backend is a store that [TestStore] tests.
+//
+// TestStore calls two more methods if a store has them. Wait() returns when
+// nothing of the store is running, after its context has ended. Staleness()
+// time.Duration returns how long ago its copy was known to be complete.
 type Backend struct {
 	_ struct{}
 
@@ -18,10 +22,6 @@ type Backend struct {
 	// may run in the background until ctx ends. If it keeps a copy of the data,
 	// Revoked returns an error when the copy is older than maxStale. A store in
 	// memory has one instance, which Open always returns.
-	//
-	// TestStore calls two more methods if an instance has them. Wait() returns
-	// when nothing of the instance is running, after ctx has ended. Staleness()
-	// time.Duration returns how long ago its copy was known to be complete.
 	Open func(ctx context.Context, maxStale time.Duration) (revocation.Store, error)
 
 	// Stop makes the data unreachable for the instances, and Start makes it

@@ -48,7 +48,7 @@ function show(step, title, request, sent, response, text, expected) {
 	const item = document.createElement("li");
 	item.id = "answer-" + ++count;
 	item.dataset.step = step;
-	item.classList.toggle("unexpected", !good);
+	item.className = good ? "answer" : "answer unexpected";
 	const heading = document.createElement("h3");
 	heading.textContent = title;
 	const rows = document.createElement("dl");
@@ -67,11 +67,12 @@ function show(step, title, request, sent, response, text, expected) {
 	if (challenge) row("Challenge", challenge);
 	if (text) row("Body", readable(text), "pre");
 	const verdict = document.createElement("span");
-	verdict.className = "verdict";
+	verdict.className = good ? "good" : "bad";
 	verdict.textContent = good ? "as expected" : "not as expected";
 	heading.append(": ", verdict);
 	item.append(heading, rows);
 	element("answers").prepend(item);
+	item.scrollIntoView({ block: "nearest" }); // on a phone it is below the buttons
 	element("status").textContent = title + ": " + response.status + ", " + verdict.textContent + ".";
 }
 
@@ -123,7 +124,7 @@ element("admin").addEventListener("click", () => {
 
 element("tamper").addEventListener("click", () => {
 	const sent = tamper(token);
-	ask("tamper", "Tamper with the token", "GET", "/list", { sent, expected: expectedFor(sent) });
+	ask("tamper", "Send a changed token", "GET", "/list", { sent, expected: expectedFor(sent) });
 });
 
 element("sign-out").addEventListener("click", async () => {

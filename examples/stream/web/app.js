@@ -8,10 +8,15 @@ const hear = (list) => (message) => {
 	const { from, text } = JSON.parse(message.data);
 	element(list).prepend(Object.assign(document.createElement("li"), { textContent: from + ": " + text }));
 };
-const ended = (stream, text) => { element(stream + "-end").textContent = text; };
+const state = (stream, text, good = false) => {
+	element(stream + "-end").textContent = text;
+	element(stream + "-end").className = "state " + (good ? "good" : "bad");
+};
+const ended = (stream, text) => state(stream, text + " at " + new Date().toLocaleTimeString());
 
 function openEvents() {
 	events = new EventSource("/events"); // with the cookie
+	events.onopen = () => state("events", "Open", true);
 	events.onmessage = hear("events");
 	// After the end of a stream, EventSource reconnects by itself ("retry"), with
 	// the current cookie. So the server says why it ends a stream, and we close
@@ -33,6 +38,7 @@ async function openSocket() {
 	const { ticket } = await answer.json();
 	const url = location.origin.replace("http", "ws") + "/socket";
 	socket = new WebSocket(url, ["chat.v1", "bearer." + ticket]);
+	socket.onopen = () => state("socket", "Open", true);
 	socket.onmessage = hear("socket");
 	// A WebSocket does not reconnect by itself. After 1001 or 1013, a page may try
 	// again after a random time with a new ticket. After 1008, the user has to
@@ -40,24 +46,32 @@ async function openSocket() {
 	socket.onclose = ({ code, reason }) => ended("socket", "Ended: " + code + " " + reason);
 }
 
-function signedIn(is, status) {
-	for (const button of document.querySelectorAll("#logout, #everywhere, #chat button")) button.disabled = !is;
-	element("login").querySelector("button").disabled = is;
+function show(user, status, bad = false) {
+	element("chat").hidden = !user;
+	element("login").hidden = Boolean(user);
 	element("status").textContent = status;
+	element("status").className = bad ? "state bad" : "";
+}
+
+async function begin(user) {
+	show(user, "Signed in as " + user + ".");
+	for (const stream of ["socket", "events"]) {
+		state(stream, "Opening");
+		element(stream).replaceChildren(); // messages sent before the socket is open are lost
+	}
+	openEvents();
+	await openSocket();
 }
 
 element("login").addEventListener("submit", async (event) => {
 	event.preventDefault();
 	const answer = await fetch("/login", { method: "POST", body: form("login") });
-	if (!answer.ok) return signedIn(false, "Wrong name or password.");
-	signedIn(true, "Signed in as " + form("login").get("username") + ".");
-	for (const stream of ["socket", "events"]) {
-		ended(stream, "");
-		element(stream).replaceChildren(); // messages sent before the socket is open are lost
-	}
-	openEvents();
-	await openSocket();
+	if (!answer.ok) return show("", "Wrong name or password.", true);
+	await begin(form("login").get("username"));
 });
+
+// After a reload the cookie is still there.
+if (document.body.dataset.user) begin(document.body.dataset.user);
 
 element("chat").addEventListener("submit", (event) => {
 	event.preventDefault();
@@ -69,6 +83,6 @@ for (const [id, path] of [["logout", "/logout"], ["everywhere", "/logout/everywh
 	element(id).addEventListener("click", async () => {
 		const answer = await fetch(path, { method: "POST" });
 		// The server ends the streams.
-		signedIn(false, answer.ok ? "Signed out." : "Not signed in any more.");
+		show("", answer.ok ? "Signed out. Watch the streams end." : "Not signed in any more.");
 	});
 }

@@ -1,0 +1,261 @@
+package replica_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/replica"
+	"github.com/seed450a7203/jwthttp/revocation"
+)
+
+func entry(id string) revocation.Entry {
+	return revocation.Entry{Kind: revocation.ByID, Issuer: "i", Value: id, Expires: time.Now().Add(200 * time.Hour)}
+}
+
+func newDatabase() *database {
+	return &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}}
+}
+
+// healing is a database with instances that heal, in a bubble of synctest.
+type healing struct {
+	t      *testing.T
+	ctx    context.Context
+	db     *database
+	stores []*store
+}
+
+func (h *healing) open() *store {
+	h.t.Helper()
+	s := &store{Copy: replica.NewCopy(1000 * time.Hour), db: h.db, done: make(chan struct{}), poll: 5 * time.Second}
+	h.must(s.load())
+	s.run(h.ctx)
+	return s
+}
+
+func (h *healing) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *healing) refuse(refuses bool) {
+	h.db.mu.Lock()
+	defer h.db.mu.Unlock()
+	h.db.refuses = refuses
+}
+
+// want checks what all instances and a later one say.
+func (h *healing) want(id string, revoked bool) {
+	h.t.Helper()
+	for _, s := range append(h.stores, h.open()) {
+		want(h.t, s.Copy, id, revoked)
+	}
+}
+
+// What a store has lost is written back, once, and a removal is not undone.
+func TestCopy_Heal(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		run    func(h *healing, before state, a, b *store) // a is revoked, and before is older
+		healed int                                         // how many entries are written back
+		want   map[string]bool
+		left   int // how many entries are lost on the first instance
+	}{
+		{name: "an older copy", run: func(h *healing, before state, a, b *store) {
+			h.must(b.Revoke(h.ctx, entry("y")))
+			time.Sleep(10 * time.Second)
+			h.db.restore(before)
+		}, healed: 2, want: map[string]bool{"x": true, "y": true}},
+		{name: "more than is written at once", run: func(h *healing, before state, a, b *store) {
+			for i := range 1000 {
+				h.must(a.Revoke(h.ctx, entry(fmt.Sprint(i))))
+			}
+			time.Sleep(10 * time.Second)
+			h.db.restore(before)
+		}, healed: 1001, want: map[string]bool{"x": true, "0": true, "999": true}},
+		{name: "emptied", run: func(h *healing, before state, a, b *store) {
+			h.db.restore(state{at: replica.Position{Epoch: "another"}})
+		}, healed: 2, want: map[string]bool{"first": true, "x": true}},
+		{name: "a second loss while it is written", run: func(h *healing, before state, a, b *store) {
+			for i := range 1000 {
+				h.must(a.Revoke(h.ctx, entry(fmt.Sprint(i))))
+			}
+			time.Sleep(10 * time.Second)
+			h.db.restore(before)
+			for {
+				h.db.mu.Lock()
+				n := len(h.db.healed)
+				h.db.mu.Unlock()
+				if n > 300 {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			h.db.mu.Lock()
+			h.db.healed = nil
+			h.db.mu.Unlock()
+			h.db.restore(before)
+		}, healed: 1001, want: map[string]bool{"x": true, "0": true, "999": true}},
+		{name: "a removal is the first change after the loss", run: func(h *healing, before state, a, b *store) {
+			h.db.restore(before)
+			h.must(b.Remove(h.ctx, entry("x")))
+		}, want: map[string]bool{"x": false}},
+		{name: "a removal comes before it is written", run: func(h *healing, before state, a, b *store) {
+			h.refuse(true)
+			h.db.restore(before)
+			time.Sleep(time.Minute)
+			h.must(b.Remove(h.ctx, entry("x")))
+			h.refuse(false)
+		}, want: map[string]bool{"x": false}},
+		{name: "a removal comes after it is written", run: func(h *healing, before state, a, b *store) {
+			h.db.restore(before)
+			time.Sleep(time.Minute)
+			h.must(b.Remove(h.ctx, entry("x")))
+		}, healed: 1, want: map[string]bool{"x": false}},
+		{name: "a later expiry is lost", run: func(h *healing, before state, a, b *store) {
+			middle := h.db.backup()
+			later := entry("x")
+			later.Expires = later.Expires.Add(200 * time.Hour)
+			h.must(a.Revoke(h.ctx, later))
+			h.db.restore(middle)
+			time.Sleep(300 * time.Hour)
+		}, healed: 1, want: map[string]bool{"x": true, "first": false}},
+		{name: "one has expired before it is written", run: func(h *healing, before state, a, b *store) {
+			h.refuse(true)
+			h.db.restore(before)
+			time.Sleep(201 * time.Hour)
+			h.refuse(false)
+		}, want: map[string]bool{"x": false}, left: 1},
+		{name: "writing fails for a while", run: func(h *healing, before state, a, b *store) {
+			h.refuse(true)
+			h.db.restore(before)
+			time.Sleep(time.Hour)
+			for _, s := range h.stores {
+				if n := s.reports.Load(); n != 1 {
+					h.t.Errorf("%d reports of one outage", n)
+				}
+			}
+			if n := h.db.healings; n > 3*2*60*12 || n == 0 {
+				h.t.Errorf("%d tries in an hour", n)
+			}
+			h.refuse(false)
+		}, healed: 1, want: map[string]bool{"x": true}},
+		{name: "out of reach for a day", run: func(h *healing, before state, a, b *store) {
+			h.db.set(true)
+			h.db.restore(before)
+			time.Sleep(24 * time.Hour)
+			h.db.set(false)
+			time.Sleep(time.Minute)
+			for _, s := range h.stores {
+				want(h.t, s.Copy, "x", true)
+			}
+			h.must(h.open().Revoke(h.ctx, entry("x"))) // it is sure again
+			time.Sleep(time.Minute)
+			h.db.restore(before)
+		}, healed: 1, want: map[string]bool{"x": true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				h := &healing{t: t, ctx: ctx, db: newDatabase()}
+				h.stores = []*store{h.open(), h.open(), h.open()}
+				a, b := h.stores[0], h.stores[1]
+				h.must(a.Revoke(ctx, entry("first")))
+				before := h.db.backup()
+				h.must(a.Revoke(ctx, entry("x")))
+				time.Sleep(10 * time.Second)
+				tt.run(h, before, a, b)
+				time.Sleep(time.Minute)
+				for id, revoked := range tt.want {
+					h.want(id, revoked)
+				}
+				if n := len(h.db.healed); n != tt.healed {
+					t.Errorf("%d entries are written back, want %d", n, tt.healed)
+				}
+				if n := a.Stats().Lost; n != tt.left {
+					t.Errorf("%d entries are lost, want %d", n, tt.left)
+				}
+			})
+		})
+	}
+}
+
+func (d *database) set(down bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.down = down
+}
+
+// Instances write, fall behind and heal while the store loses what it has. In quiet,
+// the store has again what any of them had, and all of them agree.
+func TestCopy_Heal_random(t *testing.T) {
+	for seed := range uint64(100) {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			h := &healing{t: t, ctx: ctx, db: newDatabase()}
+			for range 3 {
+				s := &store{Copy: replica.NewCopy(time.Hour), db: h.db, done: make(chan struct{}), poll: time.Duration(1+rnd.IntN(300)) * time.Millisecond}
+				h.must(s.load())
+				s.run(ctx)
+				h.stores = append(h.stores, s)
+			}
+			backups := []state{{at: replica.Position{Epoch: "e"}}}
+			for range 300 {
+				s, id := h.stores[rnd.IntN(3)], fmt.Sprint(rnd.IntN(10))
+				switch n := rnd.IntN(20); {
+				case n < 8:
+					h.must(s.Revoke(ctx, entry(id)))
+				case n < 11:
+					h.must(s.Remove(ctx, entry(id)))
+				case n < 13:
+					backups = append(backups, h.db.backup())
+				case n == 13:
+					h.db.restore(backups[max(0, len(backups)-1-rnd.IntN(3))])
+				case n == 14:
+					h.db.restore(state{at: replica.Position{Epoch: fmt.Sprint("e", rnd.Uint64())}})
+				default:
+					time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond)
+				}
+			}
+			time.Sleep(400 * time.Millisecond) // all have followed, or loaded
+			had := map[string]bool{}
+			for id := range 10 {
+				for _, s := range h.stores {
+					revoked, _ := s.Copy.Revoked(&jwthttp.Token{Issuer: "i", ID: fmt.Sprint(id)})
+					had[fmt.Sprint(id)] = had[fmt.Sprint(id)] || revoked
+				}
+			}
+			time.Sleep(time.Minute)
+			for id, revoked := range had {
+				h.want(id, revoked)
+			}
+			for i, s := range h.stores {
+				if stats := s.Stats(); stats.Lost != 0 || stats.Entries != len(h.db.entriesOnly()) || stats.LastLoad.IsZero() {
+					t.Errorf("instance %d: %+v, %d in the store", i, stats, len(h.db.entriesOnly()))
+				}
+			}
+			if t.Failed() {
+				t.Logf("seed %d", seed)
+			}
+		})
+	}
+}
+
+func (d *database) entriesOnly() []string {
+	var keys []string
+	for key := range d.entries {
+		if len(key) == 43 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
