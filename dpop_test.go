@@ -360,6 +360,14 @@ func TestOptions_DPoP_challenges(t *testing.T) {
 		if got := w.Header()["Www-Authenticate"]; len(got) != 2 || w.Code != 401 {
 			t.Errorf("WriteError: %d, %q", w.Code, got)
 		}
+		// So has a Handler inside another one that has admitted the request.
+		var nested []string
+		m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			nested = serve(m.RequireScopes("b"), r).Header()["Www-Authenticate"]
+		})).ServeHTTP(httptest.NewRecorder(), newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil))))
+		if len(nested) != 2 || !strings.Contains(nested[1], `error="insufficient_scope"`) || strings.Contains(nested[0], "error=") {
+			t.Errorf("nested: %q", nested)
+		}
 		// Watch has the challenge of a new request with this token.
 		r, err := m.Authenticate(newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil))))
 		if err != nil {

@@ -335,7 +335,7 @@ func TestStore_Fresh_failover(t *testing.T) {
 	ctx := context.Background()
 	_, port, _ := net.SplitHostPort(master.addr)
 	direct := replica.client(replica.addr)
-	if err := direct.SlaveOf(ctx, "127.0.0.1", port).Err(); err != nil {
+	if err := direct.ReplicaOf(ctx, "127.0.0.1", port).Err(); err != nil {
 		t.Fatal(err)
 	}
 	before, after := redisreplay.New(master.client(master.addr), "p"), redisreplay.New(direct, "p")
@@ -347,7 +347,7 @@ func TestStore_Fresh_failover(t *testing.T) {
 		}
 		<-time.After(2 * time.Millisecond)
 	}
-	if err := direct.SlaveOf(ctx, "NO", "ONE").Err(); err != nil { // it does not hear of what comes now
+	if err := direct.ReplicaOf(ctx, "NO", "ONE").Err(); err != nil { // it does not hear of what comes now
 		t.Fatal(err)
 	}
 	mustFresh(t, before, "lost", until, true)
