@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -47,11 +48,17 @@ func (s *site) checkProof(r *http.Request) (string, error) {
 		return "", errors.New("the proof is too old or from the future")
 	}
 	fresh, err := s.used.Fresh(r.Context(), thumbprint+" "+c.ID, c.IssuedAt.Add(proofAge+20*time.Second))
-	if err == nil && !fresh {
-		err = errors.New("the proof was used before")
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", errUnavailable, err)
+	case !fresh:
+		return "", errors.New("the proof was used before")
 	}
-	return thumbprint, err
+	return thumbprint, nil
 }
+
+// errUnavailable says that it is not known whether a proof was used before.
+var errUnavailable = errors.New("the used proofs cannot be checked")
 
 // publicKey returns the key of a JWK and its thumbprint (RFC 7638 §3).
 func publicKey(v any) (*ecdsa.PublicKey, string, error) {

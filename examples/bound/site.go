@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"embed"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -80,6 +81,10 @@ func refuse(w http.ResponseWriter, _ *http.Request, err *jwthttp.Error) {
 func (s *site) token(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	thumbprint, err := s.checkProof(r)
+	if errors.Is(err, errUnavailable) {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "temporarily_unavailable"})
+		return
+	}
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid_dpop_proof"})
 		return
