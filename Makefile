@@ -28,7 +28,7 @@ lint: ## run actionlint, and gofmt, go vet, staticcheck and go mod tidy -diff in
 
 cover: ## fail if the tests cover less than 97 % of the root package
 	@go test -coverprofile=cover.out .
-	@go tool cover -func=cover.out | awk '$$3 != "100.0%"; END { sub("%", "", $$3); exit $$3 < 97 }'
+	@go tool cover -func=cover.out | awk '$$3 != "100.0%"; END { sub("%", "", $$3); exit $$3 + 0 < 97 }'
 
 size: ## print lines of code and the longest function of each package, and check the limits
 	@go test -count=1 -v -run 'TestSize|TestImports' ./internal/layout
