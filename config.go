@@ -8,6 +8,8 @@ import (
 
 	"github.com/seed450a7203/jwthttp/internal/cache"
 	"github.com/seed450a7203/jwthttp/internal/claims"
+	"github.com/seed450a7203/jwthttp/internal/clientcert"
+	"github.com/seed450a7203/jwthttp/internal/dpop"
 	"github.com/seed450a7203/jwthttp/internal/keyset"
 	"github.com/seed450a7203/jwthttp/internal/problems"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
@@ -22,6 +24,9 @@ const (
 	maxCacheSize         = 1 << 24
 )
 
+// replayEntries is the size of a ReplayCache by default.
+const replayEntries = 1 << 19
+
 // meanCachedSize is the mean size in bytes of the tokens in a full cache.
 const meanCachedSize = 2 << 10
 
@@ -34,6 +39,7 @@ type config struct {
 	padding    bool                 // of any issuer
 
 	opts      Options                 // with defaults, and Leeway without its special values
+	proofs    *dpop.Rules             // or nil
 	cache     *cache.Cache[*verified] // or nil
 	claims    *claims.Type
 	claimsKey any // of the claims in a context
@@ -65,6 +71,9 @@ func newConfig(o Options) (*config, error) {
 		}
 	}
 	c.addIssuers(&p, o.Issuers)
+	if d := o.DPoP; d != nil {
+		c.proofs = dpop.NewRules(&p, dpop.Settings{BaseURLs: d.BaseURLs, Algorithms: d.Algorithms, MaxAge: d.MaxAge, Leeway: d.Leeway, NonceSecrets: d.NonceSecrets})
+	}
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
@@ -83,6 +92,16 @@ func (c *config) setDefaults() {
 	o := &c.opts
 	if o.Extractor == nil {
 		o.Extractor = FromHeader("Authorization", "Bearer")
+		if o.DPoP != nil {
+			o.Extractor = FirstOf(o.Extractor, FromHeader("Authorization", schemeDPoP))
+		}
+	}
+	if o.DPoP != nil {
+		own := *o.DPoP
+		if own.Replay == nil {
+			own.Replay = NewReplayCache(replayEntries).Fresh
+		}
+		o.DPoP = &own
 	}
 	switch {
 	case o.Leeway == 0:
@@ -98,6 +117,9 @@ func (c *config) setDefaults() {
 	}
 	if o.CrossOrigin == nil {
 		o.CrossOrigin = http.NewCrossOriginProtection()
+	}
+	if o.ClientCertificate == nil {
+		o.ClientCertificate = clientcert.FromTLS
 	}
 	if o.Realm == "" {
 		o.Realm = defaultRealm

@@ -17,8 +17,8 @@
 //
 // Each request passes the same steps:
 //
-//	extract -> verify -> revocation -> level, scopes -> context -> rules -> next
-//	Extractor  Issuer    Revoked       Require...       Claims...  Require
+//	extract -> verify -> bind -> revocation -> level, scopes -> context -> rules -> next
+//	Extractor  Issuer    DPoP    Revoked       Require...       Claims...  Require
 //
 // A request that fails a step is refused: 400 for a malformed credential, 401
 // for a missing or invalid token, 403 for insufficient rights, 500 if the server

@@ -307,8 +307,8 @@ func commentSnippets(t *testing.T, folder string) (all []snippet) {
 
 // imported are the packages that a snippet may use without an import.
 var imported = []string{
-	"bytes", "context", "encoding/json", "errors", "expvar", "fmt", "io", "log", "log/slog", "net/http", "net/http/httptest",
-	"net/url", "os", "strings", "sync", "sync/atomic", "testing", "time",
+	"bytes", "context", "crypto/tls", "encoding/base64", "encoding/json", "encoding/pem", "errors", "expvar", "fmt", "io", "log", "log/slog",
+	"net/http", "net/http/httptest", "net/netip", "net/url", "os", "strings", "sync", "sync/atomic", "testing", "time",
 	"github.com/golang-jwt/jwt/v5",
 	"github.com/seed450a7203/jwthttp", "github.com/seed450a7203/jwthttp/jwks", "github.com/seed450a7203/jwthttp/jwthttptest",
 	"github.com/seed450a7203/jwthttp/protectedresource", "github.com/seed450a7203/jwthttp/revocation",
@@ -332,6 +332,7 @@ var stubs = []struct{ name, declaration string }{
 	{"page", "var page http.Handler"},
 	{"me", "func me(http.ResponseWriter, *http.Request) {}"},
 	{"order", "func order(http.ResponseWriter, *http.Request) {}"},
+	{"escapedPEM", "func escapedPEM(string) ([]byte, error) { return nil, nil }"},
 	{"health", "func health(http.ResponseWriter, *http.Request) {}"},
 	{"Claims", "type Claims struct { Subject, Role, Tenant string }"},
 	{"newAPI", "func newAPI(jwthttp.Issuer) http.Handler { return nil }"},

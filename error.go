@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed450a7203/jwthttp/internal/refusal"
@@ -32,7 +33,10 @@ const (
 	ReasonUnknownKey            Reason = "unknown_key"            // no key for this token
 	ReasonSignature             Reason = "signature"              // invalid signature
 	ReasonClaims                Reason = "claims"                 // claims do not decode into T, or Validate failed
-	ReasonBinding               Reason = "binding"                // bound to a key ("cnf"), which is not supported
+	ReasonBinding               Reason = "binding"                // "cnf" is invalid, or the client has not proved it
+	ReasonProof                 Reason = "proof"                  // the DPoP proof is missing or invalid
+	ReasonNonce                 Reason = "nonce"                  // the nonce of the DPoP proof is missing or not valid
+	ReasonReplayed              Reason = "replayed"               // the DPoP proof was used before
 	ReasonRevoked               Reason = "revoked"                // revoked by Options.Revoked
 	ReasonAuthentication        Reason = "authentication"         // the user authenticated too weakly or too long ago
 	ReasonScope                 Reason = "scope"                  // insufficient scope
@@ -40,6 +44,7 @@ const (
 	ReasonCrossOrigin           Reason = "cross_origin"           // cookie token in an unsafe cross-origin request
 	ReasonKeysUnavailable       Reason = "keys_unavailable"       // no keys to verify with at the moment
 	ReasonRevocationUnavailable Reason = "revocation_unavailable" // Options.Revoked failed
+	ReasonReplayUnavailable     Reason = "replay_unavailable"     // DPoP.Replay failed
 	ReasonCanceled              Reason = "canceled"               // the client hung up, or the context ended
 	ReasonMisconfigured         Reason = "misconfigured"          // the server is set up wrong
 )
@@ -65,7 +70,8 @@ type Error struct {
 	// Status (not 400 to 599) is replaced by that of Code. Without Code, it is
 	// 403 for a rule and 400 for an Extractor.
 	Status int
-	// Code is an error code of RFC 6750 §3.1 or RFC 9470 §3, or "".
+	// Code is an error code of RFC 6750 §3.1, RFC 9470 §3 or RFC 9449 §7.1, or
+	// "".
 	Code string
 	// Reason is set by this package if a rule or Extractor leaves it empty.
 	Reason Reason
@@ -88,9 +94,10 @@ type Error struct {
 	// Errors of a KeySource, Extractor or rule are included unchanged.
 	Err error
 
-	challenge string // the WWW-Authenticate field, once it is known
-	token     *Token // if its signature was verified
-	cached    bool   // it was verified for an earlier request
+	challenges [2]string // the WWW-Authenticate fields, once they are known
+	nonce      string    // for the client (RFC 9449 §8)
+	token      *Token    // if its signature was verified
+	cached     bool      // it was verified for an earlier request
 }
 
 // Error returns Reason and Err, for logs.
@@ -112,12 +119,14 @@ func (e *Error) Unwrap() error {
 	return e.Err
 }
 
-// Error codes of RFC 6750 §3.1 and RFC 9470 §3.
+// Error codes of RFC 6750 §3.1, RFC 9470 §3 and RFC 9449 §7.1.
 const (
 	codeRequest        = "invalid_request"
 	codeToken          = "invalid_token"
 	codeScope          = "insufficient_scope"
 	codeAuthentication = "insufficient_user_authentication"
+	codeProof          = "invalid_dpop_proof"
+	codeNonce          = "use_dpop_nonce"
 )
 
 // answer is what a client learns about a Reason. The texts are fixed, so that
@@ -144,13 +153,17 @@ var answers = map[Reason]answer{
 	ReasonUnknownKey:            {http.StatusUnauthorized, codeToken, "unknown token key"},
 	ReasonSignature:             {http.StatusUnauthorized, codeToken, "invalid token signature"},
 	ReasonClaims:                {http.StatusUnauthorized, codeToken, "token claims not accepted"},
-	ReasonBinding:               {http.StatusUnauthorized, codeToken, "token is bound to a key"},
+	ReasonBinding:               {http.StatusUnauthorized, codeToken, "token binding not proved"},
+	ReasonProof:                 {http.StatusUnauthorized, codeProof, "DPoP proof missing or not valid"},
+	ReasonNonce:                 {http.StatusUnauthorized, codeNonce, "DPoP proof needs another nonce"},
+	ReasonReplayed:              {http.StatusUnauthorized, codeProof, "DPoP proof used before"},
 	ReasonRevoked:               {http.StatusUnauthorized, codeToken, "token revoked"},
 	ReasonAuthentication:        {http.StatusUnauthorized, codeAuthentication, "another authentication of the user required"},
 	ReasonScope:                 {http.StatusForbidden, codeScope, "insufficient scope"},
 	ReasonCrossOrigin:           {http.StatusForbidden, "", "cross-origin request refused"},
 	ReasonKeysUnavailable:       {http.StatusServiceUnavailable, "", "token cannot be verified at the moment"},
 	ReasonRevocationUnavailable: {http.StatusServiceUnavailable, "", "token revocation cannot be checked at the moment"},
+	ReasonReplayUnavailable:     {http.StatusServiceUnavailable, "", "reuse of the DPoP proof cannot be checked at the moment"},
 	ReasonCanceled:              {499, "", "request canceled"}, // never sent; nginx logs the same number
 	ReasonMisconfigured:         {http.StatusInternalServerError, "", "server is misconfigured"},
 	ReasonForbidden:             {http.StatusForbidden, "", "request not allowed"},
@@ -190,7 +203,7 @@ func (e *Error) orOwn(err error) *Error {
 		return e
 	}
 	own := *returned // it may be shared by many requests
-	own.challenge, own.token, own.cached = "", nil, false
+	own.challenges, own.nonce, own.token, own.cached = [2]string{}, "", nil, false
 	if err != error(returned) {
 		own.Err = err // with what was wrapped around it
 	}
@@ -198,7 +211,7 @@ func (e *Error) orOwn(err error) *Error {
 	switch own.Code {
 	case codeRequest:
 		status = http.StatusBadRequest
-	case codeToken:
+	case codeToken, codeProof, codeNonce:
 		status = http.StatusUnauthorized
 	case codeScope:
 		status, reason = http.StatusForbidden, ReasonScope
@@ -237,20 +250,23 @@ func (e *Error) hasChallenge() bool {
 	return e.Status == http.StatusUnauthorized
 }
 
-// setChallenge completes e with the values of a configuration, which New has
-// checked. Text of a rule's own Error that does not fit between quotes is left
-// out.
-func (e *Error) setChallenge(realm, metadataURL string) {
+// addChallenge adds the challenge of a scheme. used: the credential has this scheme,
+// so that its error belongs there. Text of a rule's own Error that does not fit
+// between quotes is left out.
+func (e *Error) addChallenge(scheme, algs, realm, metadataURL string, used bool) {
 	if !e.hasChallenge() {
 		return
 	}
 	var c refusal.Challenge
-	c.Begin("Bearer", realm)
-	c.Add("error", e.Code)
-	if e.Code != "" {
+	c.Begin(scheme, realm)
+	c.Add("algs", algs) // RFC 9449 §7.1
+	if used {
+		c.Add("error", e.Code)
+	}
+	if used && e.Code != "" {
 		c.Add("error_description", e.description())
 	}
-	if e.Code == codeAuthentication {
+	if used && e.Code == codeAuthentication {
 		c.AddList("acr_values", e.ACRValues) // the syntax of scope
 		if e.MaxAge > 0 {
 			c.Add("max_age", strconv.FormatInt(int64(e.MaxAge/time.Second), 10))
@@ -262,26 +278,51 @@ func (e *Error) setChallenge(realm, metadataURL string) {
 	if e.Status == http.StatusUnauthorized || e.Code == codeScope {
 		c.Add("resource_metadata", metadataURL) // RFC 9728 §5.1
 	}
-	e.challenge = c.String()
+	if e.challenges[0] == "" {
+		e.challenges[0] = c.String()
+	} else {
+		e.challenges[1] = c.String()
+	}
 }
 
-// challenge completes the Error of a Middleware.
-func (c *config) challenge(e *Error) { e.setChallenge(c.opts.Realm, c.opts.ResourceMetadataURL) }
+// challenge completes the Error of a Middleware for a credential of this scheme, or
+// "" if there is none.
+func (c *config) challenge(e *Error, scheme string) {
+	o := &c.opts
+	if o.DPoP == nil {
+		e.addChallenge("Bearer", "", o.Realm, o.ResourceMetadataURL, true)
+		return
+	}
+	proved := strings.EqualFold(scheme, schemeDPoP)
+	unknown := e.Reason == ReasonMultiple
+	if !o.DPoP.Required {
+		e.addChallenge("Bearer", "", o.Realm, o.ResourceMetadataURL, unknown || !proved)
+	}
+	e.addChallenge(schemeDPoP, c.proofs.AlgorithmList, o.Realm, o.ResourceMetadataURL, unknown || proved)
+	if proved && c.proofs.Nonces != nil && e.Status == http.StatusUnauthorized {
+		e.nonce = c.proofs.Nonces.Newest() // RFC 9449 §8
+	}
+}
 
 // writeHeader sets the header fields that every refusal has, and with a body
 // those that describe it.
 func (e *Error) writeHeader(h http.Header, body bool) {
 	delete(h, "Content-Length") // of the answer that is not going to be given
-	values := []string{"no-store", e.challenge, retryAfter, "application/json", "nosniff"}
+	values := []string{"no-store", retryAfter, "application/json", "nosniff", e.challenges[0], e.challenges[1]}
 	h["Cache-Control"] = values[0:1:1]
-	if e.challenge != "" {
-		h["Www-Authenticate"] = values[1:2:2]
+	if e.challenges[1] != "" {
+		h["Www-Authenticate"] = values[4:6:6]
+	} else if e.challenges[0] != "" {
+		h["Www-Authenticate"] = values[4:5:5]
+	}
+	if e.nonce != "" {
+		h["Dpop-Nonce"] = []string{e.nonce}
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		h["Retry-After"] = values[2:3:3]
+		h["Retry-After"] = values[1:2:2]
 	}
 	if body {
-		h["Content-Type"], h["X-Content-Type-Options"] = values[3:4:4], values[4:5:5]
+		h["Content-Type"], h["X-Content-Type-Options"] = values[2:3:3], values[3:4:4]
 	}
 }
 
@@ -308,7 +349,7 @@ func (e *Error) write(w http.ResponseWriter) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
 		return
 	}
-	if e.challenge == "" || e.Status < 400 || e.Status > 599 {
+	if e.challenges[0] == "" || e.Status < 400 || e.Status > 599 {
 		e = e.completed()
 	}
 	e.writeHeader(w.Header(), true)
@@ -323,8 +364,8 @@ func (e *Error) completed() *Error {
 	if own.Status < 400 || own.Status > 599 {
 		own.Status = http.StatusInternalServerError
 	}
-	if own.challenge == "" {
-		own.setChallenge(defaultRealm, "")
+	if own.challenges[0] == "" {
+		own.addChallenge("Bearer", "", defaultRealm, "", true)
 	}
 	return &own
 }

@@ -51,7 +51,7 @@ type Credential struct {
 	// from the URL if Source is SourceQuery.
 	Name string
 	// Scheme is the authentication scheme, such as "Bearer". Only FromHeader
-	// sets it.
+	// sets it. A token of the scheme "DPoP" needs a proof (Options.DPoP).
 	Scheme string
 	// Source is the kind of place.
 	Source Source
@@ -114,10 +114,8 @@ func FromHeader(name, scheme string) Extractor {
 			return Credential{}, err
 		}
 		token, err := authfield.Credential(value, scheme)
-		if err != nil {
-			return Credential{}, causes[err]
-		}
-		return Credential{Token: token, Name: name, Scheme: scheme, Source: SourceHeader}, nil
+		c := Credential{Token: token, Name: name, Scheme: scheme, Source: SourceHeader}
+		return c, causes[err] // nil for nil
 	}
 }
 

@@ -54,6 +54,9 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		if d.queryToken {
 			protectQueryToken(w.Header())
 		}
+		if d.newNonce != "" {
+			w.Header()["Dpop-Nonce"] = []string{d.newNonce}
+		}
 		if d.err != nil {
 			m.answer(w, d.request, d.err)
 			return
@@ -67,7 +70,8 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 // context and without a query token, or an [*Error] for [WriteError].
 //
 // If r has a query token, the response needs Cache-Control: private and
-// Referrer-Policy: no-referrer, which Handler sets.
+// Referrer-Policy: no-referrer, which Handler sets. Handler also sends the newest
+// DPoP nonce with admitted requests.
 func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 	d := m.decide(r)
 	if d.err != nil { // a nil *Error is not a nil error
@@ -79,7 +83,8 @@ func (m *Middleware) Authenticate(r *http.Request) (*http.Request, error) {
 // Verify checks a token that came without a request, such as the first message
 // of a WebSocket. It returns a copy of ctx with the claims and the Token, on
 // which [Middleware.Watch] works, or an [*Error]. An empty token counts as
-// missing. There is no cross-origin check.
+// missing. There is no cross-origin check. A token that is bound to a key ("cnf")
+// is rejected, because only a request can prove the binding.
 //
 // A Middleware with Require rules refuses every token with
 // [ReasonMisconfigured], because rules need a request.
@@ -89,7 +94,7 @@ func (m *Middleware) Verify(ctx context.Context, token string) (context.Context,
 	case len(m.requirements.rules) > 0:
 		d.err = refuse(ReasonMisconfigured, errors.New("Verify: Require rules need a request"))
 	case token != "":
-		d.admission, d.err = m.config.admit(ctx, Credential{Token: token})
+		d.admission, d.err = m.config.admit(ctx, Credential{Token: token}, &possession{})
 	}
 	m.authorize(ctx, &d)
 	m.conclude(ctx, &d)
@@ -106,6 +111,8 @@ type decision struct {
 	queryToken bool          // the URL had one
 	admission  *admission    // nil: no credential yet, or an invalid one
 	nested     bool          // an outer Handler made the admission
+	scheme     string        // of the credential; "": none
+	newNonce   string        // for the client (RFC 9449 §8.2)
 	missing    error         // why there is no token
 	ignored    *Error        // of an invalid token that AllowAnonymous admits as none
 	err        *Error
@@ -136,22 +143,38 @@ func (m *Middleware) authenticate(d *decision) {
 	}
 	ctx := d.request.Context()
 	if outer, ok := ctx.Value(c).(*admission); ok && outer.includes(ctx, found, err) {
-		d.admission, d.nested, d.missing = outer, true, ErrNoToken
+		d.admission, d.nested, d.missing, d.scheme = outer, true, ErrNoToken, outer.token.scheme()
 		d.err = c.recheck(d.request, outer)
 		return
 	}
+	d.scheme = found.Scheme
 	switch {
 	case isNoToken(err):
-		d.missing = err
+		d.missing, d.scheme = err, ""
 	case errors.Is(err, ErrMultipleTokens) && !isOwn(err):
 		d.err = refuse(ReasonMultiple, err)
 	case err != nil:
 		d.err = refuseCredential(err).orOwn(err)
 	default:
 		if d.err = c.checkOrigin(d.request, found.Source); d.err == nil {
-			d.admission, d.err = c.admit(ctx, found)
+			d.admission, d.err = c.admitFrom(d, found)
 		}
 	}
+}
+
+// admitFrom checks everything about a credential but the requirements. A DPoP field
+// counts only under the scheme DPoP.
+func (c *config) admitFrom(d *decision, found Credential) (*admission, *Error) {
+	p := possession{request: d.request}
+	if strings.EqualFold(found.Scheme, schemeDPoP) {
+		var e *Error
+		if p.proof, e = c.readProof(d.request); e != nil {
+			return nil, e
+		}
+	}
+	a, e := c.admit(d.request.Context(), found, &p)
+	d.newNonce = p.newNonce
+	return a, e
 }
 
 // includes reports whether a request inside an outer Handler of the same New is
@@ -186,7 +209,7 @@ func (c *config) recheck(r *http.Request, a *admission) *Error {
 // conclude completes a refusal, and reports the decision.
 func (m *Middleware) conclude(ctx context.Context, d *decision) {
 	if d.err != nil {
-		m.config.challenge(d.err)
+		m.config.challenge(d.err, d.scheme)
 	}
 	if m.config.opts.Observer == nil {
 		return

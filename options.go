@@ -24,7 +24,8 @@ type Options struct {
 	// have no algorithm in common; then "alg" selects. Required.
 	Issuers []Issuer
 
-	// Extractor finds the token. If nil, FromHeader("Authorization", "Bearer").
+	// Extractor finds the token. If nil, FromHeader("Authorization", "Bearer"),
+	// and with DPoP also FromHeader("Authorization", "DPoP").
 	Extractor Extractor
 
 	// Leeway is the clock skew allowed for "exp", "nbf" and an "iat" in the
@@ -46,6 +47,18 @@ type Options struct {
 	// RevocationFailOpen admits a token if Revoked fails, with Event.Unchecked
 	// set. By default the response is a 503.
 	RevocationFailOpen bool
+
+	// DPoP accepts tokens that are bound to a key of the client ("jkt", RFC
+	// 9449). If nil, such tokens are rejected.
+	DPoP *DPoP
+
+	// ClientCertificate returns the certificate that the client has shown, in
+	// DER, or nothing. It is called for tokens that are bound to a certificate
+	// ("x5t#S256", RFC 8705 §3). An error counts as nothing. If nil, the leaf of
+	// Request.TLS. Behind a proxy that terminates TLS, use ClientCertFromProxy;
+	// Request.TLS is not read then. The chain is not verified: the token names
+	// the certificate.
+	ClientCertificate func(*http.Request) (der []byte, err error)
 
 	// CrossOrigin checks requests with a token from any source but SourceHeader
 	// and SourceQuery (CSRF). If nil, the default of net/http. The check cannot
@@ -119,6 +132,62 @@ type Issuer struct {
 	PaddedSegments bool
 }
 
+// DPoP configures proofs of possession (RFC 9449). A token that is bound to a key
+// ("jkt") is accepted under the scheme DPoP only, with a proof that this key made
+// for the request. Only BaseURLs is required.
+type DPoP struct {
+	_ struct{}
+
+	// BaseURLs are what clients put before the path of a request to get the URL
+	// in their proofs: "https://api.example", or with the path prefix that a
+	// proxy removes. They must be https, or http on loopback. Host and
+	// X-Forwarded fields do not count, because clients choose them. Required.
+	BaseURLs []string
+
+	// Required also rejects tokens that are bound neither to a key nor to a
+	// certificate. Challenges offer only DPoP then.
+	Required bool
+
+	// Algorithms are the accepted values of "alg" of proofs, without HMAC. If
+	// nil, all of ES256, ES384, ES512, EdDSA, Ed25519, PS256 to PS512 and RS256
+	// to RS512.
+	Algorithms []string
+
+	// MaxAge is the maximum time since the "iat" of a proof. If zero, 1 minute;
+	// at most 5 minutes.
+	MaxAge time.Duration
+
+	// Leeway is the clock skew allowed for an "iat" in the future. If zero, 10
+	// seconds; at most 1 minute.
+	Leeway time.Duration
+
+	// Replay remembers used proofs. If nil, a ReplayCache of this Middleware
+	// for 524,288 proofs. Several machines need one that they share, such as
+	// that of redisreplay. If Handlers of two New calls are nested, each needs a
+	// ReplayFunc that does not share its proofs with the other.
+	Replay ReplayFunc
+
+	// ReplayFailOpen admits a request if Replay fails, with Event.Unchecked
+	// set. By default the response is a 503.
+	ReplayFailOpen bool
+
+	// NonceSecrets require a nonce of the server in each proof, which limits
+	// the life of proofs made in advance (RFC 9449 §8). The first secret makes
+	// nonces, all are accepted. Each has at least 32 bytes; all machines have
+	// the same. A nonce is valid for two minutes. If nil, there is no nonce.
+	NonceSecrets [][]byte
+}
+
+// Format keeps the secrets out of printed options.
+func (DPoP) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "DPoP") }
+
+// A ReplayFunc remembers the id of a used proof until a time, and reports whether
+// the id was not known before, in one atomic step. An error, a panic, and true
+// after the deadline of the context, 1 second, are failures. It is called when
+// everything else about token and proof holds, so only clients
+// with a good token can fill its memory. It must be safe for concurrent use.
+type ReplayFunc func(ctx context.Context, id string, until time.Time) (fresh bool, err error)
+
 // A RevokedFunc reports whether a token has been revoked. If it returns true, or
 // an error that is [ErrRevoked], the token is rejected. Any other error, a panic,
 // and false after the deadline of the context are failures.
@@ -145,7 +214,8 @@ type Event struct {
 	// Cached is true if the signature was verified for an earlier request. It is
 	// false if Nested is true.
 	Cached bool
-	// Unchecked is true if the token was admitted although Revoked failed.
+	// Unchecked is true if the token was admitted although Revoked or DPoP.Replay
+	// failed.
 	Unchecked bool
 	// Nested is true if an outer Handler of the same New had verified the token.
 	Nested bool

@@ -233,6 +233,8 @@ func TestMiddleware_Require(t *testing.T) {
 		{"an Error of a scope", &jwthttp.Error{Status: 403, Code: "insufficient_scope", Reason: jwthttp.ReasonScope, Scopes: []string{"x"}}, noScope},
 		{"the code of a scope alone", &jwthttp.Error{Code: "insufficient_scope", Scopes: []string{"a"}}, noScope},
 		{"the code of an authentication alone", &jwthttp.Error{Code: "insufficient_user_authentication"}, weak},
+		{"the code of a proof alone", &jwthttp.Error{Code: "invalid_dpop_proof"}, "401 invalid_dpop_proof forbidden"},
+		{"the code of a nonce alone", &jwthttp.Error{Code: "use_dpop_nonce"}, "401 use_dpop_nonce forbidden"},
 		{"the code of a request alone", &jwthttp.Error{Code: "invalid_request"}, "400 invalid_request forbidden"},
 		{"ErrNoToken is no way to be a visitor", jwthttp.ErrNoToken, "403 forbidden"},
 	} {

@@ -7,10 +7,26 @@ import (
 	"time"
 )
 
+// askHooks calls Options.Revoked and then DPoP.Replay. It reports whether the token
+// is admitted although a call failed.
+func (c *config) askHooks(ctx context.Context, t *Token, p *possession) (unchecked bool, e *Error) {
+	if c.opts.Revoked != nil {
+		unchecked, e = c.checkRevoked(ctx, t)
+	}
+	if e == nil && p != nil && p.proof != nil {
+		var unknown bool
+		unknown, e = c.checkReplay(ctx, p.proof)
+		unchecked = unchecked || unknown
+	}
+	return unchecked, e
+}
+
 // checkRevoked calls Options.Revoked. It reports whether the token is admitted
 // although the call failed.
 func (c *config) checkRevoked(ctx context.Context, t *Token) (unchecked bool, e *Error) {
-	revoked, err := c.callRevoked(ctx, t)
+	revoked, err := call(ctx, c.opts.RevocationTimeout, func(ctx context.Context) (bool, error) {
+		return c.opts.Revoked(ctx, t.clone())
+	})
 	hungUp := errors.Is(ctx.Err(), context.Canceled)
 	switch {
 	case err == nil && !revoked:
@@ -27,19 +43,19 @@ func (c *config) checkRevoked(ctx context.Context, t *Token) (unchecked bool, e 
 	return false, refuse(ReasonRevocationUnavailable, err)
 }
 
-// callRevoked calls the hook with its deadline. An answer after the deadline and
-// a panic are errors.
-func (c *config) callRevoked(ctx context.Context, t *Token) (revoked bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.RevocationTimeout)
+// call calls a hook with a deadline. An answer after the deadline and a panic are
+// errors.
+func call(ctx context.Context, timeout time.Duration, hook func(context.Context) (bool, error)) (answer bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			revoked, err = false, fmt.Errorf("revocation check panicked: %v", p)
+			answer, err = false, fmt.Errorf("hook panicked: %v", p)
 		}
 	}()
-	revoked, err = c.opts.Revoked(ctx, t.clone())
+	answer, err = hook(ctx)
 	if deadline, _ := ctx.Deadline(); err == nil && !time.Now().Before(deadline) {
 		err = context.DeadlineExceeded
 	}
-	return revoked, err
+	return answer, err
 }

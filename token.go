@@ -45,6 +45,11 @@ type Token struct {
 	Type      string // typ, as spelled in the token
 	Source    Source // where the request had the token
 
+	// KeyThumbprint and CertificateThumbprint are the "jkt" and "x5t#S256" of
+	// "cnf" (RFC 9449 §6.1, RFC 8705 §3.1). If the token was accepted, the
+	// client has shown that it has these keys. A bearer token has neither.
+	KeyThumbprint, CertificateThumbprint string
+
 	raw *string // a pointer, which fmt does not follow
 }
 

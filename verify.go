@@ -28,22 +28,26 @@ type verified struct {
 	key      jwt.VerificationKey // that verified the signature
 }
 
-// admit checks everything about a token that does not depend on the request.
-func (c *config) admit(ctx context.Context, found Credential) (*admission, *Error) {
+// admit checks everything about a token but the requirements. If p is nil, the
+// client has shown before that it has the keys that the token is bound to.
+func (c *config) admit(ctx context.Context, found Credential, p *possession) (*admission, *Error) {
 	var v *verified
 	var e *Error
 	if c.cache != nil {
 		v, e = c.recall(ctx, found.Token)
 	}
 	cached := v != nil
-	if v == nil && e == nil {
-		v, e = c.verify(ctx, found)
+	if cached {
+		e = c.prove(v.token, p)
+	} else if e == nil {
+		v, e = c.verify(ctx, found, p)
 	}
 	// Only padded segments can be a token that violates the syntax of its field.
 	if (e == nil && c.padding || e != nil && e.Reason == ReasonMalformed) && found.violatesSyntax() {
 		return nil, refuseCredential(errSyntax)
 	}
 	if e != nil {
+		e.cached = cached
 		return nil, e
 	}
 	a := &admission{Context: ctx, config: c, verified: v, token: v.token, claims: v.claims, cached: cached}
@@ -61,8 +65,8 @@ func (c *config) admit(ctx context.Context, found Credential) (*admission, *Erro
 	}
 	if err != nil {
 		e = refuse(ReasonClaims, fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
-	} else if c.opts.Revoked != nil {
-		a.unchecked, e = c.checkRevoked(ctx, a.token)
+	} else if c.opts.Revoked != nil || p != nil && p.proof != nil {
+		a.unchecked, e = c.askHooks(ctx, a.token, p)
 	}
 	if e != nil {
 		e.cached = cached
@@ -71,9 +75,9 @@ func (c *config) admit(ctx context.Context, found Credential) (*admission, *Erro
 	return a, nil
 }
 
-// verify checks everything about a token that does not depend on the request or
-// on other tokens. All checks that are cheap come before the look-up of keys.
-func (c *config) verify(ctx context.Context, found Credential) (*verified, *Error) {
+// verify checks a token that is not in the cache. All checks that are cheap come
+// before the look-up of keys.
+func (c *config) verify(ctx context.Context, found Credential, p *possession) (*verified, *Error) {
 	parsed, e := c.parse(found.Token)
 	if e != nil {
 		return nil, e
@@ -98,10 +102,11 @@ func (c *config) verify(ctx context.Context, found Credential) (*verified, *Erro
 	if v.key, e = v.findKey(ctx, &parsed); e != nil {
 		return nil, e
 	}
-	if registered.Bound {
-		// RFC 7800 §3: a server that cannot check the binding must not accept a
-		// bound token as a bearer token.
-		return nil, refuse(ReasonBinding, cause.Invalid(nil, `token has a "cnf" claim`)).about(v.token)
+	if registered.Bound && registered.Confirmation == (jws.Confirmation{}) {
+		return nil, refuse(ReasonBinding, cause.Invalid(nil, `"cnf" is invalid, or has a member that is not supported`)).about(v.token)
+	}
+	if e = c.prove(v.token, p); e != nil {
+		return nil, e
 	}
 	if v.claims, err = c.claims.Decode(parsed.Payload, values); err != nil {
 		return nil, refuse(ReasonClaims, cause.Invalid(err, "%v", err)).about(v.token)
@@ -120,7 +125,8 @@ func newToken(t *jws.Token, c jws.Claims, source Source) Token {
 		IssuedAt: c.IssuedAt, NotBefore: c.NotBefore, ExpiresAt: c.ExpiresAt,
 		Scopes: c.Scopes, ACR: c.ACR, AMR: c.AMR, AuthTime: c.AuthTime,
 		Algorithm: t.Algorithm, KeyID: t.KeyID, Type: t.Type,
-		Source: source,
+		Source:        source,
+		KeyThumbprint: c.Confirmation.KeyThumbprint, CertificateThumbprint: c.Confirmation.CertificateThumbprint,
 	}
 }
 

@@ -599,7 +599,7 @@ func TestIssuer_PaddedSegments(t *testing.T) {
 // Rule 28: RFC 7800 §3.
 func TestAuthenticate_boundToken(t *testing.T) {
 	var tests []verification
-	for _, cnf := range []string{`{"jkt":"x"}`, `{"x5t#S256":"x"}`, `{"unknown":1}`, `{}`, `"x"`, `""`, `[]`, `0`, `false`} {
+	for _, cnf := range []string{`{"jkt":"` + strings.Repeat("A", 43) + `"}`, `{"x5t#S256":"` + strings.Repeat("A", 43) + `"}`, `{"jkt":"x"}`, `{"x5t#S256":"x"}`, `{"unknown":1}`, `{}`, `"x"`, `""`, `[]`, `0`, `false`} {
 		tests = append(tests, verification{cnf, goodToken(map[string]any{"cnf": json.RawMessage(cnf)}), invalid + "binding"})
 	}
 	runVerifications(t, newOptions(), append(tests,

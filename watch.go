@@ -47,7 +47,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 		e = refuse(ReasonMissing, ErrNoToken) // a visitor whom m has never seen
 	}
 	if e != nil {
-		m.config.challenge(e)
+		m.config.challenge(e, token.scheme())
 		end(e)
 		return ctx, cancel
 	}
@@ -57,7 +57,7 @@ func (m *Middleware) Watch(ctx context.Context, every time.Duration) (context.Co
 	watched, release := ctx, context.CancelFunc(func() {})
 	if !token.ExpiresAt.IsZero() {
 		expired := refuse(ReasonExpired, errWatchExpired)
-		m.config.challenge(expired)
+		m.config.challenge(expired, token.scheme())
 		watched, release = context.WithDeadlineCause(ctx, token.ExpiresAt.Add(m.config.opts.Leeway), expired)
 	}
 	go func() {
@@ -85,12 +85,12 @@ func (m *Middleware) watch(ctx context.Context, token *Token, every time.Duratio
 			return context.Cause(ctx)
 		case <-ticks.C:
 		}
-		a, e := m.config.admit(ctx, Credential{Token: token.Raw(), Source: token.Source})
+		a, e := m.config.admit(ctx, Credential{Token: token.Raw(), Source: token.Source}, nil)
 		if e == nil {
 			e = m.requirements.check(a.token, nil, m.config.opts.Leeway)
 		}
 		if e != nil && ctx.Err() == nil {
-			m.config.challenge(e)
+			m.config.challenge(e, token.scheme())
 			return e
 		}
 	}

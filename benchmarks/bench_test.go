@@ -61,3 +61,26 @@ func eachContender(b *testing.B, name string, run func(*testing.B, http.Handler,
 		}
 	}
 }
+
+// BenchmarkBound times requests with tokens that are bound to a key.
+func BenchmarkBound(b *testing.B) {
+	for _, alg := range BoundAlgorithms() {
+		handlers, err := Bound(newFixture(b, alg), nothing)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, h := range handlers {
+			b.Run(alg+"/"+h.Name, func(b *testing.B) {
+				b.ReportAllocs()
+				var w Discard
+				for b.Loop() {
+					w.Reset()
+					h.ServeHTTP(&w, nil)
+					if w.Status != http.StatusOK {
+						b.Fatalf("status %d", w.Status)
+					}
+				}
+			})
+		}
+	}
+}

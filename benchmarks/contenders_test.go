@@ -62,3 +62,23 @@ func newFixture(tb testing.TB, alg string) *Fixture {
 	}
 	return f
 }
+
+// TestBound checks that each handler admits its requests, also when its proofs are
+// used again.
+func TestBound(t *testing.T) {
+	for _, alg := range BoundAlgorithms() {
+		handlers, err := Bound(newFixture(t, alg), nothing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range handlers {
+			var w Discard
+			for i := range proofs + 1 {
+				w.Reset()
+				if h.ServeHTTP(&w, nil); w.Status != http.StatusOK {
+					t.Fatalf("%s, %s: status %d of request %d", alg, h.Name, w.Status, i)
+				}
+			}
+		}
+	}
+}

@@ -61,7 +61,7 @@ func TestThreatTable(t *testing.T) {
 
 // threats returns the rows in the order of the table.
 func (l *lab) threats() []threat {
-	return slices.Concat(l.forgeries(), l.misuses(), l.differentials(), l.requests(), l.answers(), l.keys(), l.caches())
+	return slices.Concat(l.forgeries(), l.misuses(), l.differentials(), l.requests(), l.answers(), l.keys(), l.caches(), l.proofs())
 }
 
 func (l *lab) forgeries() []threat {
@@ -162,7 +162,7 @@ func (l *lab) misuses() []threat {
 				l.with("`jkt`", map[string]any{"cnf": map[string]string{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
 				l.with("`x5t#S256`", map[string]any{"cnf": map[string]string{"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}),
 			),
-			"proofs are not supported, so every such token is refused", "TestAuthenticate_boundToken"},
+			"accepted with its certificate or a proof only", "TestAuthenticate_boundToken TestAuthenticate_certificate"},
 	}
 }
 
@@ -277,6 +277,12 @@ func (l *lab) caches() []threat {
 		{"A token after logout",
 			nil,
 			"refuses, 401 `revoked`, if `Revoked` is set; if it fails, 503 unless `RevocationFailOpen` is set", "TestOptions_revoked TestList_Revoke TestList_model"},
+		{"A revoked token after the store has lost the revocation",
+			nil,
+			"refuses, on each instance that had it, and on all when it is written back", "TestCopy_Heal TestStore_heals"},
+		{"A revoked token on an instance whose clock jumps",
+			nil,
+			"refuses", "TestCopy_clockJumps"},
 		{"Claims of another request, through the cache or a change",
 			nil,
 			"each request has its own copy, including maps and slices", "TestCache_ownClaims TestTokenFromContext_copies FuzzCache"},

@@ -8,6 +8,8 @@
 //		call(api, issuer.Expired(nil))                                             // 401
 //	}
 //
+// A [Prover] makes DPoP proofs for tokens that are bound to its key.
+//
 // An [Issuer] without a network works inside a bubble of testing/synctest. A
 // misuse of this package ends the test.
 package jwthttptest

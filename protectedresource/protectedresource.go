@@ -21,13 +21,13 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/seed450a7203/jwthttp/internal/jwk"
 	"github.com/seed450a7203/jwthttp/internal/problems"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
 
 // Metadata describes a protected resource (RFC 9728 §2). Empty members are left
-// out of the document (RFC 9728 §3.2). There are no members for tokens bound to
-// a key (DPoP, mutual TLS).
+// out of the document (RFC 9728 §3.2).
 type Metadata struct {
 	_ struct{}
 
@@ -52,6 +52,16 @@ type Metadata struct {
 	// ResourceSigningAlgValuesSupported are the "alg" values of signed
 	// responses, never "none".
 	ResourceSigningAlgValuesSupported []string
+	// DPoPSigningAlgValuesSupported are the "alg" values of DPoP proofs (RFC
+	// 9449). Set it to the list of jwthttp.DPoP.Algorithms.
+	DPoPSigningAlgValuesSupported []string
+	// DPoPBoundAccessTokensRequired says that every token must be bound to a key
+	// by DPoP. Do not set it where tokens may be bound to a certificate instead,
+	// which jwthttp.DPoP.Required accepts, too.
+	DPoPBoundAccessTokensRequired bool
+	// TLSClientCertificateBoundAccessTokens says that tokens may be bound to the
+	// client's certificate (RFC 8705).
+	TLSClientCertificateBoundAccessTokens bool
 	// ResourceName is the name of the resource, for people.
 	ResourceName string
 	// ResourceDocumentation is the URL of the documentation for developers.
@@ -140,18 +150,21 @@ func (m Metadata) document() []byte {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // a query's & stays readable
 	_ = e.Encode(struct {  // strings always marshal
-		_                                  struct{}
-		Resource                           string   `json:"resource"`
-		AuthorizationServers               []string `json:"authorization_servers,omitempty"`
-		JWKSURI                            string   `json:"jwks_uri,omitempty"`
-		ScopesSupported                    []string `json:"scopes_supported,omitempty"`
-		BearerMethodsSupported             []string `json:"bearer_methods_supported,omitempty"`
-		ResourceSigningAlgValuesSupported  []string `json:"resource_signing_alg_values_supported,omitempty"`
-		ResourceName                       string   `json:"resource_name,omitempty"`
-		ResourceDocumentation              string   `json:"resource_documentation,omitempty"`
-		ResourcePolicyURI                  string   `json:"resource_policy_uri,omitempty"`
-		ResourceTOSURI                     string   `json:"resource_tos_uri,omitempty"`
-		AuthorizationDetailsTypesSupported []string `json:"authorization_details_types_supported,omitempty"`
+		_                                     struct{}
+		Resource                              string   `json:"resource"`
+		AuthorizationServers                  []string `json:"authorization_servers,omitempty"`
+		JWKSURI                               string   `json:"jwks_uri,omitempty"`
+		ScopesSupported                       []string `json:"scopes_supported,omitempty"`
+		BearerMethodsSupported                []string `json:"bearer_methods_supported,omitempty"`
+		ResourceSigningAlgValuesSupported     []string `json:"resource_signing_alg_values_supported,omitempty"`
+		DPoPSigningAlgValuesSupported         []string `json:"dpop_signing_alg_values_supported,omitempty"`
+		DPoPBoundAccessTokensRequired         bool     `json:"dpop_bound_access_tokens_required,omitempty"`
+		TLSClientCertificateBoundAccessTokens bool     `json:"tls_client_certificate_bound_access_tokens,omitempty"`
+		ResourceName                          string   `json:"resource_name,omitempty"`
+		ResourceDocumentation                 string   `json:"resource_documentation,omitempty"`
+		ResourcePolicyURI                     string   `json:"resource_policy_uri,omitempty"`
+		ResourceTOSURI                        string   `json:"resource_tos_uri,omitempty"`
+		AuthorizationDetailsTypesSupported    []string `json:"authorization_details_types_supported,omitempty"`
 	}(m))
 	return b.Bytes()
 }
@@ -191,6 +204,7 @@ func (m Metadata) checkLists(p *problems.List) {
 		{"ScopesSupported", m.ScopesSupported, syntax.IsScope, "want one scope (RFC 6749 §3.3)"},
 		{"BearerMethodsSupported", m.BearerMethodsSupported, func(s string) bool { return slices.Contains(methods, s) }, "want header, body or query"},
 		{"ResourceSigningAlgValuesSupported", m.ResourceSigningAlgValuesSupported, func(s string) bool { return s != "" && !strings.EqualFold(s, "none") }, "want an algorithm other than none"},
+		{"DPoPSigningAlgValuesSupported", m.DPoPSigningAlgValuesSupported, func(s string) bool { return slices.Contains(jwk.PublicKeyAlgorithms(), s) }, "want a public-key algorithm"},
 		{"AuthorizationDetailsTypesSupported", m.AuthorizationDetailsTypesSupported, func(s string) bool { return s != "" }, "want a type"},
 	} {
 		for _, value := range list.values {

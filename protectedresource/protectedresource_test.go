@@ -68,13 +68,18 @@ func TestResource_URL(t *testing.T) {
 // RFC 9728 §2, §3.2.
 func TestResource_document(t *testing.T) {
 	all := metadata{
-		Resource:                           "https://api.example/a?b=1&c=2",
-		AuthorizationServers:               []string{"https://login.example", "https://login.example/tenant"},
-		JWKSURI:                            "https://api.example/keys",
-		ScopesSupported:                    []string{"orders:read", "orders:write"},
-		BearerMethodsSupported:             []string{"header", "body", "query"},
-		ResourceSigningAlgValuesSupported:  []string{"ES256"},
-		ResourceName:                       "Aufträge <1>",
+		Resource:                          "https://api.example/a?b=1&c=2",
+		AuthorizationServers:              []string{"https://login.example", "https://login.example/tenant"},
+		JWKSURI:                           "https://api.example/keys",
+		ScopesSupported:                   []string{"orders:read", "orders:write"},
+		BearerMethodsSupported:            []string{"header", "body", "query"},
+		ResourceSigningAlgValuesSupported: []string{"ES256"},
+		DPoPSigningAlgValuesSupported:     []string{"ES256", "Ed25519"},
+		DPoPBoundAccessTokensRequired:     true,
+		ResourceName:                      "Aufträge <1>",
+
+		TLSClientCertificateBoundAccessTokens: true,
+
 		ResourceDocumentation:              "https://api.example/docs",
 		ResourcePolicyURI:                  "https://api.example/policy",
 		ResourceTOSURI:                     "https://api.example/terms",
@@ -87,7 +92,8 @@ func TestResource_document(t *testing.T) {
 	}{
 		{"every member", all, `{"resource":"https://api.example/a?b=1&c=2","authorization_servers":["https://login.example","https://login.example/tenant"],` +
 			`"jwks_uri":"https://api.example/keys","scopes_supported":["orders:read","orders:write"],"bearer_methods_supported":["header","body","query"],` +
-			`"resource_signing_alg_values_supported":["ES256"],"resource_name":"Aufträge <1>","resource_documentation":"https://api.example/docs",` +
+			`"resource_signing_alg_values_supported":["ES256"],"dpop_signing_alg_values_supported":["ES256","Ed25519"],"dpop_bound_access_tokens_required":true,` +
+			`"tls_client_certificate_bound_access_tokens":true,"resource_name":"Aufträge <1>","resource_documentation":"https://api.example/docs",` +
 			`"resource_policy_uri":"https://api.example/policy","resource_tos_uri":"https://api.example/terms","authorization_details_types_supported":["payment"]}` + "\n"},
 		{"only the required member", metadata{Resource: "https://api.example"}, `{"resource":"https://api.example"}` + "\n"},
 		{"empty lists are left out", metadata{Resource: "https://api.example", ScopesSupported: []string{}, AuthorizationServers: []string{}, BearerMethodsSupported: []string{}},
@@ -195,6 +201,8 @@ func TestNew_invalid(t *testing.T) {
 		{"terms that do not parse", api(func(m *metadata) { m.ResourceTOSURI = "https://a%zz" }), "ResourceTOSURI"},
 		{"two scopes in one", api(func(m *metadata) { m.ScopesSupported = []string{"a b"} }), "ScopesSupported"},
 		{"an unknown bearer method", api(func(m *metadata) { m.BearerMethodsSupported = []string{"cookie"} }), "BearerMethodsSupported"},
+		{"HMAC for proofs", api(func(m *metadata) { m.DPoPSigningAlgValuesSupported = []string{"HS256"} }), "DPoPSigningAlgValuesSupported"},
+		{"an unknown algorithm for proofs", api(func(m *metadata) { m.DPoPSigningAlgValuesSupported = []string{"none"} }), "DPoPSigningAlgValuesSupported"},
 		{"the algorithm none", api(func(m *metadata) { m.ResourceSigningAlgValuesSupported = []string{"None"} }), "ResourceSigningAlgValuesSupported"},
 		{"an empty type", api(func(m *metadata) { m.AuthorizationDetailsTypesSupported = []string{""} }), "AuthorizationDetailsTypesSupported"},
 		{"a name that is not UTF-8", api(func(m *metadata) { m.ResourceName = "\xff" }), "ResourceName"},

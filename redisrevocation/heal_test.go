@@ -20,9 +20,10 @@ import (
 // healed waits until Redis has again what it has lost.
 func (o *opened) healed() {
 	o.t.Helper()
+	made := time.Now()
 	eventually(o.t, "written back", soon, func() bool {
-		stats := o.Stats()
-		return stats.Lost == 0 && stats.Loads > 1
+		stats := o.Stats() // after it was asked about the last loss
+		return stats.Lost == 0 && stats.Loads > 1 && stats.Staleness < time.Since(made)
 	})
 }
 

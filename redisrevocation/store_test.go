@@ -248,19 +248,20 @@ func TestOpen_manyPages(t *testing.T) {
 	b.soon("valid", "id-1")
 }
 
-// changesBetweenPages moves, and then removes, the entry that the second page begins
-// after.
+// changesBetweenPages moves, and then removes, an entry while pages are read. No other
+// one may be left out.
 func changesBetweenPages(t *testing.T, srv *server) {
 	t.Helper()
 	client := srv.client()
 	for _, tt := range []struct {
 		name   string
+		less   int // how many entries may be missing
 		change func(redis.Pipeliner, string)
 	}{
-		{"moved", func(p redis.Pipeliner, key string) {
+		{"moved", 0, func(p redis.Pipeliner, key string) {
 			p.ZAdd(context.Background(), "{jwthttp}:expiry", redis.Z{Score: 5e9, Member: key})
 		}},
-		{"gone", func(p redis.Pipeliner, key string) {
+		{"gone", 1, func(p redis.Pipeliner, key string) {
 			p.HDel(context.Background(), "{jwthttp}:entries", key)
 			p.ZRem(context.Background(), "{jwthttp}:expiry", key)
 			p.HIncrBy(context.Background(), "{jwthttp}:meta", "count", -1)
@@ -284,8 +285,8 @@ func changesBetweenPages(t *testing.T, srv *server) {
 		if !fired {
 			t.Fatal("there was no page")
 		}
-		if n := c.Len(); n != left {
-			t.Errorf("when the last of a page has %s: %d entries of %d", tt.name, n, left)
+		if n := c.Len(); n > left || n < left-tt.less {
+			t.Errorf("when an entry has %s: %d entries of %d", tt.name, n, left)
 		}
 	}
 }

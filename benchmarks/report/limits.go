@@ -60,11 +60,20 @@ func (r results) limits() []limit {
 			return limit{what: fmt.Sprintf("admitted, %s: %s, parallel to serial", alg, contender), measured: ratio, max: 1}
 		}))
 	}
-	return append(all, limit{
+	return append(append(all, r.ofProofs()...), limit{
 		what:     fmt.Sprintf("admitted: added by a list of %d revocations", listSize),
 		measured: medianDifference(r.unit(revocations, "HS256", withList).ns, r.unit(revocations, "HS256", withoutList).ns),
 		max:      1000, unit: "ns",
 	})
+}
+
+// ofProofs limits what a proof takes, without its signature.
+func (r results) ofProofs() (all []limit) {
+	for _, alg := range benchmarks.BoundAlgorithms() {
+		ns := median(r.unit(bound, alg, benchmarks.BoundProof).ns)
+		all = append(all, limit{what: fmt.Sprintf("bound, %s: %s", alg, benchmarks.BoundProof), measured: ns, max: 5000, unit: "ns"})
+	}
+	return all
 }
 
 // toHand limits the ratio to hand for the same request.

@@ -23,6 +23,8 @@ const (
 	parallel = "parallel"
 	// revocations is the admitted request with and without a list of revocations.
 	revocations = "revocations"
+	// bound is a request whose token is bound to a key, see benchmarks.Bound.
+	bound = "bound"
 
 	withList, withoutList = "list", "no-list"
 	listSize              = 1_000_000
@@ -91,7 +93,20 @@ func measure(onlyLimited bool, rounds int, d time.Duration) (results, error) {
 		return results{}, err
 	}
 	timeAll([]*group{g}, rounds, d)
-	return results{append(groups, g)}, nil
+	groups = append(groups, g)
+	for _, alg := range benchmarks.BoundAlgorithms() { // each right after its proofs were made
+		handlers, err := benchmarks.Bound(fixtures[alg], nothing)
+		if err != nil {
+			return results{}, err
+		}
+		g := &group{name: bound, alg: alg, fixture: fixtures[alg]}
+		for _, h := range handlers {
+			g.units = append(g.units, &unit{contender: h.Name, handler: h})
+		}
+		timeAll([]*group{g}, rounds, d)
+		groups = append(groups, g)
+	}
+	return results{groups}, nil
 }
 
 func newGroup(name string, f *benchmarks.Fixture, onlyLimited bool) (*group, error) {

@@ -39,8 +39,24 @@ func writeTables(w io.Writer, r results, rounds int, d time.Duration) {
 			writeRow(w, r, t.name, c.Name)
 		}
 	}
+	writeBound(w, r)
 	fmt.Fprint(w, "\n## Limits\n\n")
 	writeLimits(w, r.limits())
+}
+
+// writeBound writes the requests whose tokens are bound to a key.
+func writeBound(w io.Writer, r results) {
+	algs := benchmarks.BoundAlgorithms()
+	fmt.Fprintf(w, "\n## A token that is bound to a key\n\nEach request has another proof, by a key of the same algorithm as the token's. auth0-v3 has neither a check for replay nor\n"+
+		"nonces. In brackets: the ratio to the request without a binding.\n\n| | %s | allocs (%s) |\n|---|%s---:|\n", strings.Join(algs, " | "), algs[0], strings.Repeat("---:|", len(algs)))
+	for _, name := range []string{benchmarks.BoundBearer, benchmarks.BoundTLS, benchmarks.BoundDPoP, benchmarks.BoundNonce, benchmarks.BoundSignature, benchmarks.BoundProof, benchmarks.BoundAuth0} {
+		fmt.Fprintf(w, "| %s |", name)
+		for _, alg := range algs {
+			u := r.unit(bound, alg, name)
+			fmt.Fprintf(w, " %s (%.2f) |", thousands(median(u.ns)), medianRatio(u.ns, r.unit(bound, alg, benchmarks.BoundBearer).ns))
+		}
+		fmt.Fprintf(w, " %.0f |\n", r.unit(bound, algs[0], name).allocs)
+	}
 }
 
 // writeLimits returns the number of limits that are exceeded.

@@ -235,7 +235,7 @@ var questions = []question{
 	{name: "`Sub` and `sub`", ask: claim("Sub", "mallory"), after: "401 malformed token"},
 	{name: "`\"sub\": null`", ask: claim("sub", json.RawMessage("null")), after: "200", anyBody: true},
 	{name: "without `org_id`, which `Validate` wants", org: true, ask: claim("org_id", nil), after: "401 token claims not accepted"},
-	{name: "bound to a key (`cnf`)", ask: claim("cnf", members{"jkt": "x"}), after: "401 token is bound to a key"},
+	{name: "bound to a key (`cnf`)", ask: claim("cnf", members{"jkt": "x"}), after: "401 token binding not proved"},
 	{name: "longer than 8 KiB", ask: claim("x", strings.Repeat("x", 9<<10)), after: "401 token too large"},
 	{name: "good, but not of an admin", path: "/reports", scope: true, after: "403", ask: with(func() members {
 		return members{"role": "user", "scope": "reports:read", "permissions": nil}

@@ -26,6 +26,9 @@ var reasons = []jwthttp.Reason{
 	jwthttp.ReasonSignature,
 	jwthttp.ReasonClaims,
 	jwthttp.ReasonBinding,
+	jwthttp.ReasonProof,
+	jwthttp.ReasonNonce,
+	jwthttp.ReasonReplayed,
 	jwthttp.ReasonRevoked,
 	jwthttp.ReasonAuthentication,
 	jwthttp.ReasonScope,
@@ -33,6 +36,7 @@ var reasons = []jwthttp.Reason{
 	jwthttp.ReasonCrossOrigin,
 	jwthttp.ReasonKeysUnavailable,
 	jwthttp.ReasonRevocationUnavailable,
+	jwthttp.ReasonReplayUnavailable,
 	jwthttp.ReasonCanceled,
 	jwthttp.ReasonMisconfigured,
 }

@@ -18,7 +18,8 @@ func TestPages(t *testing.T) {
 	s := start(t)
 	complained := exampletest.Complaints(ctx)
 	exampletest.Do(t, ctx, log.Enable())
-	// shows waits for the element and checks the heading and the address.
+	origins := map[string]string{} // by colour of the page; each origin has another one
+	// shows waits for the element and checks the heading, the address and the colour.
 	shows := func(name, element, at, heading string) {
 		t.Helper()
 		var text, location, script string
@@ -26,6 +27,12 @@ func TestPages(t *testing.T) {
 		if text != heading || location != at || script != "" {
 			t.Errorf("%s: %q at %s, and scripts see the cookies %q; want %q at %s", name, text, location, script, heading, at)
 		}
+		var color, origin string
+		exampletest.Do(t, ctx, chromedp.Evaluate("getComputedStyle(document.body).backgroundColor", &color), chromedp.Evaluate("location.origin", &origin))
+		if other, ok := origins[color]; ok && other != origin {
+			t.Errorf("%s: %s has the colour of %s", name, origin, other)
+		}
+		origins[color] = origin
 		exampletest.Look(t, ctx, "sso-"+name)
 	}
 	fill := func(name, password string) {

@@ -23,6 +23,7 @@ type Claims struct {
 	AMR                                      []string
 	TenantID                                 string // "tid" of Entra ID
 	Bound                                    bool   // has a "cnf"
+	Confirmation                             Confirmation
 }
 
 // Indexes of the claims in a list of values.
@@ -80,8 +81,11 @@ func ParseClaims(payload string, names *strictjson.Names, values []strictjson.Va
 	// step-up authentication. AD FS writes auth_time as text in good tokens.
 	c.ACR, _ = values[claimAcr].Unquote()
 	c.AMR, _ = values[claimAmr].Strings()
-	c.AuthTime, _ = numericDate(values[claimAuthTime])
+	c.AuthTime, _ = NumericDate(values[claimAuthTime])
 	c.Bound = !isAbsent(values[claimCnf])
+	if c.Bound {
+		c.Confirmation = parseConfirmation(values[claimCnf])
+	}
 	if i := names.Index(TenantIDName); i >= 0 {
 		c.TenantID, _ = values[i].Unquote()
 	}
@@ -125,7 +129,7 @@ func (c *Claims) readDates(values []strictjson.Value) error {
 		to *time.Time
 	}{{claimExp, &c.ExpiresAt}, {claimNbf, &c.NotBefore}, {claimIat, &c.IssuedAt}} {
 		var ok bool
-		if *claim.to, ok = numericDate(values[claim.i]); !ok {
+		if *claim.to, ok = NumericDate(values[claim.i]); !ok {
 			return wrongType(ClaimNames()[claim.i])
 		}
 	}
@@ -162,9 +166,9 @@ func identifier(v strictjson.Value) (string, bool) {
 // what comes after it.
 const maxDate = 253402300799
 
-// numericDate reads a NumericDate (RFC 7519 §2) with its fraction. An absent one
+// NumericDate reads a NumericDate (RFC 7519 §2) with its fraction. An absent one
 // is the zero time, which is no date that can be written.
-func numericDate(v strictjson.Value) (time.Time, bool) {
+func NumericDate(v strictjson.Value) (time.Time, bool) {
 	if isAbsent(v) {
 		return time.Time{}, true
 	}

@@ -38,7 +38,14 @@ var (
 
 // Parse splits a token in compact serialization (RFC 7515 §7.1), and reads its
 // header. With padding, segments may end in "=".
-func Parse(text string, padding bool) (t Token, err error) {
+func Parse(text string, padding bool) (Token, error) {
+	var values [headerMembers]strictjson.Value
+	return ParseHeader(text, padding, headerNames, values[:])
+}
+
+// ParseHeader is like Parse, but stores the values of names, which begin with
+// HeaderNames, in values.
+func ParseHeader(text string, padding bool, names *strictjson.Names, values []strictjson.Value) (t Token, err error) {
 	header, rest, ok := strings.Cut(text, ".")
 	payload, signature, ok2 := strings.Cut(rest, ".")
 	if !ok || !ok2 || strings.Contains(signature, ".") {
@@ -55,7 +62,7 @@ func Parse(text string, padding bool) (t Token, err error) {
 	if t.Signature, ok2 = decodeBytes(signature); !ok || !ok2 {
 		return Token{}, errSegments
 	}
-	if t.Header, err = parseHeader(headerJSON); err != nil {
+	if t.Header, err = parseHeader(headerJSON, names, values); err != nil {
 		return Token{}, err
 	}
 	return t, nil
@@ -100,17 +107,20 @@ const (
 	headerMembers = headerCrit + 4
 )
 
-var headerNames = strictjson.NewNames([]string{"alg", "kid", "typ", "crit", "b64", "enc", "zip"}, nil)
+// HeaderNames returns the names of the header parameters that ParseHeader reads,
+// in the order of the values it takes.
+func HeaderNames() []string { return []string{"alg", "kid", "typ", "crit", "b64", "enc", "zip"} }
 
-func parseHeader(text string) (h Header, err error) {
-	var values [headerMembers]strictjson.Value
-	if err := strictjson.Parse(text, headerNames, values[:]); err != nil {
+var headerNames = strictjson.NewNames(HeaderNames(), nil)
+
+func parseHeader(text string, names *strictjson.Names, values []strictjson.Value) (h Header, err error) {
+	if err := strictjson.Parse(text, names, values); err != nil {
 		return Header{}, wrap("header", err)
 	}
 	// RFC 7515 §4.1.11: an extension that is not understood must be refused.
 	// None is understood here, and "b64", "enc" and "zip" would change what the
 	// signature covers.
-	if slices.ContainsFunc(values[headerCrit:], func(v strictjson.Value) bool { return v.Kind != strictjson.Absent }) {
+	if slices.ContainsFunc(values[headerCrit:headerMembers], func(v strictjson.Value) bool { return v.Kind != strictjson.Absent }) {
 		return Header{}, errExtension
 	}
 	var ok bool

@@ -214,6 +214,55 @@ var payloads = []struct {
 	{"nothing at all", ``, nil},
 }
 
+// Rule 28
+func TestParseClaims_confirmation(t *testing.T) {
+	const a, b = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"
+	for _, tt := range []struct {
+		name, cnf string
+		bound     bool
+		want      jws.Confirmation // zero: invalid, if it is bound
+	}{
+		{"null", `null`, false, jws.Confirmation{}},
+		{"jkt", `{"jkt":"` + a + `"}`, true, jws.Confirmation{KeyThumbprint: a}},
+		{"x5t#S256", `{"x5t#S256":"` + b + `"}`, true, jws.Confirmation{CertificateThumbprint: b}},
+		{"both", `{"x5t#S256":"` + b + `" , "jkt":"` + a + `"}`, true, jws.Confirmation{KeyThumbprint: a, CertificateThumbprint: b}},
+		{"escapes", `{"j\u006bt":"\u0030` + a[1:] + `"}`, true, jws.Confirmation{KeyThumbprint: a}},
+		{"nothing", `{}`, true, jws.Confirmation{}},
+		{"an array", `["jkt"]`, true, jws.Confirmation{}},
+		{"a string", `"` + a + `"`, true, jws.Confirmation{}},
+		{"false", `false`, true, jws.Confirmation{}},
+		{"zero", `0`, true, jws.Confirmation{}},
+		{"jkt null", `{"jkt":null}`, true, jws.Confirmation{}},
+		{"jkt null, with a certificate", `{"x5t#S256":"` + b + `","jkt":null}`, true, jws.Confirmation{}},
+		{"an empty jkt", `{"jkt":""}`, true, jws.Confirmation{}},
+		{"jkt in an array", `{"jkt":["` + a + `"]}`, true, jws.Confirmation{}},
+		{"a jkt of 31 bytes", `{"jkt":"` + strings.Repeat("A", 42) + `"}`, true, jws.Confirmation{}},
+		{"a jkt of 42 characters", `{"jkt":"` + a[1:] + `"}`, true, jws.Confirmation{}},
+		{"a jkt of 44 characters", `{"jkt":"` + a + `A"}`, true, jws.Confirmation{}},
+		{"a padded jkt", `{"jkt":"` + a + `="}`, true, jws.Confirmation{}},
+		{"trailing bits", `{"jkt":"` + a[:42] + `J"}`, true, jws.Confirmation{}},
+		{"the other alphabet", `{"jkt":"` + strings.ReplaceAll(a, "-", "+") + `"}`, true, jws.Confirmation{}},
+		{"another member first", `{"kid":"k","jkt":"` + a + `"}`, true, jws.Confirmation{}},
+		{"another member last", `{"jkt":"` + a + `","jwk":{}}`, true, jws.Confirmation{}},
+		{"SHA-1", `{"x5t":"` + a[:27] + `"}`, true, jws.Confirmation{}},
+		{"x5t#S256 by case", `{"x5t#s256":"` + b + `"}`, true, jws.Confirmation{}},
+		{"jkt by case", `{"JKT":"` + a + `"}`, true, jws.Confirmation{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := parseClaims(`{"cnf":` + tt.cnf + `}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Bound != tt.bound || got.Confirmation != tt.want {
+				t.Errorf("bound %v by %+v, want %v by %+v", got.Bound, got.Confirmation, tt.bound, tt.want)
+			}
+		})
+	}
+	if _, err := parseClaims(`{"cnf":{"jkt":"` + a + `","jkt":"` + b + `"}}`); err == nil {
+		t.Error("two jkt are accepted")
+	}
+}
+
 func parseClaims(payload string) (*jws.Claims, error) {
 	names := strictjson.NewNames(jws.ClaimNames(), []string{jws.TenantIDName})
 	c, err := jws.ParseClaims(payload, names, make([]strictjson.Value, names.Len()))

@@ -1,6 +1,7 @@
 package replica_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -26,12 +27,13 @@ type healing struct {
 	t      *testing.T
 	ctx    context.Context
 	db     *database
+	poll   time.Duration
 	stores []*store
 }
 
 func (h *healing) open() *store {
 	h.t.Helper()
-	s := &store{Copy: replica.NewCopy(1000 * time.Hour), db: h.db, done: make(chan struct{}), poll: 5 * time.Second}
+	s := &store{Copy: replica.NewCopy(1000 * time.Hour), db: h.db, done: make(chan struct{}), poll: h.poll}
 	h.must(s.load())
 	s.run(h.ctx)
 	return s
@@ -62,6 +64,7 @@ func (h *healing) want(id string, revoked bool) {
 func TestCopy_Heal(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
+		poll   time.Duration                               // 0: 5 s
 		run    func(h *healing, before state, a, b *store) // a is revoked, and before is older
 		healed int                                         // how many entries are written back
 		want   map[string]bool
@@ -118,7 +121,7 @@ func TestCopy_Heal(t *testing.T) {
 			time.Sleep(time.Minute)
 			h.must(b.Remove(h.ctx, entry("x")))
 		}, healed: 1, want: map[string]bool{"x": false}},
-		{name: "a later expiry is lost", run: func(h *healing, before state, a, b *store) {
+		{name: "a later expiry is lost", poll: 10 * time.Minute, run: func(h *healing, before state, a, b *store) {
 			middle := h.db.backup()
 			later := entry("x")
 			later.Expires = later.Expires.Add(200 * time.Hour)
@@ -126,7 +129,7 @@ func TestCopy_Heal(t *testing.T) {
 			h.db.restore(middle)
 			time.Sleep(300 * time.Hour)
 		}, healed: 1, want: map[string]bool{"x": true, "first": false}},
-		{name: "one has expired before it is written", run: func(h *healing, before state, a, b *store) {
+		{name: "one has expired before it is written", poll: 10 * time.Minute, run: func(h *healing, before state, a, b *store) {
 			h.refuse(true)
 			h.db.restore(before)
 			time.Sleep(201 * time.Hour)
@@ -141,22 +144,22 @@ func TestCopy_Heal(t *testing.T) {
 					h.t.Errorf("%d reports of one outage", n)
 				}
 			}
-			if n := h.db.healings; n > 3*2*60*12 || n == 0 {
+			if n := h.db.tries(); n > 3*2*60*12 || n == 0 {
 				h.t.Errorf("%d tries in an hour", n)
 			}
 			h.refuse(false)
 		}, healed: 1, want: map[string]bool{"x": true}},
-		{name: "out of reach for a day", run: func(h *healing, before state, a, b *store) {
+		{name: "out of reach for a day", poll: 10 * time.Minute, run: func(h *healing, before state, a, b *store) {
 			h.db.set(true)
 			h.db.restore(before)
 			time.Sleep(24 * time.Hour)
 			h.db.set(false)
-			time.Sleep(time.Minute)
+			time.Sleep(2 * h.poll)
 			for _, s := range h.stores {
 				want(h.t, s.Copy, "x", true)
 			}
 			h.must(h.open().Revoke(h.ctx, entry("x"))) // it is sure again
-			time.Sleep(time.Minute)
+			time.Sleep(2 * h.poll)
 			h.db.restore(before)
 		}, healed: 1, want: map[string]bool{"x": true}},
 	} {
@@ -164,15 +167,15 @@ func TestCopy_Heal(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				h := &healing{t: t, ctx: ctx, db: newDatabase()}
+				h := &healing{t: t, ctx: ctx, db: newDatabase(), poll: cmp.Or(tt.poll, 5*time.Second)}
 				h.stores = []*store{h.open(), h.open(), h.open()}
 				a, b := h.stores[0], h.stores[1]
 				h.must(a.Revoke(ctx, entry("first")))
 				before := h.db.backup()
 				h.must(a.Revoke(ctx, entry("x")))
-				time.Sleep(10 * time.Second)
+				time.Sleep(2 * h.poll)
 				tt.run(h, before, a, b)
-				time.Sleep(time.Minute)
+				time.Sleep(12 * h.poll)
 				for id, revoked := range tt.want {
 					h.want(id, revoked)
 				}
@@ -185,6 +188,12 @@ func TestCopy_Heal(t *testing.T) {
 			})
 		})
 	}
+}
+
+func (d *database) tries() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.healings
 }
 
 func (d *database) set(down bool) {
@@ -201,7 +210,7 @@ func TestCopy_Heal_random(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			h := &healing{t: t, ctx: ctx, db: newDatabase()}
+			h := &healing{t: t, ctx: ctx, db: newDatabase(), poll: 5 * time.Second}
 			for range 3 {
 				s := &store{Copy: replica.NewCopy(time.Hour), db: h.db, done: make(chan struct{}), poll: time.Duration(1+rnd.IntN(300)) * time.Millisecond}
 				h.must(s.load())

@@ -11,6 +11,7 @@ package strictjson
 import (
 	"encoding/json"
 	"errors"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -522,6 +523,30 @@ func (v Value) Strings() ([]string, bool) {
 		elements = append(elements, s)
 		if !p.next(',') {
 			return elements, true
+		}
+	}
+}
+
+// Members returns the names and values of an object's members, and none for any
+// other value.
+func (v Value) Members() iter.Seq2[string, Value] {
+	return func(yield func(string, Value) bool) {
+		if v.Kind != Object {
+			return
+		}
+		p := parser{text: v.Text, pos: 1}
+		if p.next('}') {
+			return
+		}
+		for {
+			// Everything here was read once already, so it is well formed.
+			p.skipSpace()
+			name, _ := p.name()
+			p.next(':')
+			member, _ := p.value(0)
+			if !yield(name, member) || !p.next(',') {
+				return
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package strictjson_test
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -227,6 +228,32 @@ func TestValue_Integer(t *testing.T) {
 	}
 }
 
+func TestValue_Members(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"nothing", `{}`, ""},
+		{"white space", "{ \n }", ""},
+		{"a member", `{"a":1}`, "a=1;"},
+		{"several", "{ \"a\" : [1, 2] ,\t\"b\":{\"c\":\"}\"}\n,\"\\u0063\":null }", `a=[1, 2];b={"c":"}"};c=null;`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			values, err := parse(`{"iss":` + tt.text + `}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for name, v := range values[0].Members() {
+				got += name + "=" + v.Text + ";"
+			}
+			if got != tt.want {
+				t.Errorf("members %s, want %s", got, tt.want)
+			}
+		})
+	}
+	for range (strictjson.Value{Kind: strictjson.Array, Text: "[1]"}).Members() {
+		t.Error("an array has members")
+	}
+}
+
 // FuzzParse checks that encoding/json accepts what Parse accepts, with the same
 // value for every known name, and that no other spelling of it is there.
 func FuzzParse(f *testing.F) {
@@ -286,6 +313,17 @@ func FuzzParse(f *testing.F) {
 					}
 				}
 			}
+		}
+		members := 0
+		for name, v := range (strictjson.Value{Kind: strictjson.Object, Text: strings.TrimLeft(text, " \t\r\n")}).Members() {
+			members++
+			var got any
+			if err := json.Unmarshal([]byte(v.Text), &got); err != nil || !reflect.DeepEqual(got, want[name]) {
+				t.Errorf("%q: member %q is %v, %v; encoding/json has %v", text, name, got, err, want[name])
+			}
+		}
+		if members != len(want) {
+			t.Errorf("%q: %d members, want %d", text, members, len(want))
 		}
 		for a := range want {
 			for b := range want {

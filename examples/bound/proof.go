@@ -1,0 +1,87 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const proofAge = time.Minute
+
+type proofClaims struct {
+	jwt.RegisteredClaims
+	Method string `json:"htm"`
+	URL    string `json:"htu"`
+}
+
+// checkProof verifies the proof of a request to the token endpoint (RFC 9449 §4.3)
+// and returns the thumbprint of its key. It accepts ES256 only.
+func (s *site) checkProof(r *http.Request) (string, error) {
+	fields := r.Header.Values("DPoP")
+	if len(fields) != 1 {
+		return "", errors.New("the request must have one DPoP field")
+	}
+	var thumbprint string
+	var c proofClaims
+	_, err := jwt.ParseWithClaims(fields[0], &c, func(t *jwt.Token) (any, error) {
+		if t.Header["typ"] != "dpop+jwt" || t.Header["crit"] != nil {
+			return nil, errors.New("invalid header")
+		}
+		key, hash, err := publicKey(t.Header["jwk"])
+		thumbprint = hash
+		return key, err
+	}, jwt.WithValidMethods([]string{"ES256"}), jwt.WithStrictDecoding())
+	if err != nil {
+		return "", err
+	}
+	if c.Method != r.Method || c.URL != s.url+"/token" || c.IssuedAt == nil || c.ID == "" || len(c.ID) > 256 {
+		return "", errors.New("the proof is for another request")
+	}
+	if age := time.Since(c.IssuedAt.Time); age > proofAge || age < -10*time.Second {
+		return "", errors.New("the proof is too old or from the future")
+	}
+	fresh, err := s.used.Fresh(r.Context(), thumbprint+" "+c.ID, c.IssuedAt.Add(proofAge+20*time.Second))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", errUnavailable, err)
+	case !fresh:
+		return "", errors.New("the proof was used before")
+	}
+	return thumbprint, nil
+}
+
+// errUnavailable says that it is not known whether a proof was used before.
+var errUnavailable = errors.New("the used proofs cannot be checked")
+
+// publicKey returns the key of a JWK and its thumbprint (RFC 7638 §3).
+func publicKey(v any) (*ecdsa.PublicKey, string, error) {
+	m, _ := v.(map[string]any)
+	x, errX := coordinate(m["x"])
+	y, errY := coordinate(m["y"])
+	if m["kty"] != "EC" || m["crv"] != "P-256" || m["d"] != nil || errX != nil || errY != nil {
+		return nil, "", errors.New("invalid key")
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
+	if err != nil {
+		return nil, "", err
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	sum := sha256.Sum256([]byte(`{"crv":"P-256","kty":"EC","x":"` + encode(x) + `","y":"` + encode(y) + `"}`))
+	return key, encode(sum[:]), nil
+}
+
+func coordinate(v any) ([]byte, error) {
+	text, _ := v.(string)
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err == nil && len(b) != 32 {
+		err = errors.New("invalid length")
+	}
+	return b, err
+}
