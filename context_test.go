@@ -431,6 +431,12 @@ func TestHandler_nested_recheck(t *testing.T) {
 			if !last.Nested || last.Admitted != (tt.want == admitted) || last.Token == nil && tt.want != "499 canceled" {
 				t.Errorf("event %v", last)
 			}
+			if tt.want != admitted {
+				visitor := serve(m.AllowAnonymous(), r).inner
+				if _, ok := jwthttp.ClaimsFromContext[testClaims](visitor.Context()); ok {
+					t.Error("AllowAnonymous admits with the claims of a refused token")
+				}
+			}
 			res := serve(m, r)
 			if tt.want == "499 canceled" && (res.Body.Len() > 0 || len(res.Header()) > 0 || res.inner != nil) {
 				t.Errorf("written: %v %q", res.Header(), res.Body)

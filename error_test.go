@@ -335,6 +335,23 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
+// An Error of a Middleware whose status was changed must not look like a success.
+func TestWriteError_changedStatus(t *testing.T) {
+	_, err := mustNew[testClaims](t, newOptions()).Authenticate(newRequest())
+	var e *jwthttp.Error
+	if !errors.As(err, &e) {
+		t.Fatal(err)
+	}
+	for _, status := range []int{0, 200, 399, 600} {
+		changed, w := *e, httptest.NewRecorder()
+		changed.Status = status
+		jwthttp.WriteError(w, &changed)
+		if w.Code != http.StatusInternalServerError {
+			t.Errorf("status %d: %d", status, w.Code)
+		}
+	}
+}
+
 // After Authenticate, WriteError gives the full answer of a Handler.
 func TestWriteError_Authenticate(t *testing.T) {
 	opts := newOptions()

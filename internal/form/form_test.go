@@ -73,3 +73,24 @@ func TestParse_handler(t *testing.T) {
 		t.Errorf("%d bytes left", len(rest))
 	}
 }
+
+func TestIsForm(t *testing.T) {
+	for _, tt := range []struct {
+		name, method, kind string
+		want               bool
+	}{
+		{"a form", http.MethodPost, "application/x-www-form-urlencoded", true},
+		{"with a parameter, in another case", http.MethodPost, "Application/X-WWW-Form-Urlencoded; charset=utf-8", true},
+		{"another method", http.MethodPut, "application/x-www-form-urlencoded", false},
+		{"JSON", http.MethodPost, "application/json", false},
+		{"multipart", http.MethodPost, "multipart/form-data; boundary=x", false},
+		{"no type", http.MethodPost, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &http.Request{Method: tt.method, Header: http.Header{"Content-Type": {tt.kind}}}
+			if got := form.IsForm(r); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}

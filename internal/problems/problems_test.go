@@ -3,6 +3,7 @@ package problems_test
 import (
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/seed450a7203/jwthttp/internal/problems"
@@ -24,5 +25,30 @@ func TestList(t *testing.T) {
 	}
 	if !errors.Is(err, io.EOF) {
 		t.Error("the cause is not wrapped")
+	}
+}
+
+func TestList_CheckNames(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		names []string
+		want  int
+	}{
+		{"names", []string{"a", "b"}, 0},
+		{"none", nil, 1},
+		{"an empty name", []string{"a", ""}, 1},
+		{"a reserved name", []string{"*", "a"}, 1},
+		{"both", []string{"*", ""}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var list problems.List
+			list.CheckNames("Field", tt.names, "*", "want 100 % of them")
+			if list.Len() != tt.want {
+				t.Errorf("%d problems, want %d: %v", list.Len(), tt.want, list.Err())
+			}
+			if err := list.Err(); err != nil && !strings.Contains(err.Error(), "want 100 % of them") {
+				t.Errorf("error %q", err)
+			}
+		})
 	}
 }

@@ -37,7 +37,7 @@ func Value(pair string) string {
 }
 
 // Values returns the decoded values of a parameter, and how many parameters the
-// query has. It returns no values if they are more than most.
+// query has. It stops at the first one above most, and returns no values then.
 func Values(query, param string, most int) (values []string, total int) {
 	for pair := range strings.SplitSeq(query, "&") {
 		if total++; total > most {

@@ -119,3 +119,24 @@ func FuzzWithout(f *testing.F) {
 		}
 	})
 }
+
+func TestValues(t *testing.T) {
+	for _, tt := range []struct {
+		name, query string
+		want        []string
+		total       int
+	}{
+		{"one", "a=1&t=x", []string{"x"}, 2},
+		{"two", "t=x&t=%79", []string{"x", "y"}, 2},
+		{"another name", "a=t", nil, 1},
+		{"as many as allowed", "t=x&b&c", []string{"x"}, 3},
+		{"more than allowed", "t=x&b&c&d&e", nil, 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			values, total := rawquery.Values(tt.query, "t", 3)
+			if !slices.Equal(values, tt.want) || total != tt.total {
+				t.Errorf("%q of %d, want %q of %d", values, total, tt.want, tt.total)
+			}
+		})
+	}
+}
