@@ -88,14 +88,12 @@ func request(ctx context.Context, method string) *http.Request {
 	}
 	fields, _ := metadata.FromIncomingContext(ctx)
 	for name, values := range fields {
-		switch {
-		case name == ":authority":
+		if name == ":authority" {
 			r.Host = strings.Join(values, ",")
-		case strings.HasPrefix(name, ":"): // another part of the request line
-		default:
-			name = http.CanonicalHeaderKey(name)
-			r.Header[name] = append(r.Header[name], values...)
+			continue
 		}
+		name = http.CanonicalHeaderKey(name)
+		r.Header[name] = append(r.Header[name], values...)
 	}
 	if p, ok := peer.FromContext(ctx); ok {
 		if p.Addr != nil {

@@ -101,35 +101,38 @@ func TestInterceptors_Stream_ends(t *testing.T) {
 	}
 }
 
-// Without Recheck, a revocation does not end a stream.
-func TestInterceptors_Stream_noRecheck(t *testing.T) {
-	issuer := jwthttptest.New(t, "ES256")
-	var asked atomic.Int64
-	m := newMiddleware(t, issuer, func(o *jwthttp.Options) {
-		o.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { return asked.Add(1) > 1, nil }
-	})
-	opts := all(m)
-	opts.Recheck = -1
-	w := serve(t, issuer, opts)
-	ctx, cancel := context.WithCancel(bearer(t, issuer.Token(nil)))
-	both, err := w.client.FullDuplexCall(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 100 {
-		if err := both.Send(new(testpb.StreamingOutputCallRequest)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := both.Recv(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cancel()
-	if err := <-w.received; status.Code(err) != codes.Canceled {
-		t.Errorf("the handler got %v", err)
-	}
-	if asked.Load() != 1 {
-		t.Errorf("asked %d times", asked.Load())
+// Recheck is how often the token of a stream is checked.
+func TestOptions_Recheck(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		recheck time.Duration
+		want    time.Duration // until a revocation ends the stream
+	}{
+		{"a minute by default", 0, time.Minute},
+		{"a second", time.Second, time.Second},
+		{"never", -1, 24 * time.Hour}, // when the token expires
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				issuer := jwthttptest.New(t, "ES256")
+				asked := 0
+				opts := all(newMiddleware(t, issuer, func(o *jwthttp.Options) {
+					o.Leeway = -1
+					o.Revoked = func(context.Context, *jwthttp.Token) (bool, error) { asked++; return asked > 1, nil }
+				}))
+				opts.Recheck = tt.recheck
+				start := time.Now()
+				token := issuer.Token(map[string]any{"exp": start.Add(24 * time.Hour).Unix()})
+				ss := &blockedStream{ctx: metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+token))}
+				_ = newCalls(t, opts).Stream()(nil, ss, &grpc.StreamServerInfo{FullMethod: "/a.B/M"}, func(_ any, ss grpc.ServerStream) error {
+					<-ss.Context().Done()
+					return ss.Context().Err()
+				})
+				if took := time.Since(start); took != tt.want {
+					t.Errorf("ended after %v, want %v", took, tt.want)
+				}
+			})
+		})
 	}
 }
 
@@ -187,6 +190,7 @@ func TestInterceptors_Stream_blocked(t *testing.T) {
 				if took := time.Since(start); took > 2*time.Hour {
 					t.Errorf("after %v", took)
 				}
+				synctest.Wait()
 				if ss.calls.Load() != 1 {
 					t.Errorf("%d calls of the stream, want none after the end", ss.calls.Load())
 				}
