@@ -104,7 +104,7 @@ type Issuer struct {
 
 	// Clients are the accepted clients: Token.ClientID must be one of
 	// them. Set it if tokens have no "aud", as those of Amazon Cognito and
-	// Clerk. If nil, any client.
+	// Clerk. An ID token may name the same client. If nil, any client.
 	Clients []string
 
 	// Algorithms are the accepted values of "alg" (RFC 8725 §3.1): names of

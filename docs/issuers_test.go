@@ -291,6 +291,41 @@ func TestClerk_cookie(t *testing.T) {
 	})
 }
 
+// Where Keycloak has no audience mapper, Clients ties a token to this service, and
+// Validate tells it from the ID token, which names the same client.
+func TestKeycloak_withoutAudience(t *testing.T) {
+	p := keycloakTokens()
+	auth, err := jwthttp.New[keycloakClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{{
+		Name: "https://login.example/realms/shop", Audience: []string{jwthttp.Any}, Clients: []string{"web-client"}, Algorithms: []string{"RS256"},
+		Keys: jwthttp.StaticKey(&keys.rsa.PublicKey),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := func(typ string) tokenShape { return p.good.with(nil, object{"aud": nil, "typ": typ}) }
+	for _, test := range []struct {
+		name  string
+		token tokenShape
+		want  string
+	}{
+		{"no aud", other("Bearer"), "200"},
+		{"aud of the account console", p.good.with(nil, object{"aud": "account"}), "200"},
+		{"another client", p.good.with(nil, object{"aud": nil, "azp": "other"}), "401 audience"},
+		{"no client", p.good.with(nil, object{"aud": nil, "azp": nil}), "401 audience"},
+		{"the ID token", p.good.with(nil, object{"typ": "ID", "aud": "web-client", "nonce": "n"}), "401 claims"},
+		{"the refresh token", other("Refresh").with(object{"alg": "HS512"}, nil), "401 algorithm"},
+		{"a refresh token that the same key has signed", other("Refresh"), "401 claims"},
+		{"an offline token", other("Offline"), "401 claims"},
+		{"a logout token", other("Logout"), "401 claims"},
+		{"typ by case", other("bearer"), "401 claims"},
+		{"no typ", p.good.with(nil, object{"typ": nil}), "401 claims"},
+	} {
+		if got := outcome(auth, provider{}.request(test.token.sign(t))); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
 // While an issuer moves to another algorithm, nested Handlers and requirements
 // work for tokens of both.
 func TestIssuers_twoAlgorithms(t *testing.T) {

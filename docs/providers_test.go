@@ -295,10 +295,14 @@ func (p provider) general() []refusal {
 	if p.good.header["alg"] == "ES256" {
 		alg, forger, public = "RS256", keys.otherEC, publicPEM(keys.ec)
 	}
-	forged, confused := p.good, p.good.with(object{"alg": "HS256"}, nil)
-	forged.key, confused.key = forger, []byte(public)
+	forged, confused, unsigned := p.good, p.good.with(object{"alg": "HS256"}, nil), p.good.with(object{"alg": "none"}, nil)
+	forged.key, confused.key, unsigned.key = forger, []byte(public), jwt.UnsafeAllowNoneSignatureType
 	list := []refusal{
 		{"expired", p.good.with(nil, object{"exp": -time.Hour}), "401 expired"},
+		{"no exp", p.good.with(nil, object{"exp": nil}), "401 malformed"},
+		{"not valid yet", p.good.with(nil, object{"nbf": time.Hour}), "401 not_yet_valid"},
+		{"a logout token", p.good.with(object{"typ": "logout+jwt"}, nil), "401 type"},
+		{"unsigned", unsigned, "401 algorithm"},
 		{"another issuer", p.good.with(nil, object{"iss": "https://other.example"}), "401 issuer"},
 		{"another audience", p.good.with(nil, object{"aud": "https://other.example"}), "401 audience"},
 		{"another algorithm", p.good.with(object{"alg": alg}, nil), "401 algorithm"},
@@ -310,6 +314,15 @@ func (p provider) general() []refusal {
 		list = slices.DeleteFunc(list, func(r refusal) bool { return r.name == name })
 	}
 	return list
+}
+
+// opaque returns texts that are no signed token: an access or refresh token of
+// random text, one with dots, and an encrypted one.
+func opaque(t *testing.T, good tokenShape) []string {
+	t.Helper()
+	header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RSA-OAEP","enc":"A256GCM","cty":"JWT"}`))
+	signature := good.sign(t)[strings.LastIndex(good.sign(t), ".")+1:]
+	return []string{"v1.MRrtmJ5Zw", "ory_at_5Zw.dGhlIHNlY29uZA", header + ".a2V5.aXY." + strings.TrimRight(signature, "=") + ".dGFn"}
 }
 
 func (p provider) request(token string) *http.Request {
@@ -364,6 +377,11 @@ func testProvider(t *testing.T, p provider) {
 	for _, bad := range slices.Concat(p.general(), p.refused) {
 		if got := outcome(auth, p.request(bad.token.sign(t))); got != bad.want {
 			t.Errorf("%s: %s, want %s", bad.name, got, bad.want)
+		}
+	}
+	for _, text := range opaque(t, p.good) {
+		if got := outcome(auth, p.request(text)); got != "401 malformed" {
+			t.Errorf("%.20q: %s, want 401 malformed", text, got)
 		}
 	}
 	// A browser sends what a proxy makes of its cookie with cross-site requests, too.

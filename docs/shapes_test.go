@@ -169,9 +169,10 @@ func keycloakTokens() provider {
 	refresh := good.with(object{"alg": "HS512"}, object{"typ": "Refresh", "aud": "https://login.example/realms/shop"})
 	return provider{
 		heading: "Keycloak", block: "keycloak", auth: keycloak, good: good, scopes: []string{"openid", "email"},
-		more: []tokenShape{good.with(object{"typ": "at+jwt"}, nil)}, // a switch of the client
+		more: []tokenShape{good.with(object{"typ": "at+jwt"}, nil), good.with(nil, object{"typ": "DPoP"})}, // switches of the client
 		refused: []refusal{
 			{"the ID token", id, "401 audience"},
+			{"a token bound to a key, without its proof", good.with(nil, object{"typ": "DPoP", "cnf": object{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}), "401 binding"},
 			{"an ID token with the mapper's audience", id.with(nil, object{"aud": []string{"web-client", "orders-api"}}), "401 claims"},
 			{"a token signed with the encryption key", encryption, "401 unknown_key"},
 			{"the refresh token", refresh, "401 algorithm"},
@@ -427,7 +428,7 @@ func albTokens() []provider {
 			heading: "AWS load balancers", block: "alb", field: "X-Amzn-Oidc-Data", good: good,
 			auth: func(context.Context) (*jwthttp.Middleware, error) { return alb() },
 			more: []tokenShape{unpadded, good.with(nil, object{"exp": 2 * time.Minute, "iss": "https://login.example"})},
-			skip: []string{"another issuer", "another audience", "an unknown key"},
+			skip: []string{"another issuer", "another audience", "an unknown key", "no exp"},
 			refused: []refusal{
 				{"another load balancer", good.with(object{"signer": arn + "ffffffffffffffff"}, nil), "401 unknown_key"},
 				{"no signer", good.with(object{"signer": nil}, nil), "401 unknown_key"},

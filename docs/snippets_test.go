@@ -134,7 +134,7 @@ type keycloakClaims struct {
 }
 
 func (c keycloakClaims) Validate() error {
-	if c.Type != "Bearer" {
+	if c.Type != "Bearer" && c.Type != "DPoP" {
 		return fmt.Errorf("typ %q", c.Type)
 	}
 	return nil
