@@ -240,14 +240,28 @@ func TestIssuers_padding(t *testing.T) {
 
 // A recipe must not turn a failure of the key server into a rejected token.
 func TestALB_keyServer(t *testing.T) {
-	keys := &albKeys{region: "nowhere-1", signer: "s", issuer: "i", client: "c"}
-	token := &jwt.Token{Header: object{"kid": albKeyID, "signer": "s", "iss": "i", "client": "c", "exp": float64(1 << 40)}}
-	if _, err := keys.KeyfuncCtx(t.Context())(token); !errors.Is(err, jwthttp.ErrKeysUnavailable) {
-		t.Errorf("no such host: %v", err)
-	}
-	token.Header["signer"] = "another"
-	if _, err := keys.KeyfuncCtx(t.Context())(token); err == nil || errors.Is(err, jwthttp.ErrKeysUnavailable) {
-		t.Errorf("another signer: %v", err)
+	for _, test := range []struct {
+		name, region, signer, kid string
+		unavailable, asked        bool
+	}{
+		{"no such host", "nowhere-1", "s", albKeyID, true, true},
+		{"a failing server", "broken-1", "s", albKeyID, true, true},
+		{"not a key", "odd-1", "s", albKeyID, false, true},
+		{"an unknown kid", "eu-west-1", "s", "00000000-1234-1234-1234-123456789012", false, true},
+		{"another signer", "eu-west-1", "another", albKeyID, false, false},
+		{"a kid that is too short", "eu-west-1", "s", albKeyID[1:], false, false},
+		{"a kid that is too long", "eu-west-1", "s", albKeyID + "0", false, false},
+		{"a path of the length of a kid", "eu-west-1", "s", "../12345678-1234-1234-1234-123456789", false, false},
+		{"a query of the length of a kid", "eu-west-1", "s", "12345678-1234-1234-1234-1234567890?x", false, false},
+		{"a kid in upper case", "eu-west-1", "s", "ABCDEF78-1234-1234-1234-123456789012", false, false},
+		{"an empty kid", "eu-west-1", "s", "", false, false},
+	} {
+		keys := &albKeys{region: test.region, signer: test.signer, issuer: "i", client: "c"}
+		token := &jwt.Token{Header: object{"kid": test.kid, "signer": "s", "iss": "i", "client": "c", "exp": float64(1 << 40)}}
+		key, err := keys.KeyfuncCtx(t.Context())(token)
+		if err == nil || errors.Is(err, jwthttp.ErrKeysUnavailable) != test.unavailable || keys.fetched.IsZero() == test.asked {
+			t.Errorf("%s: key %v, error %v, asked at %v", test.name, key, err, keys.fetched)
+		}
 	}
 }
 

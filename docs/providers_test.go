@@ -73,6 +73,7 @@ type document struct {
 	body   any    // marshaled as JSON unless it is a string
 	accept string // the media type that the client has to accept, or ""
 	bearer string // the token that the client has to send, or ""
+	status int    // 0: 200
 }
 
 type network map[string]document
@@ -85,6 +86,8 @@ func (n network) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("no such host %q", r.URL.Host)
 	case !ok:
 		status, found.body = http.StatusNotFound, "not found"
+	case found.status != 0:
+		status = found.status
 	case found.bearer != "" && r.Header.Get("Authorization") != "Bearer "+found.bearer:
 		status, found.body = http.StatusUnauthorized, "unauthorized"
 	case found.accept != "" && !slices.Contains(strings.Split(r.Header.Get("Accept"), ", "), found.accept):
@@ -205,6 +208,8 @@ func providersNetwork() network {
 	}})
 	publish("https://www.gstatic.com/iap/verify/public_key-jwk", document{body: keySet(ecJWK(keys.ec, object{"use": "sig", "alg": "ES256"}))})
 	publish("https://public-keys.auth.elb.eu-west-1.amazonaws.com/"+albKeyID, document{body: publicPEM(keys.ec)})
+	publish("https://public-keys.auth.elb.broken-1.amazonaws.com/"+albKeyID, document{status: http.StatusInternalServerError})
+	publish("https://public-keys.auth.elb.odd-1.amazonaws.com/"+albKeyID, document{body: "<html>"})
 	discoverable("https://a.tenants.example", "https://a.tenants.example/keys", keySet(rsaJWK(keys.rsa, rs256))) // of recipes.md
 	discoverable("https://b.tenants.example", "https://b.tenants.example/keys", keySet(rsaJWK(keys.otherRSA, rs256)))
 	discoverable("https://appleid.apple.com", "https://appleid.apple.com/auth/keys", keySet(rsaJWK(keys.rsa, rs256)))

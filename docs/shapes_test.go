@@ -315,6 +315,7 @@ func githubTokens() provider {
 		heading: "GitHub Actions", block: "github", auth: github, good: good,
 		refused: []refusal{
 			{"another repository", good.with(nil, object{"repository": "mallory/octo-repo", "repository_owner_id": "66"}), "401 claims"},
+			{"another repository of the owner", good.with(nil, object{"repository": "octo-org/other"}), "401 claims"},
 			{"a namesake of a deleted owner", good.with(nil, object{"repository_owner_id": "1000"}), "401 claims"},
 			{"a pull request", good.with(nil, object{"ref": "refs/pull/1/merge"}), "401 claims"},
 			{"the default audience", good.with(nil, object{"aud": "https://github.com/octo-org"}), "401 audience"},
