@@ -33,7 +33,8 @@ type Options struct {
 	Leeway time.Duration
 
 	// MaxTokenSize is the maximum length of a token in bytes. If zero, 8 KiB;
-	// at most 1 MiB. For a large one, set MaxHeaderBytes of net/http, too.
+	// at most 1 MiB. Tokens that list many groups need more than the default.
+	// For a large one, set MaxHeaderBytes of net/http, too.
 	MaxTokenSize int
 
 	// Revoked is called for each valid token, before its scopes and rules are

@@ -279,6 +279,11 @@ func (c *exactClaims) UnmarshalJSON(data []byte) error {
 	return d.Decode((*map[string]any)(c))
 }
 
+type numericClaims struct {
+	jwt.RegisteredClaims
+	Subject json.Number `json:"sub"` // instead of the embedded one
+}
+
 func describe(opts *jwthttp.Options, mux *http.ServeMux) error {
 	resource, err := protectedresource.New(protectedresource.Metadata{
 		Resource:             "https://api.example",

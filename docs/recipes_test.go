@@ -816,6 +816,7 @@ func testAccessLog(t *testing.T) {
 }
 
 func testExactIntegers(t *testing.T) {
+	testNumericSubject(t)
 	const exact = "9007199254740993" // 2^53 + 1
 	token := func(claims object) string {
 		return alice().with(nil, object{"id": json.RawMessage(exact), "list": json.RawMessage(`[` + exact + `, 1.5]`)}).with(nil, claims).sign(t)
@@ -871,6 +872,42 @@ func testExactIntegers(t *testing.T) {
 	}
 	if id := jwthttp.MustClaims[number](r.Context()).ID; id != 1<<53+1 {
 		t.Errorf("a field: %d", id)
+	}
+}
+
+// testNumericSubject checks what the page says about a subject that is a number.
+func testNumericSubject(t *testing.T) {
+	numeric, err := jwthttp.New[numericClaims](recipeOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := jwthttp.New[jwt.RegisteredClaims](recipeOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		sub, numeric, text string // what becomes of it in each type
+	}{
+		{`42`, "200", "401 claims"},
+		{`"42"`, "200", "200"},
+		{`"alice"`, "401 claims", "200"},
+		{`4.2`, "401 malformed", "401 malformed"},
+	} {
+		token := alice().with(nil, object{"sub": json.RawMessage(test.sub)}).sign(t)
+		if got := outcome(text, provider{}.request(token)); got != test.text {
+			t.Errorf("%s in jwt.RegisteredClaims: %s, want %s", test.sub, got, test.text)
+		}
+		r, err := numeric.Authenticate(provider{}.request(token))
+		if got := outcome(numeric, provider{}.request(token)); got != test.numeric {
+			t.Errorf("%s in numericClaims: %s, want %s", test.sub, got, test.numeric)
+		}
+		if err != nil {
+			continue
+		}
+		claims := jwthttp.MustClaims[numericClaims](r.Context())
+		if known, _ := jwthttp.TokenFromContext(r.Context()); claims.Subject != "42" || known.Subject != "42" || claims.Issuer != known.Issuer {
+			t.Errorf("%s: %v with subject %q", test.sub, claims, known.Subject)
+		}
 	}
 }
 

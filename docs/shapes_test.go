@@ -237,10 +237,15 @@ func duendeTokens() provider {
 	id := tokenShape{header: typed(), claims: object{"iss": "https://identity.example", "aud": "web", "sub": "1", "sid": "S1", "nonce": "n", "at_hash": "h"}}
 	return provider{
 		heading: "Duende IdentityServer", block: "duende", auth: duende, good: good, scopes: []string{"openid", "orders.read"},
+		more: []tokenShape{
+			good.with(nil, object{"role": "editor"}), good.with(nil, object{"role": []string{"editor", "admin"}}),
+			good.with(nil, object{"scope": "openid orders.read"}), // EmitScopesAsSpaceDelimitedStringInJwt
+		},
 		refused: []refusal{
 			{"the ID token", id, "401 type"},
 			{"a logout token", id.with(object{"typ": "logout+jwt"}, object{"aud": "orders"}), "401 type"},
 			{"a scope that is not text", good.with(nil, object{"scope": []any{"orders.read", 7}}), "401 malformed"},
+			{"a role that is not text", good.with(nil, object{"role": 7}), "401 claims"},
 		},
 	}
 }
