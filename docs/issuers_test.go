@@ -305,6 +305,49 @@ func TestClerk_cookie(t *testing.T) {
 	})
 }
 
+// Google's old issuer, too, is accepted by two Issuers with the same Keys. Those of
+// jwks.Discover are for the name that they were discovered from only.
+func TestGoogle_twoIssuers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		fetched, err := jwks.New(ctx, "https://www.googleapis.com/oauth2/v3/certs", jwks.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		discovered, err := jwks.Discover(ctx, "https://accounts.google.com", jwks.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		issuers := func(set *jwks.Set) (list []jwthttp.Issuer) {
+			for _, name := range []string{"https://accounts.google.com", "accounts.google.com"} {
+				list = append(list, jwthttp.Issuer{
+					Name: name, Audience: []string{"1234987819200.apps.googleusercontent.com"}, Algorithms: []string{"RS256"}, Keys: set,
+				})
+			}
+			return list
+		}
+		auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Issuers: issuers(fetched)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := googleTokens().good
+		for _, test := range []struct{ name, iss, want string }{
+			{"the issuer", "https://accounts.google.com", "200"},
+			{"the old issuer", "accounts.google.com", "200"},
+			{"with a slash", "https://accounts.google.com/", "401 issuer"},
+			{"over http", "http://accounts.google.com", "401 issuer"},
+		} {
+			if got := outcome(auth, provider{}.request(good.with(nil, object{"iss": test.iss}).sign(t))); got != test.want {
+				t.Errorf("%s: %s, want %s", test.name, got, test.want)
+			}
+		}
+		if _, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Issuers: issuers(discovered)}); err == nil {
+			t.Error("keys of another issuer are accepted")
+		}
+	})
+}
+
 // Where Keycloak has no audience mapper, Clients ties a token to this service, and
 // Validate tells it from the ID token, which names the same client.
 func TestKeycloak_withoutAudience(t *testing.T) {
