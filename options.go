@@ -51,7 +51,8 @@ type Options struct {
 	Leeway time.Duration
 
 	// MaxTokenSize is the maximum length of a token in bytes. If zero, 8 KiB;
-	// at most 1 MiB. For a large one, set MaxHeaderBytes of net/http, too.
+	// at most 1 MiB. Tokens that list many groups need more than the default.
+	// For a large one, set MaxHeaderBytes of net/http, too.
 	MaxTokenSize int
 
 	// Revoked is called for each valid token, before its scopes and rules are
@@ -122,7 +123,7 @@ type Issuer struct {
 
 	// Clients are the accepted clients: Token.ClientID must be one of
 	// them. Set it if tokens have no "aud", as those of Amazon Cognito and
-	// Clerk. If nil, any client.
+	// Clerk. An ID token may name the same client. If nil, any client.
 	Clients []string
 
 	// Algorithms are the accepted values of "alg" (RFC 8725 §3.1): names of

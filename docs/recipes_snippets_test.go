@@ -136,6 +136,17 @@ func forwardAuth(auth *jwthttp.Middleware) http.HandlerFunc {
 	}
 }
 
+// fromProxyCookie returns an Extractor for an Authorization field that a proxy
+// fills from a cookie.
+func fromProxyCookie() jwthttp.Extractor {
+	find := jwthttp.FromHeader("Authorization", "Bearer")
+	return func(r *http.Request) (jwthttp.Credential, error) {
+		c, err := find(r)
+		c.Source = jwthttp.SourceOther // subject to Options.CrossOrigin, unlike SourceHeader
+		return c, err
+	}
+}
+
 func tenantIssuers(ctx context.Context, names []string) (issuers []jwthttp.Issuer, err error) {
 	for _, name := range names {
 		keys, err := jwks.Discover(ctx, name, jwks.Options{})
@@ -300,6 +311,11 @@ func (c *exactClaims) UnmarshalJSON(data []byte) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	return d.Decode((*map[string]any)(c))
+}
+
+type numericClaims struct {
+	jwt.RegisteredClaims
+	Subject json.Number `json:"sub"` // instead of the embedded one
 }
 
 func describe(opts *jwthttp.Options, mux *http.ServeMux) error {
