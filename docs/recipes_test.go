@@ -49,6 +49,7 @@ func recipes() []recipe {
 		{"Forward authentication by a proxy", testForwardAuth},
 		{"Authorization from a cookie of a proxy", testProxyCookie},
 		{"Tenants that are known at the start", testTenants},
+		{"Tenants that come and go", testTenantsAtRunTime},
 		{"Two algorithms for one issuer", testTwoAlgorithms},
 		{"Several key set URLs", testSeveralKeySets},
 		{"Health of the key set", testHealth},
@@ -545,6 +546,58 @@ func testTenants(t *testing.T) {
 	}
 	if issuers, err := tenantIssuers(ctx, []string{"https://a.tenants.example", "a.tenants.example"}); err == nil {
 		t.Errorf("issuers %v of a name that is no URL", issuers)
+	}
+}
+
+func testTenantsAtRunTime(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	dropped, failure := "", error(nil)
+	auth, err := tenantsAtRunTime(ctx, func(_ context.Context, issuer string) (bool, error) {
+		return issuer != dropped && (issuer == "https://a.tenants.example" || issuer == "https://b.tenants.example"), failure
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := map[string]string{"a.example": "https://a.tenants.example", "b.example": "https://b.tenants.example"}
+	auth = auth.Require(ofHost(func(host string) string { return hosts[host] }))
+	a := tokenShape{header: plain(), claims: object{"iss": "https://a.tenants.example", "aud": "https://api.example", "sub": "alice"}}
+	b := a.with(nil, object{"iss": "https://b.tenants.example"})
+	b.key = keys.otherRSA
+	for _, test := range []struct {
+		name, host string
+		token      tokenShape
+		want       string
+	}{
+		{"the first tenant", "a.example", a, "200"},
+		{"the second tenant", "b.example", b, "200"},
+		{"the first tenant at the host of the second", "b.example", a, "403 forbidden"},
+		{"a host of no tenant", "c.example", a, "403 forbidden"},
+		{"the first tenant's token by the second's key", "a.example", b.with(nil, object{"iss": "https://a.tenants.example"}), "401 signature"},
+		{"another tenant", "a.example", a.with(nil, object{"iss": "https://c.tenants.example"}), "401 issuer"},
+		{"another audience", "a.example", a.with(nil, object{"aud": "https://other.example"}), "401 audience"},
+	} {
+		r := provider{}.request(test.token.sign(t))
+		r.Host = test.host
+		if got := outcome(auth, r); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		change func()
+		want   string
+	}{
+		{"a dropped tenant", func() { dropped = "https://a.tenants.example" }, "401 issuer"},
+		{"a database out of reach", func() { failure = errors.New("no connection") }, "503 issuers_unavailable"},
+	} {
+		test.change()
+		time.Sleep(time.Minute)
+		r := provider{}.request(a.sign(t))
+		r.Host = "a.example"
+		if got := outcome(auth, r); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
 	}
 }
 
