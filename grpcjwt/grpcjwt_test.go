@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -205,7 +207,7 @@ func TestInterceptors_public(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got := fmt.Sprint(w.called()); strings.Count(got, "EmptyCall by nobody") != 3 {
+	if got := fmt.Sprint(w.called()); strings.Count(got, "EmptyCall by no user") != 3 {
 		t.Errorf("calls %s: a token is looked at", got)
 	}
 	info, err := reflectionpb.NewServerReflectionClient(w.conn).ServerReflectionInfo(bearer(t, issuer.Token(nil)))
@@ -326,7 +328,7 @@ func TestInterceptors_visitors(t *testing.T) {
 			t.Errorf("%s with an expired token: %s", method.name, got)
 		}
 	}
-	if got := w.called(); len(got) != len(methods) || !strings.HasSuffix(got[0], "by nobody") {
+	if got := w.called(); len(got) != len(methods) || !strings.HasSuffix(got[0], "by no user") {
 		t.Error(got)
 	}
 }
@@ -511,5 +513,26 @@ func TestStatus(t *testing.T) {
 				t.Errorf("%v %q %q, want %v %q %q", got.Code(), code, got.Message(), tt.code, tt.reason, tt.text)
 			}
 		})
+	}
+}
+
+// The code in README.md is that of the example.
+func TestREADME(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	if len(blocks) == 0 {
+		t.Fatal("README.md has no code")
+	}
+	for _, block := range blocks {
+		if indented := regexp.MustCompile("(?m)^(.)").ReplaceAllString(block[1], "\t$1"); !strings.Contains(string(example), indented) {
+			t.Errorf("example_test.go does not have\n%s", block[1])
+		}
 	}
 }

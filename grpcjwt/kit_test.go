@@ -27,11 +27,6 @@ import (
 	"github.com/seed450a7203/jwthttp/jwthttptest"
 )
 
-// Claims are the claims of the tests.
-type Claims struct {
-	Subject string `json:"sub"`
-}
-
 const (
 	service = "/grpc.testing.TestService/"
 	patient = 30 * time.Second // longer than anything that a test waits for
@@ -47,7 +42,7 @@ type spy struct {
 }
 
 func (s *spy) note(ctx context.Context, method string) string {
-	user := "nobody"
+	user := "no user"
 	if claims, ok := jwthttp.ClaimsFromContext[Claims](ctx); ok {
 		user = claims.Subject
 	}
