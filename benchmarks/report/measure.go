@@ -25,6 +25,8 @@ const (
 	revocations = "revocations"
 	// bound is a request whose token is bound to a key, see benchmarks.Bound.
 	bound = "bound"
+	// calls is a unary call of gRPC, see benchmarks.Calls.
+	calls = "calls"
 
 	withList, withoutList = "list", "no-list"
 	listSize              = 1_000_000
@@ -95,18 +97,50 @@ func measure(onlyLimited bool, rounds int, d time.Duration) (results, error) {
 	timeAll([]*group{g}, rounds, d)
 	groups = append(groups, g)
 	for _, alg := range benchmarks.BoundAlgorithms() { // each right after its proofs were made
-		handlers, err := benchmarks.Bound(fixtures[alg], nothing)
+		g, err := timeBound(fixtures[alg], rounds, d)
 		if err != nil {
 			return results{}, err
 		}
-		g := &group{name: bound, alg: alg, fixture: fixtures[alg]}
-		for _, h := range handlers {
-			g.units = append(g.units, &unit{contender: h.Name, handler: h})
+		groups = append(groups, g)
+	}
+	if onlyLimited {
+		return results{groups}, nil
+	}
+	for _, alg := range benchmarks.CallAlgorithms() {
+		g, err := timeCalls(fixtures[alg], rounds, d)
+		if err != nil {
+			return results{}, err
 		}
-		timeAll([]*group{g}, rounds, d)
 		groups = append(groups, g)
 	}
 	return results{groups}, nil
+}
+
+func timeBound(f *benchmarks.Fixture, rounds int, d time.Duration) (*group, error) {
+	handlers, err := benchmarks.Bound(f, nothing)
+	if err != nil {
+		return nil, err
+	}
+	g := &group{name: bound, alg: f.Alg, fixture: f}
+	for _, h := range handlers {
+		g.units = append(g.units, &unit{contender: h.Name, handler: h})
+	}
+	timeAll([]*group{g}, rounds, d)
+	return g, nil
+}
+
+func timeCalls(f *benchmarks.Fixture, rounds int, d time.Duration) (*group, error) {
+	handlers, end, err := benchmarks.Calls(f, benchmarks.Admitted)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	g := &group{name: calls, alg: f.Alg, fixture: f}
+	for _, h := range handlers {
+		g.units = append(g.units, &unit{contender: h.Name, handler: h})
+	}
+	timeAll([]*group{g}, rounds, d)
+	return g, nil
 }
 
 func newGroup(name string, f *benchmarks.Fixture, onlyLimited bool) (*group, error) {
