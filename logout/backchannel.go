@@ -95,13 +95,10 @@ func logoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 			return "", errors.New("logout: logout_token in the query")
 		}
 	}
-	if !form.IsForm(r) {
-		return "", errors.New("logout: the body is not a form")
-	}
 	own := *r // an Observer that prints the form must not show the token
 	own.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if _, err := form.Parse(&own); err != nil {
-		return "", errors.New("logout: the form is invalid or larger than 16 KiB")
+		return "", errors.New("logout: the body is not a valid form, or larger than 16 KiB")
 	}
 	values := own.PostForm[logoutField]
 	if len(values) != 1 {

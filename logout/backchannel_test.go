@@ -257,7 +257,6 @@ func TestBackChannel_options(t *testing.T) {
 			o.TokenIssuer = func(string) []string { return []string{"a", "b"} }
 		}, object{"sid": nil}, "subject alice of a 0s 1h0m30s\nsubject alice of b 0s 1h0m30s"},
 		{"TokenIssuer with none", func(o *logout.Options) { o.TokenIssuer = func(string) []string { return nil } }, nil, ""},
-		{"TokenIssuer panics", func(o *logout.Options) { o.TokenIssuer = func(string) []string { panic("secret") } }, nil, ""},
 		{"MaxTokenAge", func(o *logout.Options) { o.Issuers[0].MaxTokenAge = time.Minute }, object{"iat": bubbleStart - 61}, ""},
 		{"a subject whose tokens have all expired", func(o *logout.Options) { o.TokenLifetime = time.Minute }, object{"iat": bubbleStart - 90, "sid": nil}, "none"},
 		{"a subject whose last token expires in a second", func(o *logout.Options) { o.TokenLifetime = time.Minute }, object{"iat": bubbleStart - 89, "sid": nil}, "subject alice of https://issuer.test -1m29s 1s"},
@@ -316,6 +315,7 @@ func TestBackChannel_failures(t *testing.T) {
 		{"the store panics", func(o *logout.Options) {
 			o.Revoke = func(context.Context, revocation.Entry) error { panic(http.ErrAbortHandler) }
 		}, 400, unavailable, nil, ""},
+		{"TokenIssuer panics", func(o *logout.Options) { o.TokenIssuer = func(string) []string { panic("x") } }, 400, unavailable, nil, ""},
 		{"the keys are out of reach", func(o *logout.Options) { o.Issuers[0].Keys = noKeys }, 503, unavailable, jwthttp.ErrKeysUnavailable, ""},
 		{"the keys come too late", func(o *logout.Options) { o.Issuers[0].Keys = slowKeys{} }, 503, unavailable, context.DeadlineExceeded, ""},
 	} {

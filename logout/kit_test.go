@@ -118,10 +118,18 @@ func changed(members, changes object) object {
 	return all
 }
 
-// logoutToken returns a logout token for a session, with claims changed.
+// replaced returns members with some replaced, also by nil.
+func replaced(members, changes object) object {
+	all := maps.Clone(members)
+	maps.Copy(all, changes)
+	return all
+}
+
+// logoutToken returns a logout token for a session, with claims changed. A nil
+// removes a claim or header parameter.
 func logoutToken(sender *jwthttptest.Issuer, header, changes object) string {
 	now := time.Now().Unix()
-	return sender.Sign(changed(object{"typ": "logout+jwt"}, header), changed(object{
+	return sender.Sign(replaced(object{"typ": "logout+jwt"}, header), changed(object{
 		"iss": sender.Name(), "aud": client, "iat": now, "exp": now + 120, "jti": "id-1",
 		"sub": "alice", "sid": "session-1", "events": object{logoutEvent: object{}},
 	}, changes))
@@ -130,7 +138,7 @@ func logoutToken(sender *jwthttptest.Issuer, header, changes object) string {
 // securityToken returns a security event token with one event, with claims
 // changed.
 func securityToken(sender *jwthttptest.Issuer, header, changes object) string {
-	return sender.Sign(changed(object{"typ": "secevent+jwt"}, header), changed(object{
+	return sender.Sign(replaced(object{"typ": "secevent+jwt"}, header), changed(object{
 		"iss": sender.Name(), "aud": client, "iat": time.Now().Unix(), "jti": "id-1",
 		"sub_id": object{"format": "iss_sub", "iss": sender.Name(), "sub": "alice"},
 		"events": object{sessionRevoked: object{}},

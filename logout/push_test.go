@@ -367,6 +367,31 @@ func TestPush_request(t *testing.T) {
 	}
 }
 
+// Of a large body, no more than the limit is read.
+func TestPush_largeBody(t *testing.T) {
+	sender := jwthttptest.New(t, "ES256")
+	body := &endless{}
+	r := postToken("")
+	r.Body = body
+	checkPush(t, mustPush(t, logout.PushOptions{Options: newOptions(sender, (&recorder{}).Revoke)}), r, "invalid_request")
+	if body.read > 17<<10 {
+		t.Errorf("%d bytes were read", body.read)
+	}
+}
+
+// endless is a body of which 1 MiB can be read.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.read >= 1<<20 {
+		return 0, io.EOF
+	}
+	e.read += len(p)
+	return copy(p, strings.Repeat("a", len(p))), nil
+}
+
+func (*endless) Close() error { return nil }
+
 // tokenOfSize returns a security event token of exactly size bytes.
 func tokenOfSize(t *testing.T, sender *jwthttptest.Issuer, size int) string {
 	t.Helper()
