@@ -24,6 +24,7 @@ import (
 	"github.com/seed450a7203/jwthttp/revocation"
 )
 
+// Rule 66.
 func TestNew_invalid(t *testing.T) {
 	const wantLifetime = `want the longest lifetime of an access token, at most 87600h0m0s`
 	for _, tt := range []struct {
@@ -297,7 +298,7 @@ type replica struct {
 
 // A logout ends a cached token, a watched stream and a token on another machine.
 // The store of this test stands in for one that machines share; its delay is the
-// Poll of sqlrevocation.
+// Poll of sqlrevocation. Rule 65.
 func TestReceivers_delay(t *testing.T) {
 	for _, tt := range []struct {
 		name string
