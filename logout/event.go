@@ -94,7 +94,7 @@ func newEvent(m message, typ string, payload strictjson.Value, leeway time.Durat
 		subject = member(payload, "subject")
 	}
 	if subject.Kind != strictjson.Absent {
-		e.Subject, err = newSubject(subject, true)
+		e.Subject, err = newSubject(subject)
 	}
 	return e, err
 }
@@ -107,9 +107,8 @@ const (
 	formatComplex       = "complex"
 )
 
-// newSubject parses a subject identifier, or unless it is the whole, a part of a
-// complex one.
-func newSubject(v strictjson.Value, whole bool) (s Subject, err error) {
+// newSubject parses a subject identifier.
+func newSubject(v strictjson.Value) (s Subject, err error) {
 	s = Subject{Format: subjectFormat(v), JSON: json.RawMessage(v.Text)}
 	text := func(name string) (text string) {
 		if text, _ = member(v, name).Unquote(); text == "" && err == nil {
@@ -120,7 +119,7 @@ func newSubject(v strictjson.Value, whole bool) (s Subject, err error) {
 	part := func(name string) (part *Subject) {
 		if value := member(v, name); value.Kind != strictjson.Absent && err == nil {
 			part = new(Subject)
-			*part, err = newSubject(value, false)
+			*part, err = newSubject(value)
 		}
 		return part
 	}
@@ -133,7 +132,7 @@ func newSubject(v strictjson.Value, whole bool) (s Subject, err error) {
 		s.ID = text("id")
 	case s.Format == formatEmail:
 		s.Email = text("email")
-	case s.Format == formatComplex && whole:
+	case s.Format == formatComplex:
 		s.User, s.Session = part("user"), part("session")
 	}
 	return s, err
@@ -150,7 +149,7 @@ func subjectFormat(v strictjson.Value) string {
 		return strings.ReplaceAll(typ, "-", "_")
 	}
 	for _, part := range []string{"user", "session", "tenant"} {
-		if member(v, part).Kind == strictjson.Object { // drafts of SSF
+		if member(v, part).Kind != strictjson.Absent { // drafts of SSF
 			return formatComplex
 		}
 	}

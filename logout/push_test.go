@@ -141,6 +141,8 @@ func TestPush_subject(t *testing.T) {
 		{"complex: user by email, and session", object{"format": "complex", "user": object{"format": "email", "email": "a@b"}, "session": opaque("session-1")}, sessionRevoked, nil, session},
 		{"complex: a session of another format", object{"format": "complex", "user": issSub(senderName), "session": object{"format": "did", "url": "did:x:1"}}, sessionRevoked, nil, endedSubject},
 		{"complex: the account of user and session", object{"format": "complex", "user": issSub(senderName), "session": opaque("session-1")}, prefixRISC + "account-disabled", nil, endedSubject},
+		{"complex: the purged account of user and session", object{"format": "complex", "user": issSub(senderName), "session": opaque("session-1")}, prefixRISC + "account-purged", nil, endedSubject},
+		{"complex without a format, session alone", object{"session": opaque("session-1")}, sessionRevoked, nil, session},
 		{"complex without a format", object{"user": issSub(senderName), "session": opaque("session-1")}, sessionRevoked, nil, session},
 		{"complex: tenant alone", object{"format": "complex", "tenant": opaque("t")}, sessionRevoked, nil, ""},
 		{"complex: tenant as iss_sub", object{"format": "complex", "tenant": issSub(senderName)}, sessionRevoked, nil, ""},
