@@ -508,7 +508,7 @@ func TestPush_securityEvent(t *testing.T) {
 			Time: time.Unix(bubbleStart, 0), Payload: raw(`{}`),
 			Subject: logout.Subject{Format: "iss_sub", Issuer: senderName, Subject: "a", JSON: raw(`{"format":"iss_sub","iss":"https://issuer.test","sub":"a"}`)},
 		}},
-		{"a format of its own", raw(`{"format":"x","y":1}`), object{}, logout.SecurityEvent{
+		{"an unknown format", raw(`{"format":"x","y":1}`), object{}, logout.SecurityEvent{
 			Time: time.Unix(bubbleStart, 0), Payload: raw(`{}`), Subject: logout.Subject{Format: "x", JSON: raw(`{"format":"x","y":1}`)},
 		}},
 		{"no subject", nil, object{}, logout.SecurityEvent{Time: time.Unix(bubbleStart, 0), Payload: raw(`{}`)}},

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -219,6 +220,22 @@ func (k *kit) files() (all []byte) {
 	return all
 }
 
+func (k *kit) exec(statement string) {
+	k.Helper()
+	if _, err := k.site.sessions.db.Exec(statement); err != nil {
+		k.Fatal(err)
+	}
+}
+
+// count returns the number of rows of a table.
+func (k *kit) count(table string) (n int) {
+	k.Helper()
+	if err := k.site.sessions.db.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err != nil {
+		k.Fatal(err)
+	}
+	return n
+}
+
 // The ways to get rotation wrong.
 var mistakes = []struct {
 	name string
@@ -321,21 +338,22 @@ var mistakes = []struct {
 	{"14. what is in the database is accepted as a token", func(k *kit) {
 		p := k.login()
 		k.refreshed(p.Refresh)
-		var hash, sealed string
-		if err := k.site.sessions.db.QueryRow(`SELECT hex(hash), hex(sealed) FROM tokens WHERE sealed IS NOT NULL`).Scan(&hash, &sealed); err != nil {
+		var hash, sealed []byte
+		if err := k.site.sessions.db.QueryRow(`SELECT hash, sealed FROM tokens WHERE sealed IS NOT NULL`).Scan(&hash, &sealed); err != nil {
 			k.Fatal(err)
 		}
-		k.refused("hash", hash)
-		k.refused("sealed", sealed)
-		if _, err := open(hash, []byte(sealed)); err == nil {
-			k.Error("the successor can be opened without the token")
+		for _, text := range [][]byte{hash, sealed} {
+			k.refused("as it is", string(text))
+			k.refused("in base64url", base64.RawURLEncoding.EncodeToString(text))
+			if _, err := open(string(text), sealed); err == nil {
+				k.Error("the successor can be opened without the token")
+			}
 		}
 	}},
 	{"15. the sealed successor is kept after the client has got it", func(k *kit) {
 		k.refreshed(k.refreshed(k.login().Refresh).Refresh)
-		var n int
-		if err := k.site.sessions.db.QueryRow(`SELECT count(*) FROM tokens WHERE sealed IS NOT NULL`).Scan(&n); err != nil || n != 1 {
-			k.Errorf("%d sealed successors (%v), want that of the last answer", n, err)
+		if n := k.count("tokens WHERE sealed IS NOT NULL"); n != 1 {
+			k.Errorf("%d sealed successors, want that of the last answer", n)
 		}
 	}},
 	{"16. an unknown token ends a session, or an answer tells what exists", func(k *kit) {
@@ -423,6 +441,9 @@ var mistakes = []struct {
 		}
 		k.ended(next)
 		k.me("an earlier access token", p.Access, 401)
+		if ids, err := k.site.sessions.untold(k.Context()); err != nil || len(ids) > 0 {
+			k.Errorf("%d sessions would be revoked again (%v)", len(ids), err)
+		}
 	}},
 	{"25. a logout with a used token does nothing", func(k *kit) {
 		p := k.login()
@@ -503,6 +524,11 @@ var mistakes = []struct {
 			}
 		}
 		k.site.sessions.db = db
+		k.exec(`CREATE TRIGGER broken BEFORE UPDATE OF replaced ON tokens BEGIN SELECT RAISE(ABORT, 'broken'); END`)
+		if got := k.refresh(p.Refresh); got.status != 503 || got.Access != "" || k.count("tokens") != 1 {
+			k.Errorf("%d %s, %d tokens", got.status, got.body, k.count("tokens"))
+		}
+		k.exec(`DROP TRIGGER broken`)
 		k.lives(p)
 	}},
 	{"33. an access token that a refresh in flight gets outlives the session", func(k *kit) {
@@ -653,10 +679,9 @@ func TestSessions_cleaning(t *testing.T) {
 	k.refreshed(k.login().Refresh)
 	k.wait(longest + 2*time.Hour)
 	k.login()
-	for table, want := range map[string]int{"sessions": 1, "tokens": 1} {
-		var n int
-		if err := k.site.sessions.db.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err != nil || n != want {
-			t.Errorf("%d %s (%v), want %d", n, table, err, want)
+	for _, table := range []string{"sessions", "tokens"} {
+		if n := k.count(table); n != 1 {
+			t.Errorf("%d %s, want 1", n, table)
 		}
 	}
 }

@@ -16,8 +16,8 @@ func newToken() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// hashOf returns what is stored of a refresh token. A fast hash suffices, because
-// nobody can guess 256 random bits.
+// hashOf returns what is stored of a refresh token. A fast hash suffices,
+// because 256 random bits cannot be guessed.
 func hashOf(token string) []byte {
 	sum := sha256.Sum256([]byte(token))
 	return sum[:]
