@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -77,12 +78,11 @@ func newSite(ctx context.Context, cfg config) (*site, error) {
 		return nil, err
 	}
 	s := &site{config: cfg}
-	warn := func(err error) { cfg.log.Warn("in the background", "error", err) }
-	store, err := sqlrevocation.Open(ctx, db, sqlrevocation.Options{Dialect: sqlrevocation.SQLite, OnError: warn})
+	store, err := sqlrevocation.Open(ctx, db, sqlrevocation.Options{Dialect: sqlrevocation.SQLite, OnError: s.warn})
 	if err != nil {
 		return nil, err
 	}
-	s.revoke, s.close = store.Revoke, func() error { store.Wait(); return db.Close() }
+	s.revoke = store.Revoke
 	if s.sessions, err = newSessions(ctx, db, cfg); err != nil {
 		return nil, err
 	}
@@ -92,18 +92,31 @@ func newSite(ctx context.Context, cfg config) (*site, error) {
 	if s.keys, err = newKeyring(lifetime); err != nil {
 		return nil, err
 	}
-	go every(ctx, cfg.rotate, func(now time.Time) error { return s.keys.rotate(now) }, warn)
-	go every(ctx, retry, func(time.Time) error { return s.tell(ctx) }, warn)
+	var background sync.WaitGroup
+	background.Go(func() { every(ctx, cfg.rotate, s.keys.rotate, s.warn) })
+	background.Go(func() { every(ctx, retry, func(time.Time) error { return s.tell(ctx) }, s.warn) })
+	s.close = func() error {
+		background.Wait()
+		store.Wait()
+		return db.Close()
+	}
+	return s, s.route(store.Revoked)
+}
+
+func (s *site) warn(err error) { s.log.Warn("in the background", "error", err) }
+
+// route makes the handler.
+func (s *site) route(revoked jwthttp.RevokedFunc) error {
 	auth, err := jwthttp.New[claims](jwthttp.Options{
 		Issuers: []jwthttp.Issuer{{
-			Name: cfg.url, Audience: []string{cfg.url}, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"}, Keys: jwthttp.Keyfunc(s.keys.verifying),
+			Name: s.url, Audience: []string{s.url}, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"}, Keys: jwthttp.Keyfunc(s.keys.verifying),
 		}},
 		Leeway:    leeway,
-		Revoked:   store.Revoked,
+		Revoked:   revoked,
 		CacheSize: 1000,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login", s.login)
@@ -114,7 +127,7 @@ func newSite(ctx context.Context, cfg config) (*site, error) {
 		writeJSON(w, http.StatusOK, map[string]string{"hello": jwthttp.MustClaims[claims](r.Context()).Subject})
 	})))
 	s.handler = http.MaxBytesHandler(mux, 4<<10)
-	return s, nil
+	return nil
 }
 
 // every calls f at an interval until ctx ends.

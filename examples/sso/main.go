@@ -89,14 +89,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer os.RemoveAll(cfg.data)
 	// All listen first, because they need each other's addresses.
-	var listeners []net.Listener
-	for _, addr := range addrs {
-		l, err := listen(*addr)
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		listeners = append(listeners, l)
+	listeners, err := listenAll(addrs)
+	if err != nil {
+		return err
 	}
 	// Requests under way when ctx ends may still sign out.
 	sitesCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -104,6 +99,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		stop()
 		cfg.closing.Wait()
 	}()
+	defer closeAll(listeners)
 	idp, a, b, err := build(sitesCtx, listeners, cfg)
 	if err != nil {
 		return err
@@ -128,6 +124,24 @@ func serveAll(ctx context.Context, listeners []net.Listener, handlers []http.Han
 		err = errors.Join(err, <-ended)
 	}
 	return err
+}
+
+func listenAll(addrs []*string) (listeners []net.Listener, err error) {
+	for _, addr := range addrs {
+		l, err := listen(*addr)
+		if err != nil {
+			closeAll(listeners)
+			return nil, err
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		_ = l.Close()
+	}
 }
 
 func listen(addr string) (net.Listener, error) {

@@ -23,6 +23,13 @@ type program struct {
 	running map[string]bool // by session
 }
 
+func newProgram(url, site string, cfg config, log *slog.Logger) *program {
+	return &program{
+		url: url, where: site + ", second instance: the program's bearer token",
+		board: cfg.board, closing: cfg.closing, log: log, running: map[string]bool{},
+	}
+}
+
 // maxPrograms is the number of sessions whose tokens are in use at a time.
 const maxPrograms = 20
 

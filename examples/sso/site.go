@@ -56,12 +56,9 @@ func newSite(ctx context.Context, id, self, second, other, issuer string, cfg co
 		id: id, url: self, other: other, issuer: issuer, cfg: cfg, log: cfg.log.With("at", "site "+id),
 		cookie: "__Host-" + id, beganCookie: "__Host-" + id + "-began",
 	}
-	s.program = &program{
-		url: second, where: "Site " + strings.ToUpper(id) + ", second instance: the program's bearer token",
-		board: cfg.board, closing: cfg.closing, log: s.log, running: map[string]bool{},
-	}
-	var err error
+	s.program = newProgram(second, "Site "+strings.ToUpper(id), cfg, s.log)
 	file := filepath.Join(cfg.data, id+".db")
+	var err error
 	if s.ended, err = openStore(ctx, file, s.cfg, s.warn); err != nil {
 		return nil, err
 	}
@@ -93,6 +90,13 @@ func newSite(ctx context.Context, id, self, second, other, issuer string, cfg co
 	if err != nil {
 		return nil, err
 	}
+	s.handler = withSecurityHeaders(self, []string{issuer}, s.route(ctx, receiver))
+	s.second, err = s.newSecond(ctx, file, keys)
+	return s, err
+}
+
+// route returns the routes of the first instance. Programs end with ctx.
+func (s *site) route(ctx context.Context, receiver http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", s.auth.Handler(http.HandlerFunc(s.home)))
 	mux.HandleFunc("GET /style.css", demo.Style)
@@ -106,9 +110,7 @@ func newSite(ctx context.Context, id, self, second, other, issuer string, cfg co
 	})))
 	// The identity service has no token of a user, so this is outside of s.auth.
 	mux.Handle("/backchannel-logout", receiver)
-	s.handler = withSecurityHeaders(self, []string{issuer}, mux)
-	s.second, err = s.newSecond(ctx, file, keys)
-	return s, err
+	return mux
 }
 
 // newSecond returns the second instance of a site, for programs. It shares the file
