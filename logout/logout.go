@@ -19,8 +19,9 @@
 //	...
 //	mux.Handle("/backchannel-logout", receiver)
 //
-// The sender has no cookie and no access token, so neither CSRF protection nor a
-// [jwthttp.Middleware] may be installed in front of the handler.
+// The sender has no access token and no CSRF token. Do not put a
+// [jwthttp.Middleware], or middleware that wants a CSRF token, in front of the
+// handler.
 package logout
 
 import (
@@ -118,6 +119,8 @@ func (e Event) LogValue() slog.Value {
 
 // PushOptions configures [Push].
 type PushOptions struct {
+	_ struct{}
+
 	Options
 
 	// Authorization is the value of the Authorization field that the sender was
