@@ -34,8 +34,8 @@ import (
 
 var kills = flag.Int("kills", 8, "how often the tests of durability kill a store")
 
-// receiverFolder is the environment variable that makes TestReceiverProcess a
-// receiver with a SQLite file in this folder.
+// receiverFolder is the environment variable that makes the test program a receiver
+// with a SQLite file in this folder.
 const receiverFolder = "JWTHTTP_RECEIVER_FOLDER"
 
 const (
@@ -140,7 +140,7 @@ func TestDurability_sqlite(t *testing.T) {
 	var o outcomes
 	for n := range *kills {
 		folder, session := t.TempDir(), fmt.Sprint("session-", n)
-		receiver := exec.Command(os.Args[0], "-test.run", "^TestReceiverProcess$")
+		receiver := exec.Command(os.Args[0])
 		receiver.Env = append(os.Environ(), receiverFolder+"="+folder)
 		receiver.Stderr = os.Stderr
 		stdout, err := receiver.StdoutPipe()
@@ -183,26 +183,33 @@ func nextLine(t *testing.T, lines *bufio.Scanner) string {
 	return lines.Text()
 }
 
-// TestReceiverProcess is the receiver that TestDurability_sqlite starts and kills.
-func TestReceiverProcess(t *testing.T) {
-	folder := os.Getenv(receiverFolder)
-	if folder == "" {
-		t.Skip("started by TestDurability_sqlite")
+// TestMain runs the tests, or the receiver that TestDurability_sqlite starts and
+// kills.
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(receiverFolder); folder != "" {
+		fmt.Println(runReceiver(folder))
+		return
 	}
-	store, err := openStore(t.Context(), filepath.Join(folder, "x.db"), config{closing: new(sync.WaitGroup)}, func(error) {})
+	os.Exit(m.Run())
+}
+
+// runReceiver is a receiver with a SQLite file in a folder, until it is killed.
+func runReceiver(folder string) error {
+	ctx := context.Background()
+	store, err := openStore(ctx, filepath.Join(folder, "x.db"), config{closing: new(sync.WaitGroup)}, func(error) {})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	h, err := newReceiver(store.Revoke, func() { fmt.Println("verified") })
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	fmt.Println("http://" + listener.Addr().String())
-	_ = serve(t.Context(), listener, h, slog.New(slog.DiscardHandler)) // until it is killed
+	return serve(ctx, listener, h, slog.New(slog.DiscardHandler))
 }
 
 // A Redis server is killed between the verification of a message and its answer, or
