@@ -10,6 +10,8 @@ import (
 // board notes how long sign-outs took, for the pages. The services of this example
 // share it because they run in one program. Nothing else depends on it.
 type board struct {
+	patience time.Duration // how long a page waits for places that have not reported
+
 	mu       sync.Mutex
 	expected map[string][]string // where a session is in use
 	outs     map[string]*signOut // by session
@@ -31,8 +33,8 @@ type arrival struct {
 // memory is how long the board remembers a session.
 const memory = 10 * time.Minute
 
-func newBoard() *board {
-	return &board{expected: map[string][]string{}, outs: map[string]*signOut{}}
+func newBoard(patience time.Duration) *board {
+	return &board{patience: patience, expected: map[string][]string{}, outs: map[string]*signOut{}}
 }
 
 // expect notes that a session is in use at a place.
@@ -82,8 +84,8 @@ func (b *board) reached(session, where string) {
 	}
 }
 
-// arrivals returns where a sign-out is in force. It waits for all places, but no
-// longer than two seconds.
+// arrivals returns where a sign-out is in force. It waits for all places, but not
+// forever, since one may be down.
 func (b *board) arrivals(ctx context.Context, session string) []arrival {
 	b.mu.Lock()
 	o := b.outs[session]
@@ -91,7 +93,7 @@ func (b *board) arrivals(ctx context.Context, session string) []arrival {
 	if o == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	select {
 	case <-o.all:

@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		flags.String("a2", "127.0.0.1:8083", "`address` of the second instance of site A"),
 		flags.String("b2", "127.0.0.1:8084", "`address` of the second instance of site B"),
 	}
-	cfg := config{users: demo.NewUsers(), board: newBoard(), closing: new(sync.WaitGroup), log: slog.New(slog.NewTextHandler(stderr, nil))}
+	cfg := config{users: demo.NewUsers(), board: newBoard(2 * time.Second), closing: new(sync.WaitGroup), log: slog.New(slog.NewTextHandler(stderr, nil))}
 	flags.DurationVar(&cfg.lifetime, "lifetime", 5*time.Minute, "how long an access token is valid")
 	flags.DurationVar(&cfg.interval, "interval", 10*time.Second, "minimum time between a site's requests for keys")
 	if err := flags.Parse(args); err != nil {

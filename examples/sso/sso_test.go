@@ -58,7 +58,7 @@ func start(t *testing.T) *trio {
 	data := t.TempDir()
 	t.Cleanup(closing.Wait)
 	s.idp, s.a, s.b, err = build(t.Context(), listeners, config{
-		data: data, board: newBoard(), closing: closing,
+		data: data, board: newBoard(time.Minute), closing: closing,
 		users:    demo.NewFastUsers(),
 		lifetime: time.Minute,
 		interval: testInterval,
@@ -601,6 +601,7 @@ func TestLogout_program(t *testing.T) {
 
 func TestLogout_unreachable(t *testing.T) {
 	s, v := start(t), newVisitor(t)
+	s.a.cfg.board.patience = time.Millisecond
 	v.signIn(t, s.a, "alice", alicePassword)
 	v.get(t, s.b.url).want(t, 200, s.b.url+"/", "Hello, alice")
 	s.servers[2].Close()
