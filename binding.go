@@ -1,6 +1,7 @@
 package jwthttp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -87,9 +88,14 @@ func (c *config) checkBinding(t *Token, p *possession) (Reason, error) {
 
 // checkReplay calls DPoP.Replay. It reports whether the proof is accepted although
 // the call failed.
-func (c *config) checkReplay(ctx context.Context, p *dpop.Proof) (unchecked bool, e *Error) {
-	fresh, err := call(replay.WithKey(ctx, p.KeyThumbprint), time.Second, func(ctx context.Context) (bool, error) {
-		return c.opts.DPoP.Replay(ctx, p.ReplayID(), c.proofs.ReplayUntil(p))
+func (c *config) checkReplay(ctx context.Context, t *Token, p *dpop.Proof) (unchecked bool, e *Error) {
+	until := c.proofs.ReplayUntil(p)
+	if !until.After(time.Now()) { // another use may have been forgotten
+		return false, refuse(ReasonProof, dpop.ErrLate)
+	}
+	owners := replay.Owners{p.KeyThumbprint, t.Issuer + "\x00" + cmp.Or(t.Subject, t.ClientID)}
+	fresh, err := call(replay.WithOwners(ctx, owners), time.Second, func(ctx context.Context) (bool, error) {
+		return c.opts.DPoP.Replay(ctx, p.ReplayID(), until)
 	})
 	switch {
 	case err == nil && fresh:
@@ -133,14 +139,16 @@ type ReplayCache struct{ cache *replay.Cache }
 
 // NewReplayCache returns a ReplayCache for maxEntries proofs. If it is full, Fresh
 // returns an error; a proof is never forgotten before its time. One key may have
-// an eighth of it, so that one client cannot fill it. NewReplayCache panics if
-// maxEntries is below 8.
+// an eighth of it, and so may one subject ("sub", or the client if there is none),
+// so that no client fills it alone. NewReplayCache panics if maxEntries is below 8.
 func NewReplayCache(maxEntries int) *ReplayCache {
 	must(maxEntries >= 8, "NewReplayCache(%d): want at least 8", maxEntries)
 	return &ReplayCache{replay.New(maxEntries)}
 }
 
-// Fresh remembers id until a time, and reports whether it was not known before.
+// Fresh remembers id until a time, and reports whether it was not known before. It
+// returns false if that time has passed, and an error if the clock was set back so
+// far that the id may have been forgotten.
 func (c *ReplayCache) Fresh(ctx context.Context, id string, until time.Time) (fresh bool, err error) {
 	return c.cache.Fresh(ctx, id, until)
 }

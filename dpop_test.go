@@ -746,8 +746,12 @@ func TestOptions_DPoP_replayFailure(t *testing.T) {
 func TestReplayCache_share(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, other := jwthttptest.NewProver(t, "EdDSA"), jwthttptest.NewProver(t, "EdDSA")
-		token, theirs := boundTo(p.Thumbprint(), nil), boundTo(other.Thumbprint(), nil)
-		m := mustNew[testClaims](t, newDPoPOptions(func(d *jwthttp.DPoP) { d.Replay = jwthttp.NewReplayCache(80).Fresh }))
+		token := boundTo(p.Thumbprint(), nil)
+		opts := newDPoPOptions(func(d *jwthttp.DPoP) { d.Replay = jwthttp.NewReplayCache(80).Fresh })
+		second := newIssuer()
+		second.Name = "https://second.example"
+		opts.Issuers = append(opts.Issuers, second)
+		m := mustNew[testClaims](t, opts)
 		for i := range 20 {
 			want := admitted
 			if i >= 10 {
@@ -755,7 +759,24 @@ func TestReplayCache_share(t *testing.T) {
 			}
 			checkDPoP(t, fmt.Sprint("request ", i), m, newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil))), want)
 		}
-		checkDPoP(t, "another client", m, newRequest(withDPoP(theirs, other.Proof("GET", dpopURL, theirs, nil))), admitted)
+		const unavailable = "503 - replay_unavailable"
+		for _, tt := range []struct {
+			name   string
+			prover *jwthttptest.Prover
+			claims map[string]any // nil: as the token that flooded
+			want   string
+		}{
+			{"another subject", other, map[string]any{"sub": "bob"}, admitted},
+			{"another key of the subject", other, nil, unavailable},
+			{"the key with another subject", p, map[string]any{"sub": "bob"}, unavailable},
+			{"the subject of another issuer", other, map[string]any{"iss": second.Name}, admitted},
+			{"a client without a subject", other, map[string]any{"sub": nil, "client_id": "c"}, admitted},
+			{"neither", other, map[string]any{"sub": nil}, admitted},
+			{"the subject at another client", other, map[string]any{"client_id": "c"}, unavailable},
+		} {
+			theirs := boundTo(tt.prover.Thumbprint(), tt.claims)
+			checkDPoP(t, tt.name, m, newRequest(withDPoP(theirs, tt.prover.Proof("GET", dpopURL, theirs, nil))), tt.want)
+		}
 		time.Sleep(81 * time.Second)
 		checkDPoP(t, "later", m, newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil))), admitted)
 	})
@@ -765,6 +786,75 @@ func TestReplayCache_share(t *testing.T) {
 		}
 	}()
 	jwthttp.NewReplayCache(7)
+}
+
+// A client without "sub" has a share, too.
+// Rule 58
+func TestReplayCache_shareOfClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := mustNew[testClaims](t, newDPoPOptions(func(d *jwthttp.DPoP) { d.Replay = jwthttp.NewReplayCache(80).Fresh }))
+		for i := range 20 {
+			want := admitted
+			if i >= 10 {
+				want = "503 - replay_unavailable"
+			}
+			p := jwthttptest.NewProver(t, "EdDSA")
+			token := boundTo(p.Thumbprint(), map[string]any{"sub": nil, "client_id": "c"})
+			checkDPoP(t, fmt.Sprint("key ", i), m, newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil))), want)
+		}
+	})
+}
+
+// slowKeys takes a time to find the key.
+type slowKeys struct {
+	jwthttp.KeySource
+	delay time.Duration
+}
+
+func (s slowKeys) KeyfuncCtx(ctx context.Context) jwt.Keyfunc {
+	time.Sleep(s.delay)
+	return s.KeySource.KeyfuncCtx(ctx)
+}
+
+// A proof that was read in time is remembered as long as a copy of it may wait. One
+// that waits for longer is too old.
+// Rule 58
+func TestAuthenticate_replayLate(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		delay         time.Duration
+		first, second string
+	}{
+		{"a second", time.Second, admitted, "401 D invalid_dpop_proof replayed"},
+		{"as long as it is remembered", 79 * time.Second, admitted, "401 D invalid_dpop_proof replayed"},
+		{"longer", 80 * time.Second, badProof, badProof},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			p := jwthttptest.NewProver(t, "EdDSA")
+			token := boundTo(p.Thumbprint(), nil)
+			proof := p.Proof("GET", dpopURL, token, nil)
+			opts := newDPoPOptions(func(d *jwthttp.DPoP) {
+				d.Replay = func(context.Context, string, time.Time) (bool, error) { return true, nil }
+				if tt.first == admitted {
+					d.Replay = nil
+				}
+			})
+			opts.Issuers[0].Keys = slowKeys{opts.Issuers[0].Keys, tt.delay}
+			m := mustNew[testClaims](t, opts)
+			verdicts := make([]string, 2)
+			var wg sync.WaitGroup
+			for i := range verdicts {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * time.Millisecond)
+					verdicts[i], _ = verdictDPoP(t, m, newRequest(withDPoP(token, proof)))
+				})
+			}
+			wg.Wait()
+			if verdicts[0] != tt.first || verdicts[1] != tt.second {
+				t.Errorf("verdicts %q", verdicts)
+			}
+		})
+	}
 }
 
 // Rule 58

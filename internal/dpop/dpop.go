@@ -31,6 +31,7 @@ var (
 	ErrNoProof    = errors.New(`token is bound to a key ("jkt"), and did not come with a DPoP proof`)
 	ErrUnbound    = errors.New("no key is proved that the token is bound to")
 	ErrNonce      = errors.New("nonce of the proof is missing or not valid")
+	ErrLate       = errors.New("checks have taken so long that the proof is too old")
 	ErrReplayed   = errors.New("proof was used before")
 )
 
