@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/seed450a7203/jwthttp/internal/cause"
@@ -113,7 +112,8 @@ func (c *config) checkReplay(ctx context.Context, t *Token, p *dpop.Proof) (unch
 // ClientCertFromProxy returns a function for [Options].ClientCertificate that reads
 // the Client-Cert field (RFC 9440), which a proxy sets to the certificate of its
 // client. The field counts only in requests whose RemoteAddr is in trusted, the
-// addresses of the proxies. It must be one item of at most 16 KiB.
+// addresses of the proxies. It must be one item of at most 16 KiB. A proxy that
+// connects through a Unix socket has no address, so its requests do not count.
 //
 // The proxy must remove the field from requests of clients, also if the client has
 // shown no certificate. Middleware that replaces RemoteAddr, such as RealIP of chi,
@@ -125,7 +125,7 @@ func ClientCertFromProxy(trusted ...netip.Prefix) func(*http.Request) (der []byt
 	for i, prefix := range trusted {
 		must(prefix.IsValid(), "ClientCertFromProxy: prefix %d is invalid", i)
 	}
-	trusted = slices.Clone(trusted)
+	trusted = clientcert.Unmap(trusted)
 	return func(r *http.Request) ([]byte, error) {
 		return clientcert.Read(r.Header["Client-Cert"], r.RemoteAddr, trusted)
 	}
