@@ -520,6 +520,8 @@ func TestNew_problemDPoP(t *testing.T) {
 		{"a query", jwthttp.DPoP{BaseURLs: []string{"https://api.example?x"}}, "DPoP.BaseURLs"},
 		{"an empty query", jwthttp.DPoP{BaseURLs: []string{"https://api.example/?"}}, "DPoP.BaseURLs"},
 		{"a fragment", jwthttp.DPoP{BaseURLs: []string{"https://api.example/#x"}}, "DPoP.BaseURLs"},
+		{"an invalid host", jwthttp.DPoP{BaseURLs: []string{"https://a]b"}}, "invalid host"},
+		{"a query, by its reason", jwthttp.DPoP{BaseURLs: []string{"https://api.example?x"}}, "want no query"},
 		{"a user", jwthttp.DPoP{BaseURLs: []string{"https://u:hidden@api.example"}}, "DPoP.BaseURLs"},
 		{"http", jwthttp.DPoP{BaseURLs: []string{"http://api.example"}}, "DPoP.BaseURLs"},
 		{"the second base", jwthttp.DPoP{BaseURLs: []string{dpopBase, "http://api.example"}}, "DPoP.BaseURLs"},

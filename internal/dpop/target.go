@@ -61,10 +61,11 @@ func (t *Target) setAuthority(authority string) (ok bool) {
 }
 
 // hasPath reports whether url is the base t, which ends without a slash, followed
-// by path.
+// by path. A base alone stands for its root: a proxy that removes the base has to
+// send a path.
 func (t Target) hasPath(url Target, path string) bool {
 	rest, ok := strings.CutPrefix(url.path, t.path)
-	return ok && rest == path && url.scheme == t.scheme && url.host == t.host && url.port == t.port
+	return ok && (rest == path || rest == "" && path == "/") && url.scheme == t.scheme && url.host == t.host && url.port == t.port
 }
 
 // pathOf returns the normal form of the path of a request target: in origin form,

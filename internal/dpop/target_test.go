@@ -46,6 +46,9 @@ func TestRules_Parse_target(t *testing.T) {
 		{"absolute form without a path", api, api + "/", "http://other.example", true},
 		{"a base with a slash", api + "/", api + "/a", "/a", true},
 		{"a prefix", prefix, prefix + "/a", "/a", true},
+		{"a prefix alone", prefix, prefix, "/", true},
+		{"a prefix and a slash", prefix, prefix + "/", "/?x", true},
+		{"a prefix with a slash, alone", prefix + "/", prefix, "/", true},
 		{"a prefix with a slash", prefix + "/", prefix + "/a", "/a", true},
 		{"a prefix to normalize", api + "/%7e1", api + "/~1" + "/a", "/a", true},
 
@@ -92,6 +95,10 @@ func TestRules_Parse_target(t *testing.T) {
 		{"without the prefix", prefix, api + "/a", "/a", false},
 		{"the prefix twice", prefix, prefix + "/v1/a", "/a", false},
 		{"a longer prefix", prefix, api + "/v12/a", "/a", false},
+		{"a longer prefix alone", prefix, api + "/v12", "/", false},
+		{"a prefix alone, for another path", prefix, prefix, "/a", false},
+		{"a prefix alone, for two slashes", prefix, prefix, "//", false},
+		{"another host and the prefix alone", prefix, "https://evil.example/v1", "/", false},
 		{"dots out of the prefix", prefix, api + "/a", "/../a", false},
 		{"dots into the prefix", prefix, prefix + "/a", "/../v1/a", false},
 	} {
