@@ -93,14 +93,17 @@ func (c *config) checkReplay(ctx context.Context, t *Token, p *dpop.Proof) (unch
 		return false, refuse(ReasonProof, dpop.ErrLate)
 	}
 	owners := replay.Owners{p.KeyThumbprint, t.Issuer + "\x00" + cmp.Or(t.Subject, t.ClientID)}
-	fresh, err := call(replay.WithOwners(ctx, owners), time.Second, func(ctx context.Context) (bool, error) {
-		return c.opts.DPoP.Replay(ctx, p.ReplayID(), until)
+	used := false // also if the answer is late
+	_, err := call(replay.WithOwners(ctx, owners), time.Second, func(ctx context.Context) (bool, error) {
+		fresh, err := c.opts.DPoP.Replay(ctx, p.ReplayID(), until)
+		used = err == nil && !fresh
+		return fresh, err
 	})
 	switch {
-	case err == nil && fresh:
-		return false, nil
-	case err == nil:
+	case used:
 		return false, refuse(ReasonReplayed, dpop.ErrReplayed)
+	case err == nil:
+		return false, nil
 	case errors.Is(ctx.Err(), context.Canceled):
 		return false, refuse(ReasonCanceled, err)
 	case c.opts.DPoP.ReplayFailOpen && ctx.Err() == nil:

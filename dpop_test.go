@@ -672,6 +672,8 @@ func TestOptions_DPoP_replayFailure(t *testing.T) {
 		{"a panic", func(context.Context, string, time.Time) (bool, error) { panic("broken") }, unavailable, admitted},
 		{"fresh after the deadline", func(context.Context, string, time.Time) (bool, error) { time.Sleep(time.Second); return true, nil }, unavailable, admitted},
 		{"until the deadline", func(ctx context.Context, _ string, _ time.Time) (bool, error) { <-ctx.Done(); return false, ctx.Err() }, unavailable, admitted},
+		{"used, after the deadline", func(context.Context, string, time.Time) (bool, error) { time.Sleep(time.Second); return false, nil }, "401 D invalid_dpop_proof replayed", "401 D invalid_dpop_proof replayed"},
+		{"used and an error", func(context.Context, string, time.Time) (bool, error) { return false, errors.New("down") }, unavailable, admitted},
 		{"used", func(context.Context, string, time.Time) (bool, error) { return false, nil }, "401 D invalid_dpop_proof replayed", "401 D invalid_dpop_proof replayed"},
 	} {
 		for _, failOpen := range []bool{false, true} {
