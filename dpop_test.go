@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -497,6 +499,114 @@ func TestHandler_proofURL(t *testing.T) {
 	withDPoP(token, p.Proof("GET", "https://api.example/v1/a%2Fb", token, nil))(r)
 	if _, err := m.Authenticate(r); err != nil {
 		t.Error(err)
+	}
+}
+
+// Requests as they are on the connection: what a proxy or thief can write that no
+// client of Go does.
+// Rules 52, 53, 56
+func TestHandler_proofOnConnection(t *testing.T) {
+	p := jwthttptest.NewProver(t, "EdDSA")
+	now := time.Now().Unix()
+	token := boundTo(p.Thumbprint(), map[string]any{"iat": now, "exp": now + 600})
+	m := mustNew[testClaims](t, newDPoPOptions())
+	ok := func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Admitted", "yes") }
+	server := httptest.NewServer(m.Handler(http.HandlerFunc(ok)))
+	defer server.Close()
+	proof := func(method, path string) string { return p.Proof(method, dpopBase+path, token, nil) }
+	const host = "Host: api.example\r\nConnection: close\r\n"
+	dpop := func(proof string) string { return "Authorization: DPoP " + token + "\r\nDPoP: " + proof + "\r\n" }
+	for _, tt := range []struct {
+		name, request string
+		admitted      bool
+	}{
+		{"good", "GET /a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")), true},
+		{"another Host", "GET /a HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n" + dpop(proof("GET", "/a")), true},
+		{"HTTP/1.0 without Host", "GET /a HTTP/1.0\r\n" + dpop(proof("GET", "/a")), true},
+		{"absolute form", "GET http://evil.example/a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")), true},
+		{"absolute form, a proof for its host", "GET http://evil.example/a HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n" + dpop(p.Proof("GET", "http://evil.example/a", token, nil)), false},
+		{"absolute form of another kind", "GET ftp://api.example/a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")), false},
+		{"absolute form without a path", "GET https://api.example HTTP/1.1\r\n" + host + dpop(proof("GET", "/")), true},
+		{"a host in the path", "GET //evil.example/a HTTP/1.1\r\n" + host + dpop(p.Proof("GET", "https://evil.example/a", token, nil)), false},
+		{"forwarded fields", "GET /b HTTP/1.1\r\n" + host + "X-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: http\r\nForwarded: host=evil.example\r\nX-Forwarded-Uri: /a\r\nX-Original-URL: /a\r\n" + dpop(proof("GET", "/a")), false},
+		{"a method to override", "GET /a HTTP/1.1\r\n" + host + "X-HTTP-Method-Override: DELETE\r\n" + dpop(proof("DELETE", "/a")), false},
+		{"CONNECT", "CONNECT api.example:443 HTTP/1.1\r\n" + host + dpop(proof("CONNECT", "/")), false},
+		{"OPTIONS", "OPTIONS /a HTTP/1.1\r\n" + host + dpop(proof("OPTIONS", "/a")), true},
+		{"OPTIONS *", "OPTIONS * HTTP/1.1\r\n" + host + dpop(proof("OPTIONS", "/*")), false},
+		{"a method in lower case", "get /a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")), false},
+		{"the field in lower case", "GET /a HTTP/1.1\r\n" + host + "authorization: dpop " + token + "\r\ndpop: " + proof("GET", "/a") + "\r\n", true},
+		{"the field in upper case", "GET /a HTTP/1.1\r\n" + host + "AUTHORIZATION: DPOP " + token + "\r\nDPOP: " + proof("GET", "/a") + "\r\n", true},
+		{"spaces around the proof", "GET /a HTTP/1.1\r\n" + host + dpop(" \t"+proof("GET", "/a")+" \t"), true},
+		{"the field twice", "GET /a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")) + "dpop: " + proof("GET", "/a") + "\r\n", false},
+		{"an empty field besides", "GET /a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")) + "DPoP:\r\n", false},
+		{"a folded field", "GET /a HTTP/1.1\r\n" + host + dpop(strings.Replace(proof("GET", "/a"), ".", ".\r\n ", 1)), false},
+		{"a space before the colon", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP " + token + "\r\nDPoP : " + proof("GET", "/a") + "\r\n", false},
+		{"another field", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP " + token + "\r\nD-PoP: " + proof("GET", "/a") + "\r\n", false},
+		{"the proof in a trailer", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP " + token + "\r\nTransfer-Encoding: chunked\r\nTrailer: DPoP\r\n\r\n0\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"a tab after the scheme", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP\t" + token + "\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"another scheme", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP-Token " + token + "\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"Bearer", "GET /a HTTP/1.1\r\n" + host + "Authorization: Bearer " + token + "\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"Bearer before DPoP", "GET /a HTTP/1.1\r\n" + host + "Authorization: Bearer " + token + ", DPoP " + token + "\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"the proof as token, the token as proof", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP " + proof("GET", "/a") + "\r\nDPoP: " + token + "\r\n", false},
+		{"the proof as token", "GET /a HTTP/1.1\r\n" + host + "Authorization: Bearer " + proof("GET", "/a") + "\r\n", false},
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, tt.request+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.") {
+			t.Errorf("%s: answer %q, %v", tt.name, answer, err)
+		}
+		conn.Close()
+		if admitted := strings.Contains(string(answer), "X-Admitted: yes"); admitted != tt.admitted {
+			t.Errorf("%s: admitted %v, want %v:\n%s", tt.name, admitted, tt.admitted, answer)
+		}
+	}
+}
+
+// Over HTTP/2, too, only the path of the request counts.
+// Rule 53
+func TestHandler_proofHTTP2(t *testing.T) {
+	p := jwthttptest.NewProver(t, "ES256")
+	now := time.Now().Unix()
+	token := boundTo(p.Thumbprint(), map[string]any{"iat": now, "exp": now + 600})
+	m := mustNew[testClaims](t, newDPoPOptions())
+	server := httptest.NewUnstartedServer(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	})))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	once := p.Proof("GET", dpopBase+"/a", token, nil)
+	for _, tt := range []struct {
+		name, proof string
+		want        int
+	}{
+		{"good", once, 200},
+		{"again", once, 401},
+		{"for the address of the server", p.Proof("GET", server.URL+"/a", token, nil), 401},
+		{"another path", p.Proof("GET", dpopBase+"/b", token, nil), 401},
+	} {
+		r, err := http.NewRequest("GET", server.URL+"/a?x", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "evil.example"
+		withDPoP(token, tt.proof)(r)
+		resp, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tt.want {
+			t.Errorf("%s: status %d, want %d", tt.name, resp.StatusCode, tt.want)
+		}
 	}
 }
 
