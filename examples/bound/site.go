@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/demo"
+	"github.com/seed450a7203/jwthttp/examples/internal/proof"
 )
 
 //go:embed web
@@ -80,7 +81,7 @@ func refuse(w http.ResponseWriter, _ *http.Request, err *jwthttp.Error) {
 func (s *site) token(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	name := r.PostFormValue("username")
-	proof, err := s.checkProof(r)
+	p, err := proof.Check(r, s.url+"/token")
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid_dpop_proof"})
 		return
@@ -90,7 +91,7 @@ func (s *site) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Last, so that only users can fill the memory for proofs.
-	switch fresh, err := s.used.Fresh(r.Context(), proof.id, proof.until); {
+	switch fresh, err := s.used.Fresh(r.Context(), p.ID, p.Until); {
 	case err != nil:
 		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "temporarily_unavailable"})
 		return
@@ -101,7 +102,7 @@ func (s *site) token(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
 		"iss": s.url, "aud": audience, "sub": name, "iat": now.Unix(), "exp": now.Add(lifetime).Unix(),
-		"cnf": map[string]string{"jkt": proof.thumbprint},
+		"cnf": map[string]string{"jkt": p.Thumbprint},
 	}).SignedString(s.key)
 	if err != nil {
 		writeJSON(w, http.StatusInternalServerError, map[string]string{"error": "server_error"})

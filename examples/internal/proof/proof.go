@@ -1,4 +1,6 @@
-package main
+// Package proof verifies DPoP proofs at the token endpoints of the examples. A
+// resource needs none of it: jwthttp does it there.
+package proof
 
 import (
 	"crypto/ecdsa"
@@ -12,30 +14,30 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-const proofAge = time.Minute
+const maxAge = time.Minute
 
-type proofClaims struct {
+type claims struct {
 	jwt.RegisteredClaims
 	Method string `json:"htm"`
 	URL    string `json:"htu"`
 }
 
-// proof is a verified proof that may have been used before.
-type proof struct {
-	thumbprint string // of its key
-	id         string
-	until      time.Time // remember it until then
+// Proof is a verified proof that may have been used before.
+type Proof struct {
+	Thumbprint string // of its key
+	ID         string
+	Until      time.Time // remember ID until then
 }
 
-// checkProof verifies the proof of a request to the token endpoint (RFC 9449 §4.3).
-// It accepts ES256 only.
-func (s *site) checkProof(r *http.Request) (proof, error) {
+// Check verifies the proof of a request to the token endpoint at url (RFC 9449
+// §4.3). It accepts ES256 only.
+func Check(r *http.Request, url string) (Proof, error) {
 	fields := r.Header.Values("DPoP")
 	if len(fields) != 1 {
-		return proof{}, errors.New("the request must have one DPoP field")
+		return Proof{}, errors.New("the request must have one DPoP field")
 	}
 	var thumbprint string
-	var c proofClaims
+	var c claims
 	_, err := jwt.ParseWithClaims(fields[0], &c, func(t *jwt.Token) (any, error) {
 		if _, crit := t.Header["crit"]; crit || t.Header["typ"] != "dpop+jwt" {
 			return nil, errors.New("invalid header")
@@ -45,15 +47,15 @@ func (s *site) checkProof(r *http.Request) (proof, error) {
 		return key, err
 	}, jwt.WithValidMethods([]string{"ES256"}), jwt.WithStrictDecoding())
 	if err != nil {
-		return proof{}, err
+		return Proof{}, err
 	}
-	if c.Method != r.Method || c.URL != s.url+"/token" || c.IssuedAt == nil || c.ID == "" || len(c.ID) > 256 {
-		return proof{}, errors.New("the proof is for another request")
+	if c.Method != r.Method || c.URL != url || c.IssuedAt == nil || c.ID == "" || len(c.ID) > 256 {
+		return Proof{}, errors.New("the proof is for another request")
 	}
-	if age := time.Since(c.IssuedAt.Time); age > proofAge || age < -10*time.Second {
-		return proof{}, errors.New("the proof is too old or from the future")
+	if age := time.Since(c.IssuedAt.Time); age > maxAge || age < -10*time.Second {
+		return Proof{}, errors.New("the proof is too old or from the future")
 	}
-	return proof{thumbprint, thumbprint + " " + c.ID, c.IssuedAt.Add(proofAge + 20*time.Second)}, nil
+	return Proof{thumbprint, thumbprint + " " + c.ID, c.IssuedAt.Add(maxAge + 20*time.Second)}, nil
 }
 
 // publicKey returns the key of a JWK and its thumbprint (RFC 7638 §3).
