@@ -1,6 +1,9 @@
 package dpop
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // Target is an absolute URI of http or https in the normal form of RFC 3986 §6.2.2
 // and §6.2.3, without query and fragment. Equal Targets name the same resource.
@@ -35,7 +38,8 @@ func parseTarget(uri, end string) (t Target, ok bool) {
 }
 
 func (t *Target) setAuthority(authority string) (ok bool) {
-	if strings.ContainsRune(authority, '@') {
+	// Outside ASCII, lower case makes another name of some hosts.
+	if strings.ContainsFunc(authority, func(r rune) bool { return r == '@' || r >= utf8.RuneSelf }) {
 		return false
 	}
 	host, port := authority, ""
