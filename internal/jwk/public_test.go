@@ -53,6 +53,7 @@ var publicKeys = []struct{ name, jwk, thumbprint string }{
 	{"oct without a key", `{"kty":"oct"}`, ""},
 	{"EC with d", `{"kty":"EC","crv":"P-256","x":"` + x256 + `","y":"` + y256 + `","d":"AA"}`, ""},
 	{"EC with a null d", `{"d":null,"kty":"EC","crv":"P-256","x":"` + x256 + `","y":"` + y256 + `"}`, ""},
+	{"EC with an escaped d", `{"kty":"EC","crv":"P-256","x":"` + x256 + `","y":"` + y256 + `","\u0064":"AA"}`, ""},
 	{"EC with k", `{"kty":"EC","crv":"P-256","x":"` + x256 + `","y":"` + y256 + `","k":"AA"}`, ""},
 	{"Ed25519 with d", `{"kty":"OKP","crv":"Ed25519","x":"` + xEd + `","d":"AA"}`, ""},
 	{"RSA with p", `{"kty":"RSA","n":"` + nRSA + `","e":"AQAB","p":"AA"}`, ""},
@@ -84,6 +85,7 @@ var publicKeys = []struct{ name, jwk, thumbprint string }{
 	{"e above 65537", `{"kty":"RSA","n":"` + nRSA + `","e":"AQAD"}`, ""},
 	{"e of 32 bits", `{"kty":"RSA","n":"` + nRSA + `","e":"_____w"}`, ""},
 	{"e of 64 bits", `{"kty":"RSA","n":"` + nRSA + `","e":"AQAAAAAAAAAD"}`, ""},
+	{"two x, one of them escaped", `{"kty":"OKP","crv":"Ed25519","x":"` + xEd + `","\u0078":"` + xEd + `"}`, ""},
 	{"two x", `{"kty":"OKP","crv":"Ed25519","x":"` + xEd + `","x":"` + xEd + `"}`, ""},
 }
 
