@@ -179,6 +179,49 @@ func FuzzParseTarget(f *testing.F) {
 	})
 }
 
+// FuzzTarget checks that net/url reads the host of the base, and the
+// path of the request after that of the base, from each URL that is accepted.
+func FuzzTarget(f *testing.F) {
+	const base = "https://api.example/v1"
+	for _, seed := range [][2]string{{base, "/"}, {base + "/../v1/a", "/a"}, {base + "/%2e/a", "/./a?x"}, {base + "//a", "//a"}, {"HTTPS://API.example:443/v1/a#x", "http://x/a"}, {base + "/a", "/b"}, {base + "/a%2Fb", "/a/b"}, {"https://evil.example/v1/a", "/a"}} {
+		f.Add(seed[0], seed[1])
+	}
+	r := newRules(f, base)
+	f.Fuzz(func(t *testing.T, htu, target string) {
+		synctest.Test(t, func(t *testing.T) {
+			header, claims := change(t, nil, object{"htu": htu})
+			if _, err := r.Parse([]string{header + "." + claims + rfcSignature}, "GET", target); err != nil {
+				return
+			}
+			u, err := url.Parse(htu)
+			if err != nil {
+				return
+			}
+			if u.Scheme != "https" || u.User != nil || u.Port() != "" && u.Port() != "443" || !strings.EqualFold(u.Hostname(), "api.example") && !strings.Contains(u.Host, "%") {
+				t.Errorf("%q is accepted", htu)
+			}
+			v, err := url.ParseRequestURI(target)
+			if err != nil {
+				return
+			}
+			got, want := unescapedPath(t, u), "/v1"+unescapedPath(t, v)
+			if got != want && !(got == "/v1" && want == "/v1/") {
+				t.Errorf("%q is accepted for %q", htu, target)
+			}
+		})
+	})
+}
+
+// unescapedPath returns the path without dot segments.
+func unescapedPath(t *testing.T, u *url.URL) string {
+	t.Helper()
+	path, err := url.PathUnescape(withoutDots(strings.NewReplacer("%2e", ".", "%2E", ".").Replace(u.EscapedPath())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // withoutDots takes the steps of RFC 3986 §5.2.4 one by one.
 func withoutDots(in string) (out string) {
 	if in == "" {
