@@ -121,7 +121,7 @@ func (r *Rules) Parse(fields []string, method, target string) (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := jwk.Fits(p.method, public.Key); err != nil {
+	if err := public.Fits(p.method); err != nil {
 		return nil, err
 	}
 	p.key, p.KeyThumbprint = public.Key, public.Thumbprint

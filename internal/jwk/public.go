@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"math/big"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/seed450a7203/jwthttp/internal/base64url"
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
 )
@@ -34,8 +36,17 @@ const (
 
 // Public is the public key of a JWK that a client has sent.
 type Public struct {
-	Key        any    // as golang-jwt takes it; it may be too small, see Fits
+	Key        any    // as golang-jwt takes it; it may be too small, or not for an algorithm, see Fits
 	Thumbprint string // with SHA-256 (RFC 7638), in base64url
+}
+
+// Fits is like the function Fits, but does not check again that the key is a point
+// of its curve.
+func (p Public) Fits(m jwt.SigningMethod) error {
+	if ec, ok := m.(*jwt.SigningMethodECDSA); ok {
+		return fitsCurve(ec.CurveBits, p.Key)
+	}
+	return Fits(m, p.Key)
 }
 
 // members are the parameters of a key as text.
