@@ -142,8 +142,8 @@ func TestPage(t *testing.T) {
 	exampletest.Do(t, ctx, chromedp.SetValue("#username", demo.Alice), chromedp.SetValue("#password", demo.AlicePassword),
 		chromedp.Click("#login button"), chromedp.WaitVisible("#actions"))
 	for _, step := range []struct{ button, want string }{
-		{"call", "Call, with the nonce: 200, hello alice"},
-		{"forget", "Without a nonce: 401, reason nonce"},
+		{"call", "Call, again with the nonce: 200, hello alice"},
+		{"forget", "Without a nonce: 401, reason nonceWithout a nonce, again with the nonce: 200"},
 		{"replay", "Second use of the proof: 401, reason replayed"},
 		{"thief", "Stolen, with another key: 401, reason binding"},
 		{"bearer", "Stolen, as Bearer: 401, reason binding"},

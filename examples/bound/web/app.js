@@ -37,7 +37,7 @@ async function call(what, by = key) {
 	let sent = await proof(by, "GET", resource, token, nonce);
 	if (await send(what, "DPoP", sent) === "nonce") {
 		sent = await proof(by, "GET", resource, token, nonce);
-		await send(what + ", with the nonce", "DPoP", sent);
+		await send(what + ", again with the nonce", "DPoP", sent);
 	}
 	return sent;
 }
