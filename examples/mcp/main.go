@@ -14,9 +14,11 @@
 // clients that use it and have one, such as the MCP Inspector, start the server with
 // -all-scopes.
 //
-// With -dpop, tokens are bound to the key of the client, and each request needs a
-// proof (RFC 9449). The SDKs do not make proofs. An http.RoundTripper in
-// dpop_test.go makes them for the SDK for Go.
+//	go run -C examples ./mcp -dpop
+//
+// This server binds tokens to the key of the client, and each request needs a proof
+// (RFC 9449). The SDKs do not make proofs. An http.RoundTripper in dpop_test.go makes
+// them for the SDK for Go.
 package main
 
 import (
