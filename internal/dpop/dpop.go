@@ -35,7 +35,7 @@ var (
 	ErrReplayed   = errors.New("proof was used before")
 )
 
-// Errors of Parse and Finish. None of them quotes the proof.
+// Errors of Parse and Finish. None of them quotes more of the proof than its URL.
 var (
 	errCount     = errors.New("want one DPoP field")
 	errSize      = fmt.Errorf("proof has more than %d bytes", maxProof)
@@ -141,7 +141,7 @@ func (r *Rules) readClaims(p *Proof, payload, method, target string) error {
 		return errMethod
 	}
 	if htu, ok := values[claimHtu].Unquote(); !ok || !r.matches(htu, target) {
-		return errURL
+		return wrongURL(htu)
 	}
 	if p.accessToken, ok = values[claimAth].Unquote(); !ok {
 		return fmt.Errorf("ath: %w", errClaim)
@@ -191,6 +191,16 @@ func (r *Rules) matches(htu, target string) bool {
 		}
 	}
 	return false
+}
+
+// wrongURL names the URL for logs, since it shows which base is missing. It leaves
+// out the query, which may have a secret.
+func wrongURL(htu string) error {
+	url, ok := ParseTarget(htu)
+	if !ok {
+		return errURL
+	}
+	return fmt.Errorf("%w, but %s", errURL, jws.Quoted(url.String()))
 }
 
 // IsFor reports whether the proof was made for an access token (RFC 9449 §4.3,
