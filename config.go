@@ -1,6 +1,8 @@
 package jwthttp
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"github.com/seed450a7203/jwthttp/internal/clientcert"
 	"github.com/seed450a7203/jwthttp/internal/dpop"
 	"github.com/seed450a7203/jwthttp/internal/keyset"
+	"github.com/seed450a7203/jwthttp/internal/lookup"
 	"github.com/seed450a7203/jwthttp/internal/problems"
 	"github.com/seed450a7203/jwthttp/internal/syntax"
 )
@@ -22,7 +25,12 @@ const (
 	maxRevocationTimeout = time.Minute
 	maxTokenAge          = 10 * 365 * 24 * time.Hour
 	maxCacheSize         = 1 << 24
+	maxIssuerTTL         = 24 * time.Hour
+	maxIssuers           = 1 << 24
 )
+
+// maxIssuerName is the maximum length in bytes of a name for FindIssuer.
+const maxIssuerName = 512
 
 // replayEntries is the size of a ReplayCache by default.
 const replayEntries = 1 << 19
@@ -33,10 +41,11 @@ const meanCachedSize = 2 << 10
 // config is what New makes of Options. A Middleware and all that are derived
 // from it share one. It is immutable.
 type config struct {
-	issuers    map[string][]*issuer // by "iss"
-	anyIssuer  *issuer              // for every "iss", or nil
-	algorithms map[string]bool      // of all issuers
-	padding    bool                 // of any issuer
+	issuers    map[string][]*issuer  // by "iss"
+	anyIssuer  *issuer               // for every "iss", or nil
+	found      *lookup.Table[issuer] // of FindIssuer, or nil
+	algorithms map[string]bool       // of all issuers; not used with FindIssuer
+	padding    bool                  // of any issuer
 
 	opts      Options                 // with defaults, and Leeway without its special values
 	proofs    *dpop.Rules             // or nil
@@ -69,6 +78,11 @@ func newConfig(o Options) (*config, error) {
 		if _, err := syntax.ParsePublicURL(o.ResourceMetadataURL); err != nil {
 			p.AddHidden("ResourceMetadataURL", "%w", err)
 		}
+	}
+	checkRange(&p, "IssuerTTL", o.IssuerTTL, maxIssuerTTL)
+	checkRange(&p, "MaxIssuers", o.MaxIssuers, maxIssuers)
+	if o.FindIssuer == nil && (o.IssuerTTL != 0 || o.MaxIssuers != 0) {
+		p.AddHidden("FindIssuer", "IssuerTTL and MaxIssuers have no effect without it")
 	}
 	c.addIssuers(&p, o.Issuers)
 	if d := o.DPoP; d != nil {
@@ -124,21 +138,25 @@ func (c *config) setDefaults() {
 	if o.Realm == "" {
 		o.Realm = defaultRealm
 	}
+	if o.FindIssuer != nil {
+		ttl, size := cmp.Or(o.IssuerTTL, time.Minute), cmp.Or(o.MaxIssuers, 1000)
+		c.found, c.padding = lookup.New(c.compileFound, ttl, size, maxIssuerName), true
+	}
 	if o.CacheSize > 0 {
 		c.cache = cache.New[*verified](o.CacheSize, int64(o.CacheSize)*meanCachedSize)
 	}
 }
 
 func (c *config) addIssuers(p *problems.List, issuers []Issuer) {
-	if len(issuers) == 0 {
-		p.AddHidden("Issuers", "want at least one")
+	if len(issuers) == 0 && c.opts.FindIssuer == nil {
+		p.AddHidden("Issuers", "want at least one, or FindIssuer")
 	}
 	c.issuers = make(map[string][]*issuer, len(issuers))
 	c.algorithms = make(map[string]bool)
 	for i, o := range issuers {
 		field := fmt.Sprintf("Issuers[%d].", i)
 		iss := newIssuer(p, field, o)
-		if o.Name == Any && len(issuers) > 1 {
+		if o.Name == Any && (len(issuers) > 1 || c.opts.FindIssuer != nil) {
 			p.Add(field+"Name", o.Name, "Any must be the only issuer")
 		}
 		for _, other := range c.issuers[o.Name] {
@@ -157,6 +175,23 @@ func (c *config) addIssuers(p *problems.List, issuers []Issuer) {
 			c.algorithms[alg] = true
 		}
 	}
+}
+
+// compileFound asks FindIssuer.
+func (c *config) compileFound(ctx context.Context, name string) (*issuer, error) {
+	o, err := c.opts.FindIssuer(ctx, name)
+	if err != nil || o == nil {
+		return nil, err
+	}
+	p := problems.List{Prefix: "FindIssuer: "}
+	iss := newIssuer(&p, "", *o)
+	if o.Name != name {
+		p.Add("Name", o.Name, "want the name asked for")
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	return iss, nil
 }
 
 func newIssuer(p *problems.List, field string, o Issuer) *issuer {

@@ -42,6 +42,7 @@ const (
 	ReasonScope                 Reason = "scope"                  // insufficient scope
 	ReasonForbidden             Reason = "forbidden"              // refused by a Require rule
 	ReasonCrossOrigin           Reason = "cross_origin"           // cookie token in an unsafe cross-origin request
+	ReasonIssuersUnavailable    Reason = "issuers_unavailable"    // Options.FindIssuer failed
 	ReasonKeysUnavailable       Reason = "keys_unavailable"       // no keys to verify with at the moment
 	ReasonRevocationUnavailable Reason = "revocation_unavailable" // Options.Revoked failed
 	ReasonReplayUnavailable     Reason = "replay_unavailable"     // DPoP.Replay failed
@@ -161,6 +162,7 @@ var answers = map[Reason]answer{
 	ReasonAuthentication:        {http.StatusUnauthorized, codeAuthentication, "another authentication of the user required"},
 	ReasonScope:                 {http.StatusForbidden, codeScope, "insufficient scope"},
 	ReasonCrossOrigin:           {http.StatusForbidden, "", "cross-origin request refused"},
+	ReasonIssuersUnavailable:    {http.StatusServiceUnavailable, "", "token issuer cannot be looked up at the moment"},
 	ReasonKeysUnavailable:       {http.StatusServiceUnavailable, "", "token cannot be verified at the moment"},
 	ReasonRevocationUnavailable: {http.StatusServiceUnavailable, "", "token revocation cannot be checked at the moment"},
 	ReasonReplayUnavailable:     {http.StatusServiceUnavailable, "", "reuse of the DPoP proof cannot be checked at the moment"},

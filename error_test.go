@@ -235,6 +235,7 @@ func TestReason(t *testing.T) {
 		{jwthttp.ReasonScope, "403 insufficient_scope"},
 		{jwthttp.ReasonForbidden, "403 forbidden"},
 		{jwthttp.ReasonCrossOrigin, "403 cross_origin"},
+		{jwthttp.ReasonIssuersUnavailable, "503 issuers_unavailable"},
 		{jwthttp.ReasonKeysUnavailable, "503 keys_unavailable"},
 		{jwthttp.ReasonRevocationUnavailable, "503 revocation_unavailable"},
 		{jwthttp.ReasonCanceled, "499 "},

@@ -143,7 +143,8 @@ func (c Credential) violatesSyntax() bool {
 // from a cookie, such as Cf-Access-Jwt-Assertion (Cloudflare Access) or
 // X-Goog-Iap-Jwt-Assertion (Google IAP). The whole value is the token. It is
 // subject to [Options].CrossOrigin. The proxy must remove the field from requests
-// of clients. FromProxyHeader panics if name is not a field name.
+// of clients. If it fills Authorization instead, use FromHeader and change the
+// Source to SourceOther. FromProxyHeader panics if name is not a field name.
 func FromProxyHeader(name string) Extractor {
 	must(syntax.IsToken(name), "FromProxyHeader(%q): not the name of a header field", name)
 	find := FromHeader(name, "")

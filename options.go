@@ -13,7 +13,7 @@ import (
 // check. Tokens without the claim are accepted, too.
 const Any = "*"
 
-// Options configures a [Middleware]. Only Issuers is required. [New] copies the
+// Options configures a [Middleware]. Only Issuers or FindIssuer is required. [New] copies the
 // options, including the keys of [StaticKey] and [KeySet], but not CrossOrigin
 // and other KeySources.
 type Options struct {
@@ -21,8 +21,26 @@ type Options struct {
 
 	// Issuers are the accepted issuers. The "iss" of a token selects one; only
 	// its rules and keys apply. Two may have the same Name, except Any, if they
-	// have no algorithm in common; then "alg" selects. Required.
+	// have no algorithm in common; then "alg" selects. Required unless FindIssuer
+	// is set.
 	Issuers []Issuer
+
+	// FindIssuer returns the issuer of a name that Issuers does not have, for tenants
+	// that come and go. The name is an unverified "iss": a key to look up, never an
+	// address. A nil issuer and a nil error mean that there is none, a 401. An error,
+	// an invalid issuer or another Name, and an answer after the deadline of the
+	// context, 1 second, are a 503 for that name and are kept for a second. If nil,
+	// only Issuers counts.
+	FindIssuer func(ctx context.Context, name string) (*Issuer, error)
+
+	// IssuerTTL is how long an answer of FindIssuer is used. A tenant that is
+	// dropped or changed keeps access for that long. If zero, 1 minute; at most
+	// 24 hours.
+	IssuerTTL time.Duration
+
+	// MaxIssuers is the maximum number of issuers to keep, and of names without
+	// one. If zero, 1000; at most 2^24.
+	MaxIssuers int
 
 	// Extractor finds the token. If nil, FromHeader("Authorization", "Bearer"),
 	// and with DPoP also FromHeader("Authorization", "DPoP").
@@ -33,7 +51,8 @@ type Options struct {
 	Leeway time.Duration
 
 	// MaxTokenSize is the maximum length of a token in bytes. If zero, 8 KiB;
-	// at most 1 MiB. For a large one, set MaxHeaderBytes of net/http, too.
+	// at most 1 MiB. Tokens that list many groups need more than the default.
+	// For a large one, set MaxHeaderBytes of net/http, too.
 	MaxTokenSize int
 
 	// Revoked is called for each valid token, before its scopes and rules are
@@ -104,7 +123,7 @@ type Issuer struct {
 
 	// Clients are the accepted clients: Token.ClientID must be one of
 	// them. Set it if tokens have no "aud", as those of Amazon Cognito and
-	// Clerk. If nil, any client.
+	// Clerk. An ID token may name the same client. If nil, any client.
 	Clients []string
 
 	// Algorithms are the accepted values of "alg" (RFC 8725 §3.1): names of
@@ -183,9 +202,9 @@ func (DPoP) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "DPoP") }
 
 // A ReplayFunc remembers the id of a used proof until a time, and reports whether
 // the id was not known before, in one atomic step. An error, a panic, and true
-// after the deadline of the context, 1 second, are failures. It is called when
-// everything else about token and proof holds, so only clients
-// with a good token can fill its memory. It must be safe for concurrent use.
+// after the deadline of the context, 1 second, are failures. It is called on the
+// request's goroutine, when everything else about token and proof holds, so only
+// clients with a good token can fill its memory. It must be safe for concurrent use.
 type ReplayFunc func(ctx context.Context, id string, until time.Time) (fresh bool, err error)
 
 // A RevokedFunc reports whether a token has been revoked. If it returns true, or

@@ -176,6 +176,42 @@ func TestMiddleware_RequireScopes(t *testing.T) {
 	}
 }
 
+// An array of scopes is compared element by element.
+func TestMiddleware_RequireScopes_array(t *testing.T) {
+	m := mustNew[testClaims](t, newOptions())
+	for _, tt := range []struct{ name, claims, want string }{
+		{"all there", `{"scope":["b","a"]}`, admitted},
+		{"all there, in scp", `{"scp":["a","b"]}`, admitted},
+		{"all there, in scp after null", `{"scope":null,"scp":["a","b"]}`, admitted},
+		{"one missing", `{"scope":["a"]}`, noScope},
+		{"none", `{"scope":[]}`, noScope},
+		{"none, although scp has them", `{"scope":[],"scp":["a","b"]}`, noScope},
+		{"in one element", `{"scope":["a b"]}`, noScope},
+		{"empty elements", `{"scope":["",""]}`, noScope},
+		{"with spaces around", `{"scope":[" a","b "]}`, noScope},
+		{"by case", `{"scope":["A","B"]}`, noScope},
+		{"an array as text", `{"scope":"[\"a\",\"b\"]"}`, noScope},
+		{"commas", `{"scope":"a,b"}`, noScope},
+		{"nested", `{"scope":[["a","b"]]}`, invalid + "malformed"},
+		{"an object", `{"scope":{"a":true,"b":true}}`, invalid + "malformed"},
+		{"null in it", `{"scope":["a","b",null]}`, invalid + "malformed"},
+		{"a number in it", `{"scp":["a","b",1]}`, invalid + "malformed"},
+	} {
+		var claims map[string]any
+		if err := json.Unmarshal([]byte(tt.claims), &claims); err != nil {
+			t.Fatal(err)
+		}
+		for name, v := range claims {
+			if v == nil { // goodToken leaves it out
+				claims[name] = json.RawMessage("null")
+			}
+		}
+		bubble(t, tt.name, func(t *testing.T) {
+			checkVerdict(t, m.RequireScopes("a", "b"), newRequest(withBearer(goodToken(claims))), tt.want)
+		})
+	}
+}
+
 // Deriving changes neither the original nor other derived values.
 func TestMiddleware_derived(t *testing.T) {
 	bubble(t, "siblings", func(t *testing.T) {

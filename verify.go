@@ -2,6 +2,7 @@ package jwthttp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func (c *config) verify(ctx context.Context, found Credential, p *possession) (*
 		return nil, refuse(ReasonMalformed, cause.Malformed("%v", err))
 	}
 	t := newToken(&parsed, registered, found.Source)
-	iss, e := c.findIssuer(&t, parsed.Padded)
+	iss, e := c.findIssuer(ctx, &t, parsed.Padded)
 	if e == nil {
 		e = iss.check(&t, c.opts.Leeway)
 	}
@@ -145,7 +146,7 @@ func (c *config) parse(raw string) (jws.Token, *Error) {
 	if err != nil {
 		return jws.Token{}, refuse(ReasonMalformed, cause.Malformed("%v", err))
 	}
-	if !c.algorithms[parsed.Algorithm] {
+	if !c.algorithms[parsed.Algorithm] && (c.found == nil || jwk.Method(parsed.Algorithm) == nil) {
 		return jws.Token{}, refuse(ReasonAlgorithm, cause.Unverifiable("algorithm %s is not accepted", jws.Quoted(parsed.Algorithm)))
 	}
 	return parsed, nil
@@ -153,10 +154,19 @@ func (c *config) parse(raw string) (jws.Token, *Error) {
 
 // findIssuer returns the issuer that the token names, with its algorithm if
 // there are several of that name.
-func (c *config) findIssuer(t *Token, padded bool) (*issuer, *Error) {
+func (c *config) findIssuer(ctx context.Context, t *Token, padded bool) (*issuer, *Error) {
 	candidates := c.issuers[t.Issuer]
-	if c.anyIssuer != nil {
+	switch {
+	case c.anyIssuer != nil:
 		candidates = []*issuer{c.anyIssuer}
+	case len(candidates) == 0 && c.found != nil:
+		iss, e := c.lookUpIssuer(ctx, t.Issuer)
+		if e != nil {
+			return nil, e
+		}
+		if iss != nil {
+			candidates = []*issuer{iss}
+		}
 	}
 	if len(candidates) == 0 {
 		return nil, refuse(ReasonIssuer, cause.Invalid(jwt.ErrTokenInvalidIssuer, "unknown issuer %s", jws.Quoted(t.Issuer)))
@@ -171,6 +181,22 @@ func (c *config) findIssuer(t *Token, padded bool) (*issuer, *Error) {
 		return iss, nil
 	}
 	return nil, refuse(ReasonAlgorithm, cause.Unverifiable("algorithm %s is not accepted from issuer %s", jws.Quoted(t.Algorithm), jws.Quoted(t.Issuer)))
+}
+
+// lookUpIssuer returns the issuer of FindIssuer for a name, or nil. The name is not
+// verified yet.
+func (c *config) lookUpIssuer(ctx context.Context, name string) (*issuer, *Error) {
+	if name == "" || name == Any || len(name) > maxIssuerName {
+		return nil, nil
+	}
+	iss, err := c.found.Get(ctx, name)
+	switch {
+	case err == nil:
+		return iss, nil
+	case errors.Is(ctx.Err(), context.Canceled): // the client hung up
+		return nil, refuse(ReasonCanceled, err)
+	}
+	return nil, refuse(ReasonIssuersUnavailable, fmt.Errorf("issuer %s: %w", jws.Quoted(name), err))
 }
 
 // check applies the rules that need no key: type, audience, client, times.
@@ -261,6 +287,12 @@ func (c *config) recall(ctx context.Context, raw string) (*verified, *Error) {
 	v, ok := c.cache.Get(raw)
 	if !ok {
 		return nil, nil
+	}
+	if c.found != nil {
+		// It may have been dropped or changed.
+		if iss, e := c.findIssuer(ctx, v.token, v.issuer.PaddedSegments); e != nil || iss != v.issuer {
+			return nil, e
+		}
 	}
 	if e := v.issuer.checkTimes(v.token, c.opts.Leeway); e != nil {
 		c.cache.Remove(raw)

@@ -233,7 +233,8 @@ func (rt refusingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Rule 27
 func TestIssuer_Types(t *testing.T) {
-	listed, orAbsent, absentOnly := newIssuer(), newIssuer(), newIssuer()
+	listed, orAbsent, absentOnly, mixedCase := newIssuer(), newIssuer(), newIssuer(), newIssuer()
+	mixedCase.Types = []string{"Application/aT+jWT"}
 	listed.Types = []string{"application/at+jwt", "secevent+jwt"}
 	orAbsent.Types = []string{"at+jwt", ""}
 	absentOnly.Types = []string{""}
@@ -254,6 +255,10 @@ func TestIssuer_Types(t *testing.T) {
 			{"accepted", admitted, []string{`{"alg":"HS256","typ":"at+jwt"}`, `{"alg":"HS256"}`}},
 			{"not accepted", invalid + "type", []string{`{"alg":"HS256","typ":"JWT"}`, `{"alg":"HS256","typ":"application/"}`}},
 			{"empty", invalid + "malformed", []string{`{"alg":"HS256","typ":""}`}},
+		}},
+		{"a type in other letters", mixedCase, []outcome{
+			{"accepted", admitted, []string{`{"alg":"HS256","typ":"at+jwt"}`, `{"alg":"HS256","typ":"AT+JWT"}`, `{"alg":"HS256","typ":"APPLICATION/At+Jwt"}`}},
+			{"not accepted", invalid + "type", []string{`{"alg":"HS256"}`, `{"alg":"HS256","typ":"JWT"}`, `{"alg":"HS256","typ":"at-jwt"}`}},
 		}},
 		{"no type", absentOnly, []outcome{
 			{"absent", admitted, []string{`{"alg":"HS256"}`}},
@@ -563,6 +568,22 @@ func TestIssuer_PaddedSegments(t *testing.T) {
 	if strings.Count(signed, "=") != 2 {
 		t.Fatalf("padding of %q", signed)
 	}
+	// sign returns a token whose segments need this many equal signs, but for the
+	// signature, which needs one.
+	sign := func(inHeader, inPayload int) string {
+		spaces := func(text string, equals int) string { return text + strings.Repeat(" ", (6-equals-len(text)%3)%3) }
+		signed := padded(spaces(goodHeader, inHeader)) + "." + padded(spaces(claimsJSON(nil), inPayload))
+		if strings.Count(signed, "=") != inHeader+inPayload {
+			t.Fatalf("padding of %q", signed)
+		}
+		return signed + "." + padded(hs256(signed))
+	}
+	replace := func(from, to string) string { // in the header of a token with two equal signs, signed again
+		h, p, _ := strings.Cut(sign(2, 1), ".")
+		p, _, _ = strings.Cut(p, ".")
+		signed := strings.Replace(h, from, to, 1) + "." + p
+		return signed + "." + padded(hs256(signed))
+	}
 	field := jwthttp.FromHeader("X-Data", "")
 	proxy := jwthttp.FromProxyHeader("X-Data")
 	for _, tt := range []struct {
@@ -578,6 +599,16 @@ func TestIssuer_PaddedSegments(t *testing.T) {
 		{"only the signature padded", field, []jwthttp.Issuer{padding}, goodToken(nil) + "=", admitted},
 		{"signed without the padding", field, []jwthttp.Issuer{padding}, signed + "." + padded(hs256(unpadded)), invalid + "signature"},
 		{"padding cut off", field, []jwthttp.Issuer{padding}, unpadded + "." + padded(hs256(signed)), invalid + "signature"},
+		{"two equal signs", field, []jwthttp.Issuer{padding}, sign(2, 2), admitted},
+		{"two equal signs and one, from a proxy", proxy, []jwthttp.Issuer{padding}, sign(2, 1), admitted},
+		{"segments that need none", field, []jwthttp.Issuer{padding}, sign(0, 0), admitted},
+		{"two equal signs without the option", field, []jwthttp.Issuer{newIssuer()}, sign(2, 0), invalid + "malformed"},
+		{"one of two equal signs", field, []jwthttp.Issuer{padding}, replace("==", "="), invalid + "malformed"},
+		{"none of two equal signs", field, []jwthttp.Issuer{padding}, replace("==", ""), admitted}, // signed like this
+		{"three equal signs", field, []jwthttp.Issuer{padding}, replace("==", "==="), invalid + "malformed"},
+		{"a third equal sign instead of a character", field, []jwthttp.Issuer{padding}, replace("A==", "==="), invalid + "malformed"},
+		{"six equal signs", field, []jwthttp.Issuer{padding}, replace("==", "======"), invalid + "malformed"},
+		{"escaped equal signs", proxy, []jwthttp.Issuer{padding}, replace("==", "%3D%3D"), invalid + "malformed"},
 		{"padding too long", field, []jwthttp.Issuer{padding}, header + "=." + rest, invalid + "malformed"},
 		{"four equal signs", field, []jwthttp.Issuer{padding}, header + "====." + rest, invalid + "malformed"},
 		{"padding in front", proxy, []jwthttp.Issuer{padding}, "=" + header[:len(header)-1] + "." + rest, invalid + "malformed"},
@@ -755,6 +786,12 @@ func TestToken_Scopes(t *testing.T) {
 		{"null", map[string]any{"scope": null, "scp": null}, nil},
 		{"scope as an array", map[string]any{"scope": []string{"a", "b"}}, []string{"a", "b"}},
 		{"an element of an array is not split", map[string]any{"scope": []string{"a b"}}, []string{"a b"}},
+		{"an empty array", map[string]any{"scope": []string{}}, []string{}},
+		{"an empty element", map[string]any{"scope": []string{"", "a", ""}}, []string{"", "a", ""}},
+		{"an element of spaces", map[string]any{"scp": []string{" ", "a "}}, []string{" ", "a "}},
+		{"the same element twice", map[string]any{"scope": []string{"a", "a"}}, []string{"a", "a"}},
+		{"escaped elements", map[string]any{"scope": json.RawMessage(`["\u0061","b\u0020c"]`)}, []string{"a", "b c"}},
+		{"scope as an array before scp of spaces", map[string]any{"scope": []string{"a"}, "scp": "b c"}, []string{"a"}},
 		{"scp as a string", map[string]any{"scp": "a b"}, []string{"a", "b"}},
 		{"scp as an array", map[string]any{"scp": []string{"a", "b c"}}, []string{"a", "b c"}},
 		{"scope before scp", map[string]any{"scope": "a", "scp": "b"}, []string{"a"}},
@@ -808,7 +845,8 @@ func TestToken_identifiers(t *testing.T) {
 		{"azp", func(t *jwthttp.Token) string { return t.ClientID }},
 	} {
 		for _, tt := range []struct{ value, want string }{
-			{`"42"`, "42"}, {`42`, "42"}, {`-1`, "-1"}, {`0`, "0"},
+			{`"42"`, "42"}, {`42`, "42"}, {`-1`, "-1"}, {`0`, "0"}, {`-0`, "-0"}, // as it is written
+			{`9007199254740993`, "9007199254740993"}, {`-9007199254740993`, "-9007199254740993"}, {`18446744073709551616`, "18446744073709551616"},
 			{`12345678901234567890123`, "12345678901234567890123"}, // more digits than a float64 has
 			{`null`, ""}, {`""`, ""},
 		} {
@@ -819,7 +857,7 @@ func TestToken_identifiers(t *testing.T) {
 				}
 			})
 		}
-		for _, value := range []string{`42.0`, `4.2e1`, `42E0`, `-0.5`, `true`, `false`, `{}`, `[]`, `["42"]`, `[42]`} {
+		for _, value := range []string{`42.0`, `4.2e1`, `42E0`, `1e400`, `-0.5`, `-0.0`, `true`, `false`, `{}`, `[]`, `["42"]`, `[42]`} {
 			token := goodToken(map[string]any{claim.name: json.RawMessage(value)})
 			runVerifications(t, newOptions(), []verification{{claim.name + " " + value, token, invalid + "malformed"}})
 		}
@@ -875,6 +913,11 @@ func TestToken_Fingerprint(t *testing.T) {
 		compact := goodToken(nil)
 		if sum := sha256.Sum256([]byte(compact[:strings.LastIndex(compact, ".")])); a != hex.EncodeToString(sum[:]) {
 			t.Errorf("fingerprint %q is not the hash of header and payload", a)
+		}
+		padding := newIssuer()
+		padding.PaddedSegments = true
+		if padded := tokenOf(t, newOptions(padding), compact+"=").Fingerprint(); padded != a {
+			t.Errorf("fingerprint %q with a padded signature, %q without", padded, a)
 		}
 		if got := new(jwthttp.Token).Fingerprint(); got != "" {
 			t.Errorf("fingerprint of a token made by hand: %q", got)

@@ -162,7 +162,7 @@ func (l *lab) misuses() []threat {
 				l.with("`jkt`", map[string]any{"cnf": map[string]string{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
 				l.with("`x5t#S256`", map[string]any{"cnf": map[string]string{"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}),
 			),
-			"accepted with its certificate or a proof only", "TestAuthenticate_boundToken TestAuthenticate_certificate"},
+			"accepted with its certificate or a proof only", "TestAuthenticate_boundToken TestAuthenticate_certificate TestAuthenticate_downgrade"},
 	}
 }
 

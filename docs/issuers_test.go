@@ -240,14 +240,28 @@ func TestIssuers_padding(t *testing.T) {
 
 // A recipe must not turn a failure of the key server into a rejected token.
 func TestALB_keyServer(t *testing.T) {
-	keys := &albKeys{region: "nowhere-1", signer: "s", issuer: "i", client: "c"}
-	token := &jwt.Token{Header: object{"kid": albKeyID, "signer": "s", "iss": "i", "client": "c", "exp": float64(1 << 40)}}
-	if _, err := keys.KeyfuncCtx(t.Context())(token); !errors.Is(err, jwthttp.ErrKeysUnavailable) {
-		t.Errorf("no such host: %v", err)
-	}
-	token.Header["signer"] = "another"
-	if _, err := keys.KeyfuncCtx(t.Context())(token); err == nil || errors.Is(err, jwthttp.ErrKeysUnavailable) {
-		t.Errorf("another signer: %v", err)
+	for _, test := range []struct {
+		name, region, signer, kid string
+		unavailable, asked        bool
+	}{
+		{"no such host", "nowhere-1", "s", albKeyID, true, true},
+		{"a failing server", "broken-1", "s", albKeyID, true, true},
+		{"not a key", "odd-1", "s", albKeyID, false, true},
+		{"an unknown kid", "eu-west-1", "s", "00000000-1234-1234-1234-123456789012", false, true},
+		{"another signer", "eu-west-1", "another", albKeyID, false, false},
+		{"a kid that is too short", "eu-west-1", "s", albKeyID[1:], false, false},
+		{"a kid that is too long", "eu-west-1", "s", albKeyID + "0", false, false},
+		{"a path of the length of a kid", "eu-west-1", "s", "../12345678-1234-1234-1234-123456789", false, false},
+		{"a query of the length of a kid", "eu-west-1", "s", "12345678-1234-1234-1234-1234567890?x", false, false},
+		{"a kid in upper case", "eu-west-1", "s", "ABCDEF78-1234-1234-1234-123456789012", false, false},
+		{"an empty kid", "eu-west-1", "s", "", false, false},
+	} {
+		keys := &albKeys{region: test.region, signer: test.signer, issuer: "i", client: "c"}
+		token := &jwt.Token{Header: object{"kid": test.kid, "signer": "s", "iss": "i", "client": "c", "exp": float64(1 << 40)}}
+		key, err := keys.KeyfuncCtx(t.Context())(token)
+		if err == nil || errors.Is(err, jwthttp.ErrKeysUnavailable) != test.unavailable || keys.fetched.IsZero() == test.asked {
+			t.Errorf("%s: key %v, error %v, asked at %v", test.name, key, err, keys.fetched)
+		}
 	}
 }
 
@@ -289,6 +303,84 @@ func TestClerk_cookie(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Google's old issuer, too, is accepted by two Issuers with the same Keys. Those of
+// jwks.Discover are for the name that they were discovered from only.
+func TestGoogle_twoIssuers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		fetched, err := jwks.New(ctx, "https://www.googleapis.com/oauth2/v3/certs", jwks.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		discovered, err := jwks.Discover(ctx, "https://accounts.google.com", jwks.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		issuers := func(set *jwks.Set) (list []jwthttp.Issuer) {
+			for _, name := range []string{"https://accounts.google.com", "accounts.google.com"} {
+				list = append(list, jwthttp.Issuer{
+					Name: name, Audience: []string{"1234987819200.apps.googleusercontent.com"}, Algorithms: []string{"RS256"}, Keys: set,
+				})
+			}
+			return list
+		}
+		auth, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Issuers: issuers(fetched)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := googleTokens().good
+		for _, test := range []struct{ name, iss, want string }{
+			{"the issuer", "https://accounts.google.com", "200"},
+			{"the old issuer", "accounts.google.com", "200"},
+			{"with a slash", "https://accounts.google.com/", "401 issuer"},
+			{"over http", "http://accounts.google.com", "401 issuer"},
+		} {
+			if got := outcome(auth, provider{}.request(good.with(nil, object{"iss": test.iss}).sign(t))); got != test.want {
+				t.Errorf("%s: %s, want %s", test.name, got, test.want)
+			}
+		}
+		if _, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{Issuers: issuers(discovered)}); err == nil {
+			t.Error("keys of another issuer are accepted")
+		}
+	})
+}
+
+// Where Keycloak has no audience mapper, Clients ties a token to this service, and
+// Validate tells it from the ID token, which names the same client.
+func TestKeycloak_withoutAudience(t *testing.T) {
+	p := keycloakTokens()
+	auth, err := jwthttp.New[keycloakClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{{
+		Name: "https://login.example/realms/shop", Audience: []string{jwthttp.Any}, Clients: []string{"web-client"}, Algorithms: []string{"RS256"},
+		Keys: jwthttp.StaticKey(&keys.rsa.PublicKey),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := func(typ string) tokenShape { return p.good.with(nil, object{"aud": nil, "typ": typ}) }
+	for _, test := range []struct {
+		name  string
+		token tokenShape
+		want  string
+	}{
+		{"no aud", other("Bearer"), "200"},
+		{"aud of the account console", p.good.with(nil, object{"aud": "account"}), "200"},
+		{"another client", p.good.with(nil, object{"aud": nil, "azp": "other"}), "401 audience"},
+		{"no client", p.good.with(nil, object{"aud": nil, "azp": nil}), "401 audience"},
+		{"the ID token", p.good.with(nil, object{"typ": "ID", "aud": "web-client", "nonce": "n"}), "401 claims"},
+		{"the refresh token", other("Refresh").with(object{"alg": "HS512"}, nil), "401 algorithm"},
+		{"a refresh token that the same key has signed", other("Refresh"), "401 claims"},
+		{"an offline token", other("Offline"), "401 claims"},
+		{"a logout token", other("Logout"), "401 claims"},
+		{"typ by case", other("bearer"), "401 claims"},
+		{"no typ", p.good.with(nil, object{"typ": nil}), "401 claims"},
+	} {
+		if got := outcome(auth, provider{}.request(test.token.sign(t))); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
 }
 
 // While an issuer moves to another algorithm, nested Handlers and requirements

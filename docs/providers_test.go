@@ -73,6 +73,7 @@ type document struct {
 	body   any    // marshaled as JSON unless it is a string
 	accept string // the media type that the client has to accept, or ""
 	bearer string // the token that the client has to send, or ""
+	status int    // 0: 200
 }
 
 type network map[string]document
@@ -85,6 +86,8 @@ func (n network) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("no such host %q", r.URL.Host)
 	case !ok:
 		status, found.body = http.StatusNotFound, "not found"
+	case found.status != 0:
+		status = found.status
 	case found.bearer != "" && r.Header.Get("Authorization") != "Bearer "+found.bearer:
 		status, found.body = http.StatusUnauthorized, "unauthorized"
 	case found.accept != "" && !slices.Contains(strings.Split(r.Header.Get("Accept"), ", "), found.accept):
@@ -205,6 +208,8 @@ func providersNetwork() network {
 	}})
 	publish("https://www.gstatic.com/iap/verify/public_key-jwk", document{body: keySet(ecJWK(keys.ec, object{"use": "sig", "alg": "ES256"}))})
 	publish("https://public-keys.auth.elb.eu-west-1.amazonaws.com/"+albKeyID, document{body: publicPEM(keys.ec)})
+	publish("https://public-keys.auth.elb.broken-1.amazonaws.com/"+albKeyID, document{status: http.StatusInternalServerError})
+	publish("https://public-keys.auth.elb.odd-1.amazonaws.com/"+albKeyID, document{body: "<html>"})
 	discoverable("https://a.tenants.example", "https://a.tenants.example/keys", keySet(rsaJWK(keys.rsa, rs256))) // of recipes.md
 	discoverable("https://b.tenants.example", "https://b.tenants.example/keys", keySet(rsaJWK(keys.otherRSA, rs256)))
 	discoverable("https://appleid.apple.com", "https://appleid.apple.com/auth/keys", keySet(rsaJWK(keys.rsa, rs256)))
@@ -295,10 +300,14 @@ func (p provider) general() []refusal {
 	if p.good.header["alg"] == "ES256" {
 		alg, forger, public = "RS256", keys.otherEC, publicPEM(keys.ec)
 	}
-	forged, confused := p.good, p.good.with(object{"alg": "HS256"}, nil)
-	forged.key, confused.key = forger, []byte(public)
+	forged, confused, unsigned := p.good, p.good.with(object{"alg": "HS256"}, nil), p.good.with(object{"alg": "none"}, nil)
+	forged.key, confused.key, unsigned.key = forger, []byte(public), jwt.UnsafeAllowNoneSignatureType
 	list := []refusal{
 		{"expired", p.good.with(nil, object{"exp": -time.Hour}), "401 expired"},
+		{"no exp", p.good.with(nil, object{"exp": nil}), "401 malformed"},
+		{"not valid yet", p.good.with(nil, object{"nbf": time.Hour}), "401 not_yet_valid"},
+		{"a logout token", p.good.with(object{"typ": "logout+jwt"}, nil), "401 type"},
+		{"unsigned", unsigned, "401 algorithm"},
 		{"another issuer", p.good.with(nil, object{"iss": "https://other.example"}), "401 issuer"},
 		{"another audience", p.good.with(nil, object{"aud": "https://other.example"}), "401 audience"},
 		{"another algorithm", p.good.with(object{"alg": alg}, nil), "401 algorithm"},
@@ -310,6 +319,15 @@ func (p provider) general() []refusal {
 		list = slices.DeleteFunc(list, func(r refusal) bool { return r.name == name })
 	}
 	return list
+}
+
+// opaque returns texts that are no signed token: an access or refresh token of
+// random text, one with dots, and an encrypted one.
+func opaque(t *testing.T, good tokenShape) []string {
+	t.Helper()
+	header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RSA-OAEP","enc":"A256GCM","cty":"JWT"}`))
+	signature := good.sign(t)[strings.LastIndex(good.sign(t), ".")+1:]
+	return []string{"v1.MRrtmJ5Zw", "ory_at_5Zw.dGhlIHNlY29uZA", header + ".a2V5.aXY." + strings.TrimRight(signature, "=") + ".dGFn"}
 }
 
 func (p provider) request(token string) *http.Request {
@@ -364,6 +382,11 @@ func testProvider(t *testing.T, p provider) {
 	for _, bad := range slices.Concat(p.general(), p.refused) {
 		if got := outcome(auth, p.request(bad.token.sign(t))); got != bad.want {
 			t.Errorf("%s: %s, want %s", bad.name, got, bad.want)
+		}
+	}
+	for _, text := range opaque(t, p.good) {
+		if got := outcome(auth, p.request(text)); got != "401 malformed" {
+			t.Errorf("%.20q: %s, want 401 malformed", text, got)
 		}
 	}
 	// A browser sends what a proxy makes of its cookie with cross-site requests, too.

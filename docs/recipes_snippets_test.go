@@ -136,6 +136,17 @@ func forwardAuth(auth *jwthttp.Middleware) http.HandlerFunc {
 	}
 }
 
+// fromProxyCookie returns an Extractor for an Authorization field that a proxy
+// fills from a cookie.
+func fromProxyCookie() jwthttp.Extractor {
+	find := jwthttp.FromHeader("Authorization", "Bearer")
+	return func(r *http.Request) (jwthttp.Credential, error) {
+		c, err := find(r)
+		c.Source = jwthttp.SourceOther // subject to Options.CrossOrigin, unlike SourceHeader
+		return c, err
+	}
+}
+
 func tenantIssuers(ctx context.Context, names []string) (issuers []jwthttp.Issuer, err error) {
 	for _, name := range names {
 		keys, err := jwks.Discover(ctx, name, jwks.Options{})
@@ -150,6 +161,40 @@ func tenantIssuers(ctx context.Context, names []string) (issuers []jwthttp.Issue
 		})
 	}
 	return issuers, nil
+}
+
+func tenantsAtRunTime(ctx context.Context, isTenant func(ctx context.Context, issuer string) (bool, error)) (*jwthttp.Middleware, error) {
+	const most = 10_000
+	pool, err := jwks.NewPool(ctx, jwks.PoolOptions{MaxSets: most})
+	if err != nil {
+		return nil, err
+	}
+	return jwthttp.New[Claims](jwthttp.Options{
+		FindIssuer: func(ctx context.Context, name string) (*jwthttp.Issuer, error) {
+			if found, err := isTenant(ctx, name); !found {
+				return nil, err // nil: there is no such tenant
+			}
+			return &jwthttp.Issuer{
+				Name:       name,
+				Audience:   []string{"https://api.example"},
+				Algorithms: []string{"RS256"},
+				Keys:       pool.Discover(name),
+			}, nil
+		},
+		IssuerTTL:  time.Minute, // a tenant that is dropped keeps access for so long
+		MaxIssuers: most,
+	})
+}
+
+// ofHost rejects a token of tenant A at the host of tenant B.
+func ofHost(issuerOf func(host string) string) func(*http.Request) error {
+	return func(r *http.Request) error {
+		token, ok := jwthttp.TokenFromContext(r.Context())
+		if !ok || token.Issuer == "" || token.Issuer != issuerOf(r.Host) {
+			return errors.New("token of another tenant")
+		}
+		return nil
+	}
 }
 
 func bridge(secret []byte, keys jwthttp.KeySource) []jwthttp.Issuer {
@@ -266,6 +311,11 @@ func (c *exactClaims) UnmarshalJSON(data []byte) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	return d.Decode((*map[string]any)(c))
+}
+
+type numericClaims struct {
+	jwt.RegisteredClaims
+	Subject json.Number `json:"sub"` // instead of the embedded one
 }
 
 func describe(opts *jwthttp.Options, mux *http.ServeMux) error {

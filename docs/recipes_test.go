@@ -47,7 +47,9 @@ func recipes() []recipe {
 		{"A token in several cookies", testChunks},
 		{"Two cookies of one name", testTwoCookies},
 		{"Forward authentication by a proxy", testForwardAuth},
+		{"Authorization from a cookie of a proxy", testProxyCookie},
 		{"Tenants that are known at the start", testTenants},
+		{"Tenants that come and go", testTenantsAtRunTime},
 		{"Two algorithms for one issuer", testTwoAlgorithms},
 		{"Several key set URLs", testSeveralKeySets},
 		{"Health of the key set", testHealth},
@@ -477,6 +479,43 @@ func testForwardAuth(t *testing.T) {
 	}
 }
 
+func testProxyCookie(t *testing.T) {
+	opts := recipeOptions()
+	opts.Extractor = fromProxyCookie()
+	auth := newAuth(t, opts)
+	bearer := func(token string, more ...string) []string {
+		return append([]string{"Authorization", "Bearer " + token}, more...)
+	}
+	token := alice().sign(t)
+	for _, test := range []struct {
+		name   string
+		method string
+		fields []string
+		want   string
+	}{
+		{"GET", "GET", bearer(token), "200"},
+		{"cross-site GET", "GET", bearer(token, "Sec-Fetch-Site", "cross-site"), "200"},
+		{"same-origin POST", "POST", bearer(token, "Sec-Fetch-Site", "same-origin"), "200"},
+		{"POST of a program", "POST", bearer(token), "200"},
+		{"cross-site POST", "POST", bearer(token, "Sec-Fetch-Site", "cross-site"), "403 cross_origin"},
+		{"cross-site POST of an old browser", "POST", bearer(token, "Origin", "https://evil.example"), "403 cross_origin"},
+		{"cross-site WebSocket upgrade", "GET", bearer(token, "Sec-Fetch-Site", "cross-site", "Connection", "Upgrade", "Upgrade", "websocket"), "403 cross_origin"},
+		{"another scheme", "GET", []string{"Authorization", "Basic dTpw"}, "401 missing"},
+		{"no field", "GET", nil, "401 missing"},
+		{"two fields", "GET", append(bearer(token), bearer(token)...), "400 multiple"},
+		{"expired", "GET", bearer(expired().sign(t)), "401 expired"},
+		{"forged", "GET", bearer(forged().sign(t)), "401 signature"},
+	} {
+		r := httptest.NewRequest(test.method, "/orders", nil)
+		for pair := range slices.Chunk(test.fields, 2) {
+			r.Header.Add(pair[0], pair[1])
+		}
+		if got := outcome(auth, r); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
 func testTenants(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -507,6 +546,58 @@ func testTenants(t *testing.T) {
 	}
 	if issuers, err := tenantIssuers(ctx, []string{"https://a.tenants.example", "a.tenants.example"}); err == nil {
 		t.Errorf("issuers %v of a name that is no URL", issuers)
+	}
+}
+
+func testTenantsAtRunTime(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	dropped, failure := "", error(nil)
+	auth, err := tenantsAtRunTime(ctx, func(_ context.Context, issuer string) (bool, error) {
+		return issuer != dropped && (issuer == "https://a.tenants.example" || issuer == "https://b.tenants.example"), failure
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := map[string]string{"a.example": "https://a.tenants.example", "b.example": "https://b.tenants.example"}
+	auth = auth.Require(ofHost(func(host string) string { return hosts[host] }))
+	a := tokenShape{header: plain(), claims: object{"iss": "https://a.tenants.example", "aud": "https://api.example", "sub": "alice"}}
+	b := a.with(nil, object{"iss": "https://b.tenants.example"})
+	b.key = keys.otherRSA
+	for _, test := range []struct {
+		name, host string
+		token      tokenShape
+		want       string
+	}{
+		{"the first tenant", "a.example", a, "200"},
+		{"the second tenant", "b.example", b, "200"},
+		{"the first tenant at the host of the second", "b.example", a, "403 forbidden"},
+		{"a host of no tenant", "c.example", a, "403 forbidden"},
+		{"the first tenant's token by the second's key", "a.example", b.with(nil, object{"iss": "https://a.tenants.example"}), "401 signature"},
+		{"another tenant", "a.example", a.with(nil, object{"iss": "https://c.tenants.example"}), "401 issuer"},
+		{"another audience", "a.example", a.with(nil, object{"aud": "https://other.example"}), "401 audience"},
+	} {
+		r := provider{}.request(test.token.sign(t))
+		r.Host = test.host
+		if got := outcome(auth, r); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		change func()
+		want   string
+	}{
+		{"a dropped tenant", func() { dropped = "https://a.tenants.example" }, "401 issuer"},
+		{"a database out of reach", func() { failure = errors.New("no connection") }, "503 issuers_unavailable"},
+	} {
+		test.change()
+		time.Sleep(time.Minute)
+		r := provider{}.request(a.sign(t))
+		r.Host = "a.example"
+		if got := outcome(auth, r); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
 	}
 }
 
@@ -637,6 +728,8 @@ func testWithoutAudience(t *testing.T) {
 		{"another client", good.with(nil, object{"client_id": "other"}), "401 audience"},
 		{"no client, as in an ID token", good.with(nil, object{"client_id": nil, "aud": "1h57kf5cpq17m0eml12EXAMPLE"}), "401 audience"},
 		{"another pool", good.with(nil, object{"iss": pool + "/"}), "401 issuer"},
+		// What the page warns of.
+		{"an ID token with azp", good.with(nil, object{"client_id": nil, "azp": "1h57kf5cpq17m0eml12EXAMPLE", "aud": "1h57kf5cpq17m0eml12EXAMPLE", "nonce": "n"}), "200"},
 	} {
 		if got := outcome(auth, provider{}.request(test.token.sign(t))); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
@@ -776,6 +869,7 @@ func testAccessLog(t *testing.T) {
 }
 
 func testExactIntegers(t *testing.T) {
+	testNumericSubject(t)
 	const exact = "9007199254740993" // 2^53 + 1
 	token := func(claims object) string {
 		return alice().with(nil, object{"id": json.RawMessage(exact), "list": json.RawMessage(`[` + exact + `, 1.5]`)}).with(nil, claims).sign(t)
@@ -831,6 +925,42 @@ func testExactIntegers(t *testing.T) {
 	}
 	if id := jwthttp.MustClaims[number](r.Context()).ID; id != 1<<53+1 {
 		t.Errorf("a field: %d", id)
+	}
+}
+
+// testNumericSubject checks what the page says about a subject that is a number.
+func testNumericSubject(t *testing.T) {
+	numeric, err := jwthttp.New[numericClaims](recipeOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := jwthttp.New[jwt.RegisteredClaims](recipeOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		sub, numeric, text string // what becomes of it in each type
+	}{
+		{`42`, "200", "401 claims"},
+		{`"42"`, "200", "200"},
+		{`"alice"`, "401 claims", "200"},
+		{`4.2`, "401 malformed", "401 malformed"},
+	} {
+		token := alice().with(nil, object{"sub": json.RawMessage(test.sub)}).sign(t)
+		if got := outcome(text, provider{}.request(token)); got != test.text {
+			t.Errorf("%s in jwt.RegisteredClaims: %s, want %s", test.sub, got, test.text)
+		}
+		r, err := numeric.Authenticate(provider{}.request(token))
+		if got := outcome(numeric, provider{}.request(token)); got != test.numeric {
+			t.Errorf("%s in numericClaims: %s, want %s", test.sub, got, test.numeric)
+		}
+		if err != nil {
+			continue
+		}
+		claims := jwthttp.MustClaims[numericClaims](r.Context())
+		if known, _ := jwthttp.TokenFromContext(r.Context()); claims.Subject != "42" || known.Subject != "42" || claims.Issuer != known.Issuer {
+			t.Errorf("%s: %v with subject %q", test.sub, claims, known.Subject)
+		}
 	}
 }
 

@@ -169,9 +169,10 @@ func keycloakTokens() provider {
 	refresh := good.with(object{"alg": "HS512"}, object{"typ": "Refresh", "aud": "https://login.example/realms/shop"})
 	return provider{
 		heading: "Keycloak", block: "keycloak", auth: keycloak, good: good, scopes: []string{"openid", "email"},
-		more: []tokenShape{good.with(object{"typ": "at+jwt"}, nil)}, // a switch of the client
+		more: []tokenShape{good.with(object{"typ": "at+jwt"}, nil), good.with(nil, object{"typ": "DPoP"})}, // switches of the client
 		refused: []refusal{
 			{"the ID token", id, "401 audience"},
+			{"a token bound to a key, without its proof", good.with(nil, object{"typ": "DPoP", "cnf": object{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}), "401 binding"},
 			{"an ID token with the mapper's audience", id.with(nil, object{"aud": []string{"web-client", "orders-api"}}), "401 claims"},
 			{"a token signed with the encryption key", encryption, "401 unknown_key"},
 			{"the refresh token", refresh, "401 algorithm"},
@@ -236,10 +237,15 @@ func duendeTokens() provider {
 	id := tokenShape{header: typed(), claims: object{"iss": "https://identity.example", "aud": "web", "sub": "1", "sid": "S1", "nonce": "n", "at_hash": "h"}}
 	return provider{
 		heading: "Duende IdentityServer", block: "duende", auth: duende, good: good, scopes: []string{"openid", "orders.read"},
+		more: []tokenShape{
+			good.with(nil, object{"role": "editor"}), good.with(nil, object{"role": []string{"editor", "admin"}}),
+			good.with(nil, object{"scope": "openid orders.read"}), // EmitScopesAsSpaceDelimitedStringInJwt
+		},
 		refused: []refusal{
 			{"the ID token", id, "401 type"},
 			{"a logout token", id.with(object{"typ": "logout+jwt"}, object{"aud": "orders"}), "401 type"},
 			{"a scope that is not text", good.with(nil, object{"scope": []any{"orders.read", 7}}), "401 malformed"},
+			{"a role that is not text", good.with(nil, object{"role": 7}), "401 claims"},
 		},
 	}
 }
@@ -314,6 +320,7 @@ func githubTokens() provider {
 		heading: "GitHub Actions", block: "github", auth: github, good: good,
 		refused: []refusal{
 			{"another repository", good.with(nil, object{"repository": "mallory/octo-repo", "repository_owner_id": "66"}), "401 claims"},
+			{"another repository of the owner", good.with(nil, object{"repository": "octo-org/other"}), "401 claims"},
 			{"a namesake of a deleted owner", good.with(nil, object{"repository_owner_id": "1000"}), "401 claims"},
 			{"a pull request", good.with(nil, object{"ref": "refs/pull/1/merge"}), "401 claims"},
 			{"the default audience", good.with(nil, object{"aud": "https://github.com/octo-org"}), "401 audience"},
@@ -427,7 +434,7 @@ func albTokens() []provider {
 			heading: "AWS load balancers", block: "alb", field: "X-Amzn-Oidc-Data", good: good,
 			auth: func(context.Context) (*jwthttp.Middleware, error) { return alb() },
 			more: []tokenShape{unpadded, good.with(nil, object{"exp": 2 * time.Minute, "iss": "https://login.example"})},
-			skip: []string{"another issuer", "another audience", "an unknown key"},
+			skip: []string{"another issuer", "another audience", "an unknown key", "no exp"},
 			refused: []refusal{
 				{"another load balancer", good.with(object{"signer": arn + "ffffffffffffffff"}, nil), "401 unknown_key"},
 				{"no signer", good.with(object{"signer": nil}, nil), "401 unknown_key"},

@@ -134,7 +134,7 @@ type keycloakClaims struct {
 }
 
 func (c keycloakClaims) Validate() error {
-	if c.Type != "Bearer" {
+	if c.Type != "Bearer" && c.Type != "DPoP" {
 		return fmt.Errorf("typ %q", c.Type)
 	}
 	return nil
@@ -209,13 +209,18 @@ func dex(ctx context.Context) (*jwthttp.Middleware, error) {
 	}}})
 }
 
+type duendeClaims struct {
+	jwt.RegisteredClaims
+	Roles jwt.ClaimStrings `json:"role"` // a string if there is one role
+}
+
 func duende(ctx context.Context) (*jwthttp.Middleware, error) {
 	const issuer = "https://identity.example"
 	keys, err := jwks.Discover(ctx, issuer, jwks.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return jwthttp.New[jwt.RegisteredClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{{
+	return jwthttp.New[duendeClaims](jwthttp.Options{Issuers: []jwthttp.Issuer{{
 		Name:       issuer,
 		Audience:   []string{"orders"}, // the name of an ApiResource
 		Algorithms: []string{"RS256"},

@@ -2,7 +2,6 @@ package jwks
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -129,7 +128,7 @@ func (s *Set) parseMetadata(body []byte) (string, error) {
 		Issuer  string `json:"issuer"`
 		JWKSURI string `json:"jwks_uri"`
 	}
-	if err := json.Unmarshal(body, &metadata); err != nil {
+	if err := unmarshal(body, &metadata); err != nil {
 		return "", errors.New("not a JSON object with issuer and jwks_uri")
 	}
 	// RFC 8414 §3.3: identical, or another issuer's keys could be slipped in.

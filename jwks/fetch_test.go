@@ -579,6 +579,7 @@ func TestDiscover(t *testing.T) {
 	}{
 		{"OpenID Connect", [][2]string{{oidc, metadata(name, uri)}, {uri, served}}, "", true},
 		{"RFC 8414", [][2]string{{oauth, metadata(name, uri)}, {uri, served}}, "", true},
+		{"a byte order mark", [][2]string{{oidc, "\ufeff" + metadata(name, uri)}, {uri, "\ufeff" + served}}, "", true},
 		{"RFC 8414 while OpenID Connect hangs", [][2]string{{oauth, metadata(name, uri)}, {uri, served}}, oidc, true},
 		{"nothing there", [][2]string{{uri, served}}, "", false},
 		{"another issuer", [][2]string{{oidc, metadata(name+"/", uri)}, {uri, served}}, "", false},

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/x509"
@@ -58,7 +59,7 @@ type passedOver struct{ name, reason string }
 // parseKeys parses a JWK Set, or an object that maps key IDs to PEM blocks.
 func parseKeys(body []byte) (*keys, error) {
 	var members map[string]json.RawMessage
-	if json.Unmarshal(body, &members) != nil {
+	if unmarshal(body, &members) != nil {
 		return nil, errors.New("not a JSON object")
 	}
 	set := &keys{byName: make(map[keyName]candidates)}
@@ -84,11 +85,23 @@ func parseKeys(body []byte) (*keys, error) {
 	return set, nil
 }
 
+// unmarshal is [json.Unmarshal] of a document that may begin with a byte order
+// mark, as some editors and static file servers write it (RFC 8259 §8.1).
+func unmarshal(document []byte, v any) error {
+	return json.Unmarshal(bytes.TrimPrefix(document, []byte("\ufeff")), v)
+}
+
 // addJWK adds a JWK, or notes why it is passed over.
 func (s *keys) addJWK(index int, text json.RawMessage) {
 	var parsed struct {
 		jwkset.JWKMarshal
 		Issuer *string `json:"issuer"`
+		// The key is in n, x and y. Certificates are not checked and never
+		// fetched, so these members may have any type.
+		X5U     json.RawMessage `json:"x5u"`
+		X5C     json.RawMessage `json:"x5c"`
+		X5T     json.RawMessage `json:"x5t"`
+		X5TS256 json.RawMessage `json:"x5t#S256"`
 	}
 	if err := json.Unmarshal(text, &parsed); err != nil {
 		reason := "not a JWK"
@@ -98,8 +111,6 @@ func (s *keys) addJWK(index int, text json.RawMessage) {
 		s.pass(index, parsed.KID, reason)
 		return
 	}
-	// The key is in n, x and y. Certificates are not checked and never fetched.
-	parsed.X5U, parsed.X5C, parsed.X5T, parsed.X5TS256 = "", nil, "", ""
 	if reason := unsuitable(parsed.JWKMarshal); reason != "" {
 		s.pass(index, parsed.KID, reason)
 		return

@@ -1,12 +1,14 @@
 package jwks_test
 
 import (
+	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -82,6 +84,20 @@ func TestParse_usableKeys(t *testing.T) {
 		{"Ed25519 with alg ES256", []string{edJWK(`,"kid":"ed","alg":"ES256"`), other}, ed("Ed25519", "ed"), unknownKey},
 		{"odd keys and a good one", []string{`1`, `{"kty":"XX"}`, `{"kty":"EC","crv":"P-999","x":"AA","y":"AA"}`, `{"kty":"RSA","n":"!","e":"AQAB"}`, `{"kty":"RSA","n":1}`, rsaJWK(`,"kid":"a"`)}, rs("a"), admitted},
 		{"certificates that are not valid", []string{rsaJWK(`,"kid":"a","x5c":["!"],"x5t":"x","x5u":"http://evil.test/"`)}, rs("a"), admitted},
+		{"certificates of another type", []string{rsaJWK(`,"kid":"a","x5c":"MIIB","x5t":1,"x5t#S256":["x"],"x5u":{}`)}, rs("a"), admitted},
+		{"certificates of another type in a key with use enc", []string{rsaJWK(`,"kid":"a","use":"enc","x5c":"MIIB"`), other}, rs("a"), unknownKey},
+		{"members of null", []string{rsaJWK(`,"kid":"a","alg":null,"use":null,"key_ops":null,"d":null,"k":null,"x5c":null,"issuer":null`)}, rs("a"), admitted},
+		{"empty members", []string{rsaJWK(`,"kid":"a","alg":"","use":"","d":""`)}, rs("a"), admitted},
+		{"unknown members", []string{rsaJWK(`,"kid":"a","ext":true,"exp":"never","nbf":null,"revoked":{}`)}, rs("a"), admitted},
+		{"kid that is a number", []string{rsaJWK(`,"kid":7`), other}, rs("7"), unknownKey},
+		{"use in an array", []string{rsaJWK(`,"kid":"a","use":["sig"]`), other}, rs("a"), unknownKey},
+		{"use jwt-svid in upper case", []string{rsaJWK(`,"kid":"a","use":"JWT-SVID"`), other}, rs("a"), unknownKey},
+		{"key_ops that is a string", []string{rsaJWK(`,"kid":"a","key_ops":"verify"`), other}, rs("a"), unknownKey},
+		// Issuers that encode a number as no standard permits. It is the same key.
+		{"n with a sign byte (Java)", []string{rsaNumbers(b64(append([]byte{0}, k.rsa.N.Bytes()...)), "AQAB")}, rs("a"), admitted},
+		{"n with padding", []string{rsaNumbers(base64.URLEncoding.EncodeToString(k.rsa.N.Bytes()), "AQAB")}, rs("a"), admitted},
+		{"e with leading zeros", []string{rsaNumbers(b64(k.rsa.N.Bytes()), "AAEAAQ")}, rs("a"), admitted},
+		{"n in the other alphabet", []string{rsaNumbers("+/"+b64(k.rsa.N.Bytes()), "AQAB"), other}, rs("a"), unknownKey},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			set, err := jwks.Parse([]byte(jwkSet(tt.keys...)))
@@ -225,6 +241,13 @@ func TestSet_FindKeys_entraID(t *testing.T) {
 		{"no iss", `"` + template + `"`, "", tenant, false, true},
 		{"an empty member and no iss", `""`, "", "", false, true},
 		{"an empty member", `""`, tenants, tenant, false, true},
+		{"the placeholder in other letters", `"https://login.microsoftonline.com/{TenantId}/v2.0"`, tenants, tenant, false, true},
+		{"another placeholder", `"https://login.microsoftonline.com/{tenant}/v2.0"`, tenants, tenant, false, true},
+		{"the placeholder twice", `"https://login.microsoftonline.com/{tenantid}/{tenantid}"`, "https://login.microsoftonline.com/" + tenant + "/" + tenant, tenant, true, true},
+		{"the placeholder twice and two tenants", `"https://login.microsoftonline.com/{tenantid}/{tenantid}"`, "https://login.microsoftonline.com/" + tenant + "/evil", tenant, false, true},
+		{"tid in upper case", `"` + template + `"`, tenants, strings.ToUpper(tenant), false, true},
+		{"an escaped slash in tid", `"` + template + `"`, "https://login.microsoftonline.com/a/b/v2.0", "a%2fb", false, true},
+		{"a space after tid", `"` + template + `"`, tenants, tenant + " ", false, true},
 		{"null", `null`, tenants, tenant, true, true},
 		{"a member that is not a string", `["` + template + `"]`, tenants, tenant, false, false},
 	} {
@@ -296,13 +319,21 @@ func TestSet_FindKeys_entraID(t *testing.T) {
 			name string
 			tid  any
 			want string
-		}{{"its tid", tenant, admitted}, {"another tid", "evil", unknownKey}, {"no tid", nil, unknownKey}} {
+		}{
+			{"its tid", tenant, admitted}, {"another tid", "evil", unknownKey}, {"no tid", nil, unknownKey}, {"an empty tid", "", unknownKey},
+			{"tid in an array", []string{tenant}, unknownKey}, {"a number as tid", 1, unknownKey}, {"tid with a path", "evil/../" + tenant, unknownKey},
+		} {
 			token := sign(t, jwt.SigningMethodES256, testKeys().p256, "a", jwt.MapClaims{"iss": tenants, "tid": tt.tid})
 			if got := verdict(m, token); got != tt.want {
 				t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 			}
 		}
 	})
+}
+
+// rsaNumbers returns a JWK with the kid "a" and these texts of its numbers.
+func rsaNumbers(n, e string) string {
+	return fmt.Sprintf(`{"kty":"RSA","kid":"a","n":%q,"e":%q}`, n, e)
 }
 
 func pemBlock(kind string, der []byte, err error) string {
@@ -315,8 +346,13 @@ func pemBlock(kind string, der []byte, err error) string {
 // certificate returns a certificate that has expired, as a fixed clock would see it.
 func certificate(t *testing.T) string {
 	t.Helper()
+	return certificateOf(t, testKeys().p256)
+}
+
+func certificateOf(t *testing.T, key crypto.Signer) string {
+	t.Helper()
 	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &testKeys().p256.PublicKey, testKeys().p256)
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	return pemBlock("CERTIFICATE", der, err)
 }
 
@@ -349,6 +385,14 @@ func TestParse_PEM(t *testing.T) {
 		{"an RSA key", spki(&k.rsa.PublicKey), rs, ""},
 		{"an RSA key in PKCS #1", pemBlock("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&k.rsa.PublicKey), nil), rs, ""},
 		{"an Ed25519 key", spki(k.ed.Public()), ed, ""},
+		{"a certificate of an RSA key", certificateOf(t, k.rsa), rs, ""},
+		{"a certificate of an Ed25519 key", certificateOf(t, k.ed), ed, ""},
+		{"a certificate with CRLF", strings.ReplaceAll(certificate(t), "\n", "\r\n"), es, ""},
+		{"a public key with CRLF and empty lines around", "\r\n" + strings.ReplaceAll(spki(&k.p256.PublicKey), "\n", "\r\n") + "\r\n", es, ""},
+		{"a certificate without a final line break", strings.TrimSpace(certificate(t)), es, ""},
+		{"text before the block, as openssl prints it", "subject=CN = x\n" + certificate(t), es, ""},
+		{"a block in one line", strings.ReplaceAll(certificate(t), "\n", " "), nil, "not a PEM block"},
+		{"a certificate request", pemBlock("CERTIFICATE REQUEST", []byte("x"), nil), nil, `PEM block is a "CERTIFICATE REQUEST"`},
 		{"a weak key", spki(&k.weakRSA.PublicKey), nil, "1024 bits"},
 		{"a private key", privateKey, nil, `PEM block is a "PRIVATE KEY"`},
 		{"a private key after a certificate", certificate(t) + privateKey, nil, "more than one PEM block"},
@@ -439,6 +483,32 @@ func TestParse_fixedSet(t *testing.T) {
 		if set, err := jwks.Parse([]byte(text)); err == nil || set != nil || !strings.HasPrefix(err.Error(), "jwks: ") {
 			t.Errorf("%q: set %v, error %v", text, set, err)
 		}
+	}
+}
+
+// Some editors write a byte order mark before JSON.
+func TestParse_byteOrderMark(t *testing.T) {
+	const mark = "\ufeff"
+	body, err := json.Marshal(map[string]string{"a": certificate(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, text string
+		ok         bool
+	}{
+		{"a JWK Set", mark + jwkSet(ecJWK(`,"kid":"a"`)), true},
+		{"a map of PEM blocks", mark + string(body), true},
+		{"a space before it", " " + mark + jwkSet(ecJWK(`,"kid":"a"`)), false},
+		{"two", mark + mark + jwkSet(ecJWK(`,"kid":"a"`)), false},
+		{"that of UTF-16", "\xff\xfe" + jwkSet(ecJWK(`,"kid":"a"`)), false},
+		{"nothing else", mark, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if set, err := jwks.Parse([]byte(tt.text)); (err == nil) != tt.ok || (set == nil) == tt.ok {
+				t.Errorf("set %v, error %v", set, err)
+			}
+		})
 	}
 }
 
@@ -547,7 +617,7 @@ func TestSet_keysPassedOver(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{
 		jwkSet(rsaJWK(`,"kid":"a","d":"AQAB"`), ecJWK(`,"kid":"b","issuer":"`+template+`"`), edJWK(`,"use":"enc"`)),
-		`{"a":"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}`, `{"keys":null}`, `[]`, ``,
+		`{"a":"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}`, `{"keys":null}`, `[]`, ``, "\ufeff{}",
 	} {
 		f.Add([]byte(text))
 	}

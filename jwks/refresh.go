@@ -25,9 +25,10 @@ const (
 
 // fetch is one run of update.
 type fetch struct {
-	done     chan struct{}
-	err      error // once done is closed
-	metadata error // why the keys were fetched from the last known URL
+	done       chan struct{}
+	err        error // once done is closed
+	metadata   error // why the keys were fetched from the last known URL
+	background bool  // another one follows after a pause
 }
 
 // wait returns when the fetch has ended, or with an error if ctx ends first.
@@ -40,36 +41,26 @@ func (f *fetch) wait(ctx context.Context) error {
 	}
 }
 
-// start starts the first fetch and the background refresh.
-func start(s *Set) *Set {
+// begin starts the first fetch. The Set is complete.
+func (s *Set) begin() {
 	s.ready = make(chan struct{})
-	first, _ := s.join()
-	go s.refresh(first)
-	return s
+	s.fetchInBackground()
 }
 
-// refresh fetches in the background until the context ends.
-func (s *Set) refresh(f *fetch) {
-	defer s.end()
-	failures := 0
-	for f != nil {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-f.done:
-		}
-		failures++
-		if f.err == nil {
-			failures = 0
-		}
-		timer := time.NewTimer(s.pause(failures))
-		select {
-		case <-s.ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
-		f, _ = s.join()
+// fetchInBackground joins or starts a fetch. When it has ended, finish sets a timer
+// for the next one: a Set has no goroutine while it waits.
+func (s *Set) fetchInBackground() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, _ := s.joinLocked(); f != nil {
+		f.background = true
+	}
+}
+
+// refresh is called when the next fetch in the background is due.
+func (s *Set) refresh() {
+	if !s.pooled.dropIdle(s) {
+		s.fetchInBackground()
 	}
 }
 
@@ -77,7 +68,17 @@ func (s *Set) refresh(f *fetch) {
 func (s *Set) end() {
 	now := clock.Now()
 	s.ended.Store(&now)
+	s.stop()
 	s.report(slog.LevelWarn, s.endError()) // not an error: a server may be shutting down
+}
+
+// stop ends the fetches in the background, except a running one.
+func (s *Set) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next != nil {
+		s.next.Stop()
+	}
 }
 
 // pause returns the time to the next fetch in the background.
@@ -97,8 +98,13 @@ func (s *Set) pause(failures int) time.Duration {
 		pause = min(pause, backoff, left+maxRetry)
 	}
 	pause = max(pause, minPause)
-	// Up to a tenth less, so that many instances do not fetch at once.
-	return pause - rand.N(pause/10+1)
+	// Up to a tenth less, so that many instances do not fetch at once. The sets of a
+	// Pool may have been started at once as well.
+	part := time.Duration(10)
+	if s.pooled != nil && failures == 0 {
+		part = 2
+	}
+	return pause - rand.N(pause/part+1)
 }
 
 // join returns the running fetch, or starts one. It returns nil if the context
@@ -167,6 +173,15 @@ func (s *Set) finish(f *fetch, set *keys, err error) {
 	}
 	s.mu.Lock()
 	s.running, s.failed = nil, err
+	if f.background {
+		s.failures++
+		if err == nil {
+			s.failures = 0
+		}
+		if !s.pooled.isDropped() {
+			s.next = time.AfterFunc(s.pause(s.failures), s.refresh)
+		}
+	}
 	s.mu.Unlock()
 	f.err = err
 	close(f.done)

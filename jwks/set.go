@@ -75,13 +75,16 @@ type Set struct {
 	secure bool   // the issuer is https, so its keys must be too
 
 	current atomic.Pointer[keys]
-	ended   atomic.Pointer[clock.Moment] // when ctx ended
-	ready   chan struct{}                // closed with the first good key set
+	ended   *atomic.Pointer[clock.Moment] // when ctx ended; all sets of a Pool share it
+	ready   chan struct{}                 // closed with the first good key set
+	pooled  *poolState                    // nil: not of a Pool
 
-	mu      sync.Mutex
-	running *fetch
-	allowed time.Time // when a request may cause the next fetch
-	failed  error     // of the latest fetch
+	mu       sync.Mutex
+	running  *fetch
+	allowed  time.Time   // when a request may cause the next fetch
+	failed   error       // of the latest fetch
+	failures int         // of fetches in the background, since the last good one
+	next     *time.Timer // of the next fetch in the background
 
 	found string // the URL discovered; only the running fetch uses it
 }
@@ -136,16 +139,18 @@ type Options struct {
 // keys are used for 5 more minutes. A context with a deadline is an error.
 func New(ctx context.Context, url string, opts Options) (*Set, error) {
 	p := problems.List{Prefix: "jwks: "}
-	u, err := opts.parseURL(url)
+	s := opts.setOf(&p, url)
+	return s.start(ctx, &p, opts)
+}
+
+// setOf returns a Set that is not started.
+func (o *Options) setOf(p *problems.List, url string) *Set {
+	u, err := o.parseURL(url)
 	if err != nil {
 		p.AddHidden("url", "%w", err)
+		return nil
 	}
-	checkContext(ctx, &p)
-	opts = opts.compile(&p)
-	if err := p.Err(); err != nil {
-		return nil, err
-	}
-	return start(&Set{ctx: ctx, url: u.String(), opts: opts}), nil
+	return &Set{url: u.String()}
 }
 
 // Discover returns a Set whose URL is in the issuer's metadata: OpenID Connect
@@ -155,19 +160,34 @@ func New(ctx context.Context, url string, opts Options) (*Set, error) {
 // The rest is as for [New].
 func Discover(ctx context.Context, issuer string, opts Options) (*Set, error) {
 	p := problems.List{Prefix: "jwks: "}
-	u, err := opts.parseURL(issuer)
+	s := opts.setOfIssuer(&p, issuer)
+	return s.start(ctx, &p, opts)
+}
+
+// setOfIssuer returns a Set that is not started.
+func (o *Options) setOfIssuer(p *problems.List, issuer string) *Set {
+	u, err := o.parseURL(issuer)
 	switch {
 	case err != nil:
 		p.AddHidden("issuer", "%w", err)
+		return nil
 	case u.RawQuery != "" || u.ForceQuery || u.User != nil:
 		p.AddHidden("issuer", "want a URL without user and query") // RFC 8414 §2
 	}
-	checkContext(ctx, &p)
-	opts = opts.compile(&p)
+	return &Set{issuer: issuer, secure: u.Scheme == "https"}
+}
+
+// start completes a Set and starts its fetches, unless there are problems.
+func (s *Set) start(ctx context.Context, p *problems.List, opts Options) (*Set, error) {
+	checkContext(ctx, p)
+	opts = opts.compile(p, "Options.")
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	return start(&Set{ctx: ctx, issuer: issuer, secure: u.Scheme == "https", opts: opts}), nil
+	s.ctx, s.opts, s.ended = ctx, opts, new(atomic.Pointer[clock.Moment])
+	context.AfterFunc(ctx, s.end)
+	s.begin()
+	return s, nil
 }
 
 // Parse returns a Set of fixed keys. The data is a JWK Set, or an object that
@@ -195,7 +215,7 @@ func checkContext(ctx context.Context, p *problems.List) {
 }
 
 // compile returns o with its defaults filled in.
-func (o Options) compile(p *problems.List) Options {
+func (o Options) compile(p *problems.List, field string) Options {
 	for _, d := range []struct {
 		field        string
 		value        *time.Duration
@@ -207,14 +227,14 @@ func (o Options) compile(p *problems.List) Options {
 		{"Timeout", &o.Timeout, 5 * time.Second},
 	} {
 		if *d.value < 0 {
-			p.Add("Options."+d.field, *d.value, "want 0 or more")
+			p.Add(field+d.field, *d.value, "want 0 or more")
 		}
 		if *d.value == 0 {
 			*d.value = d.defaultValue
 		}
 	}
 	if o.MaxBytes < 0 {
-		p.Add("Options.MaxBytes", o.MaxBytes, "want 0 or more")
+		p.Add(field+"MaxBytes", o.MaxBytes, "want 0 or more")
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 1 << 20
@@ -231,13 +251,15 @@ func (o Options) compile(p *problems.List) Options {
 // KeyfuncCtx returns a function that returns the keys for a token as a
 // jwt.VerificationKeySet. It waits for a fetch until ctx ends. The errors are
 // those of [Set.FindKeys].
-func (s *Set) KeyfuncCtx(ctx context.Context) jwt.Keyfunc {
+func (s *Set) KeyfuncCtx(ctx context.Context) jwt.Keyfunc { return keyfuncOf(ctx, s) }
+
+func keyfuncOf(ctx context.Context, finder keyset.Finder) jwt.Keyfunc {
 	return func(t *jwt.Token) (any, error) {
 		q, err := newQuery(t)
 		if err != nil {
 			return nil, err
 		}
-		found, err := s.FindKeys(ctx, q)
+		found, err := finder.FindKeys(ctx, q)
 		if err != nil {
 			return nil, err
 		}

@@ -24,7 +24,7 @@ const (
 	endedSubject = "subject alice of https://issuer.test 0s 1h0m30s"
 )
 
-// Back-Channel Logout 1.0 §2.4 and §2.6. Rules 61, 62.
+// Back-Channel Logout 1.0 §2.4 and §2.6. Rules 67, 68.
 func TestBackChannel_token(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
@@ -155,7 +155,7 @@ func TestBackChannel_otherTokens(t *testing.T) {
 	}
 }
 
-// Back-Channel Logout 1.0 §2.5. Rule 61.
+// Back-Channel Logout 1.0 §2.5. Rule 67.
 func TestBackChannel_request(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -236,7 +236,7 @@ func TestBackChannel_observedRequest(t *testing.T) {
 	}
 }
 
-// Rule 62.
+// Rule 68.
 func TestBackChannel_options(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -296,7 +296,7 @@ func TestBackChannel_clockSkew(t *testing.T) {
 	})
 }
 
-// A sender is told what failed (§2.8). Rule 64.
+// A sender is told what failed (§2.8). Rule 70.
 func TestBackChannel_failures(t *testing.T) {
 	const unavailable = `{"error":"temporarily_unavailable","error_description":"tokens cannot be revoked at the moment"}` + "\n"
 	for _, tt := range []struct {
@@ -342,7 +342,7 @@ func TestBackChannel_failures(t *testing.T) {
 	}
 }
 
-// A sender that hangs up does not stop the logout. Its values stay. Rule 65.
+// A sender that hangs up does not stop the logout. Its values stay. Rule 71.
 func TestBackChannel_hangUp(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		type key struct{}

@@ -24,7 +24,7 @@ import (
 	"github.com/seed450a7203/jwthttp/revocation"
 )
 
-// Rule 66.
+// Rule 72.
 func TestNew_invalid(t *testing.T) {
 	const wantLifetime = `want the longest lifetime of an access token, at most 87600h0m0s`
 	for _, tt := range []struct {
@@ -32,7 +32,7 @@ func TestNew_invalid(t *testing.T) {
 		change func(*logout.Options)
 		want   string
 	}{
-		{"no Issuers", func(o *logout.Options) { o.Issuers = nil }, `jwthttp: Issuers: want at least one`},
+		{"no Issuers", func(o *logout.Options) { o.Issuers = nil }, `logout: Issuers: want at least one sender`},
 		{"Audience Any", func(o *logout.Options) { o.Issuers[0].Audience = []string{jwthttp.Any} },
 			`logout: Issuers[0].Audience: "*": want the client ID that the sender knows this program by`},
 		{"no Audience", func(o *logout.Options) { o.Issuers[0].Audience = nil },
@@ -298,7 +298,7 @@ type replica struct {
 
 // A logout ends a cached token, a watched stream and a token on another machine.
 // The store of this test stands in for one that machines share; its delay is the
-// Poll of sqlrevocation. Rule 65.
+// Poll of sqlrevocation. Rule 71.
 func TestReceivers_delay(t *testing.T) {
 	for _, tt := range []struct {
 		name string

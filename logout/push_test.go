@@ -62,7 +62,7 @@ func checkPush(t *testing.T, h http.Handler, r *http.Request, code string) {
 	}
 }
 
-// RFC 8417 §2.2, RFC 8935 §2. Rule 63.
+// RFC 8417 §2.2, RFC 8935 §2. Rule 69.
 func TestPush_token(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
@@ -116,7 +116,7 @@ func TestPush_token(t *testing.T) {
 	})
 }
 
-// CAEP 1.0 §3.1, RISC 1.0 §2, RFC 9493 §3.2. Rule 63.
+// CAEP 1.0 §3.1, RISC 1.0 §2, RFC 9493 §3.2. Rule 69.
 func TestPush_subject(t *testing.T) {
 	const session = "session session-1 of https://issuer.test 1m0s 1h1m30s"
 	for _, tt := range []struct {
@@ -204,7 +204,7 @@ func TestPush_subject(t *testing.T) {
 	}
 }
 
-// Rule 63.
+// Rule 69.
 func TestPush_time(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
@@ -530,7 +530,7 @@ func TestPush_securityEvent(t *testing.T) {
 	}
 }
 
-// A sender delivers again what is not acknowledged. Rule 64.
+// A sender delivers again what is not acknowledged. Rule 70.
 func TestPush_failures(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

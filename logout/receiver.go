@@ -54,7 +54,13 @@ func newReceiver(opts Options, noExpiry bool, types ...string) (*receiver, error
 	if opts.TokenLifetime <= 0 || opts.TokenLifetime > maxLifetime {
 		p.Add("TokenLifetime", opts.TokenLifetime, "want the longest lifetime of an access token, at most %v", maxLifetime)
 	}
-	auth, err := jwthttp.New[struct{}](jwthttp.Options{Issuers: opts.Issuers, Leeway: opts.Leeway, MaxTokenSize: maxBody})
+	var auth *jwthttp.Middleware
+	var err error
+	if len(opts.Issuers) == 0 {
+		p.AddHidden("Issuers", "want at least one sender")
+	} else {
+		auth, err = jwthttp.New[struct{}](jwthttp.Options{Issuers: opts.Issuers, Leeway: opts.Leeway, MaxTokenSize: maxBody})
+	}
 	if err := errors.Join(p.Err(), err); err != nil {
 		return nil, err
 	}

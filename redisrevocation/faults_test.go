@@ -99,11 +99,12 @@ func TestStore_faults_losses(t *testing.T) {
 	})
 }
 
-// jump changes the clock of the caller in the arguments of a write by up to two hours.
+// jump leaves the clock of the caller in the arguments of a write as it is, or moves
+// it by more than an entry is kept.
 func jump(cmd redis.Cmder) {
 	args := cmd.Args()
 	if now, ok := args[len(args)-2].(int64); ok && strings.HasPrefix(cmd.Name(), "eval") {
-		args[len(args)-2] = now + rand.Int64N(4*3600) - 2*3600
+		args[len(args)-2] = now + (rand.Int64N(3)-1)*3*3600
 	}
 }
 

@@ -20,47 +20,39 @@ import (
 var faultsFor = flag.Duration("faults", 0, "how long each test of losses runs at least")
 
 // The database loses what it has acknowledged: older backups of all or of some tables
-// are restored, tables are made anew, and rows are deleted.
+// are restored, tables are made anew, rows are deleted, and standbys take over that
+// lag. The clock of one instance jumps.
 func TestStore_faults_losses(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		const rounds = 12      // more with -faults
 		d.opts.LogLength = 100 // which some losses outgrow
 		d.opts.OnError = func(error) {}
 		d.open(t) // makes the tables
-		l := &losingDatabase{d, connect(t, d.driver, d.address), t}
+		l := newLosingDatabase(t, d)
+		losses := l.losses()
+		if l.proxy != nil {
+			losses = append(losses, storetest.Loss{Name: "failover", Begin: func(*rand.Rand) func() { return l.failOver() }})
+		}
 		storetest.RunLosses(t, storetest.LossTest{
 			Instances: 3,
 			Open: func(ctx context.Context, i int) (storetest.Store, error) {
 				opts := d.opts
 				opts.Poll = []time.Duration{poll, 20 * time.Millisecond, 100 * time.Millisecond, poll}[i]
-				return openInstance(ctx, d.driver, d.address, opts)
+				s, err := openInstance(ctx, d.driver, l.address, opts)
+				if err == nil && i == 1 { // what it deletes shows its clock
+					sqlrevocation.SetNow(s.Store, jump)
+				}
+				return s, err
 			},
-			Losses: []storetest.Loss{
-				{Name: "older backup", Begin: func(*rand.Rand) func() { return l.backup(tables...) }},
-				{Name: "older backup, and the log outgrown", Begin: func(*rand.Rand) func() {
-					restore := l.backup(tables...)
-					return func() { restore(); l.outgrowLog() }
-				}},
-				{Name: "older backup without the log", Begin: func(*rand.Rand) func() { return l.backup("_meta", "") }},
-				{Name: "older backup of the log", Begin: func(*rand.Rand) func() { return l.backup("_log") }},
-				{Name: "new tables", Begin: func(rnd *rand.Rand) func() {
-					l.change(`DELETE FROM {t}`, `DELETE FROM {t}_log`, fmt.Sprintf(`UPDATE {t}_meta SET seq = 0, mark = 0, epoch = '%d'`, rnd.Uint64()))
-					return nil
-				}},
-				{Name: "entry deleted", Silent: true, Begin: func(*rand.Rand) func() {
-					l.change(`DELETE FROM {t} WHERE key IN (SELECT key FROM {t} ORDER BY expires LIMIT 3)`)
-					return nil
-				}},
-				{Name: "log deleted", Begin: func(*rand.Rand) func() {
-					l.change(`DELETE FROM {t}_log WHERE seq % 2 = 0`)
-					return func() {}
-				}},
-			},
-			Time: *faultsFor, Rounds: rounds,
+			Losses: losses,
+			Time:   *faultsFor, Rounds: rounds,
 			Recovery: soon,
 		})
 	})
 }
+
+// jump is a clock that is right, or wrong by more than an entry is kept.
+func jump() time.Time { return time.Now().Add(time.Duration(rand.IntN(3)-1) * 3 * time.Hour) }
 
 // tables are the suffixes of the tables.
 var tables = []string{"_meta", "", "_log"}
@@ -70,6 +62,43 @@ type losingDatabase struct {
 	database
 	db *sql.DB
 	t  *testing.T
+	// Of PostgreSQL alone: the server, and the way to it.
+	server *server
+	proxy  *storetest.Proxy
+}
+
+func newLosingDatabase(t *testing.T, d database) *losingDatabase {
+	l := &losingDatabase{database: d, db: connect(t, d.driver, d.address), t: t}
+	if d.opts.Dialect == sqlrevocation.PostgreSQL {
+		l.server, l.proxy = postgres, storetest.NewProxy(t, postgres.target())
+		l.address = postgres.address(l.proxy.Addr())
+	}
+	return l
+}
+
+// losses are those of both kinds of databases.
+func (l *losingDatabase) losses() []storetest.Loss {
+	return []storetest.Loss{
+		{Name: "older backup", Begin: func(*rand.Rand) func() { return l.backup(tables...) }},
+		{Name: "older backup, and the log outgrown", Begin: func(*rand.Rand) func() {
+			restore := l.backup(tables...)
+			return func() { restore(); l.outgrowLog() }
+		}},
+		{Name: "older backup without the log", Begin: func(*rand.Rand) func() { return l.backup("_meta", "") }},
+		{Name: "older backup of the log", Begin: func(*rand.Rand) func() { return l.backup("_log") }},
+		{Name: "new tables", Begin: func(rnd *rand.Rand) func() {
+			l.change(`DELETE FROM {t}`, `DELETE FROM {t}_log`, fmt.Sprintf(`UPDATE {t}_meta SET seq = 0, mark = 0, epoch = '%d'`, rnd.Uint64()))
+			return nil
+		}},
+		{Name: "entry deleted", Silent: true, Begin: func(*rand.Rand) func() {
+			l.change(`DELETE FROM {t} WHERE key IN (SELECT key FROM {t} ORDER BY expires LIMIT 3)`)
+			return nil
+		}},
+		{Name: "log deleted", Begin: func(*rand.Rand) func() {
+			l.change(`DELETE FROM {t}_log WHERE seq % 2 = 0`)
+			return func() {}
+		}},
+	}
 }
 
 // change carries out statements, while nothing else is written. {t} is the name of
@@ -116,6 +145,22 @@ func (l *losingDatabase) backup(suffixes ...string) (restore func()) {
 	return func() {
 		l.change(load...)
 		l.change(drop...)
+	}
+}
+
+// failOver returns a function with which a standby takes over that has only what the
+// server has now.
+func (l *losingDatabase) failOver() func() {
+	master := l.server
+	next := master.standby(l.t)
+	next.promote(l.t)
+	return func() {
+		_ = l.db.Close()
+		l.server, l.db = next, connect(l.t, l.driver, next.address(next.target()))
+		l.proxy.Redirect(next.target())
+		if master != postgres {
+			master.kill()
+		}
 	}
 }
 
@@ -338,7 +383,6 @@ func TestStore_follower_standby(t *testing.T) {
 	s := d.open(t)
 	revoke(t, s, "x")
 	standby := postgres.standby(t)
-	defer standby.kill()
 	proxy.Redirect(standby.target())
 	within(t, soon, "OnError is told", func() bool { return strings.Contains(told.String(), "standby") })
 	within(t, soon, "it is stale", func() bool { return s.Ready(t.Context()) != nil })

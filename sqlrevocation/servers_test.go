@@ -20,7 +20,6 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
-	"github.com/seed450a7203/jwthttp/internal/storetest"
 	"github.com/seed450a7203/jwthttp/sqlrevocation"
 )
 
@@ -61,15 +60,15 @@ func (i instance) Wait() {
 	_ = i.db.Close()
 }
 
-func openInstance(ctx context.Context, driver, address string, opts sqlrevocation.Options) (storetest.Store, error) {
+func openInstance(ctx context.Context, driver, address string, opts sqlrevocation.Options) (instance, error) {
 	db, err := sql.Open(driver, address)
 	if err != nil {
-		return nil, err
+		return instance{}, err
 	}
 	s, err := sqlrevocation.Open(ctx, db, opts)
 	if err != nil {
 		_ = db.Close()
-		return nil, err
+		return instance{}, err
 	}
 	return instance{s, db}, nil
 }
@@ -142,17 +141,27 @@ func freePort(t testing.TB) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// standby starts a standby of s.
+// standby starts a standby of s, and the test's end stops it.
 func (s *server) standby(t testing.TB) *server {
 	t.Helper()
-	c := &server{bin: s.bin, data: filepath.Join(filepath.Dir(s.data), "standby"), port: freePort(t), account: s.account}
+	port := freePort(t)
+	c := &server{bin: s.bin, data: filepath.Join(filepath.Dir(s.data), fmt.Sprint("standby_", port)), port: port, account: s.account}
 	backup := s.command("pg_basebackup", "-D", c.data, "-R", "-c", "fast", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "postgres", "--no-sync")
 	if out, err := backup.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(c.data) })
 	c.start(t)
+	t.Cleanup(c.kill)
 	return c
+}
+
+// promote makes a standby a primary.
+func (s *server) promote(t testing.TB) {
+	t.Helper()
+	if out, err := s.command("pg_ctl", "promote", "-D", s.data).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 func postgresPrograms() string {
@@ -196,8 +205,12 @@ func (s *server) start(t testing.TB) {
 	t.Helper()
 	s.process = s.command("postgres", "-D", s.data, "-p", strconv.Itoa(s.port), "-h", "127.0.0.1",
 		"-c", "unix_socket_directories=", "-c", "max_connections=200")
-	var log bytes.Buffer
-	s.process.Stdout, s.process.Stderr = &log, &log
+	log, err := os.Create(s.data + ".log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	s.process.Stdout, s.process.Stderr = log, log
 	if err := s.process.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -206,14 +219,18 @@ func (s *server) start(t testing.TB) {
 	for start := time.Now(); db.Ping() != nil; <-time.After(5 * time.Millisecond) {
 		if time.Since(start) > soon {
 			s.kill()
-			t.Fatalf("PostgreSQL does not start:\n%s", log.String())
+			text, _ := os.ReadFile(log.Name())
+			t.Fatalf("PostgreSQL does not start:\n%s", text)
 		}
 	}
 }
 
 // kill ends the server as a crash of it does: all of its processes, with SIGKILL.
-// They are no process group, each has its own.
+// They are no process group, each has its own. It may be called again.
 func (s *server) kill() {
+	if s.process.ProcessState != nil {
+		return
+	}
 	pid := s.process.Process.Pid
 	_ = syscall.Kill(pid, syscall.SIGSTOP) // so that it starts no others
 	for _, child := range children(pid) {

@@ -727,9 +727,7 @@ func TestStore_asynchronousStandby(t *testing.T) {
 	defer postgres.start(t)
 	standby.start(t)
 	defer standby.kill()
-	if out, err := standby.command("pg_ctl", "promote", "-D", standby.data).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	standby.promote(t)
 	d.address = standby.address(standby.target())
 	revoke(t, d.open(t), "1", "2", "3")
 	for _, s := range []*sqlrevocation.Store{a, b} {

@@ -28,8 +28,9 @@ type flow struct {
 
 // tokens are the answer of a token endpoint.
 type tokens struct {
-	Access string `json:"access_token"`
-	ID     string `json:"id_token"`
+	Access  string `json:"access_token"`
+	ID      string `json:"id_token"`
+	Refresh string `json:"refresh_token"`
 }
 
 func newFlow(t *testing.T, issuer, client string) *flow {

@@ -46,7 +46,7 @@ func startFosite(t *testing.T) *provider {
 		scopes: []string{scope},
 		login: func(t *testing.T) tokens {
 			t.Helper()
-			return newFlow(t, s.issuer, "web").login(url.Values{"scope": {"openid " + scope}}, nil)
+			return newFlow(t, s.issuer, "web").login(url.Values{"scope": {"openid offline " + scope}}, nil)
 		},
 		service: func(t *testing.T) string { return service(t, "web") },
 		foreign: func(t *testing.T) string { return service(t, "other") },
@@ -82,7 +82,7 @@ func newFosite(t *testing.T, issuer string) *fositeServer {
 		store.Clients[id] = &fosite.DefaultClientWithCustomTokenLifespans{
 			DefaultClient: &fosite.DefaultClient{
 				ID: id, Secret: hash, RedirectURIs: []string{redirect}, ResponseTypes: []string{"code"},
-				GrantTypes: []string{"authorization_code", "client_credentials"}, Scopes: []string{"openid", scope},
+				GrantTypes: []string{"authorization_code", "refresh_token", "client_credentials"}, Scopes: []string{"openid", "offline", scope},
 			},
 			TokenLifespans: &fosite.ClientLifespanConfig{ClientCredentialsGrantAccessTokenLifespan: lifespan},
 		}

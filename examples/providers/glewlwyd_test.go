@@ -106,7 +106,7 @@ func runGlewlwyd(t *testing.T) *glewlwyd {
 	return g
 }
 
-// freePort returns a port that nobody uses. The configuration must name the port, so
+// freePort returns a port that is not in use. The configuration must name the port, so
 // another program may take it before the server does.
 func freePort(t *testing.T) int {
 	t.Helper()

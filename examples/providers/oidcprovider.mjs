@@ -21,12 +21,12 @@ function restart() {
   keys.unshift(newKey('rsa', 'RS256', { modulusLength: 2048 }), newKey('ed25519', 'Ed25519'));
   const provider = new Provider(issuer, {
     jwks: { keys },
-    scopes: ['openid', 'notes:read'],
+    scopes: ['openid', 'offline_access', 'notes:read'],
     clients: [{
       client_id: 'web',
       client_secret: 'secret-of-a-test-client',
       redirect_uris: ['http://127.0.0.1/callback'],
-      grant_types: ['authorization_code', 'client_credentials'],
+      grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
     }],
     cookies: { keys: [randomUUID()] },
     pkce: { required: () => false },

@@ -34,7 +34,7 @@ func startOIDCProvider(algorithm string, idToken jwthttp.Reason) func(*testing.T
 			scopes:   []string{scope},
 			login: func(t *testing.T) tokens {
 				t.Helper()
-				return newFlow(t, issuer, "web").login(url.Values{"resource": {api}, "scope": {"openid " + scope}},
+				return newFlow(t, issuer, "web").login(url.Values{"resource": {api}, "scope": {"openid offline_access " + scope}, "prompt": {"consent"}},
 					url.Values{"login": {"alice"}, "password": {"any"}})
 			},
 			service: func(t *testing.T) string { return service(t, api) },

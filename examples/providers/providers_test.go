@@ -72,6 +72,11 @@ func (p *provider) test(t *testing.T) {
 	logToken(t, "ID token", user.ID)
 	p.check(t, auth, "an access token", user.Access, "")
 	p.check(t, auth, "an ID token", user.ID, p.idToken)
+	if user.Refresh == "" {
+		t.Error("no refresh token")
+	} else {
+		p.check(t, auth, "a refresh token", user.Refresh, jwthttp.ReasonMalformed) // it is opaque
+	}
 	p.check(t, auth, "a token with another subject", tampered(t, user.Access), jwthttp.ReasonSignature)
 	p.check(t, auth, "a token for others", p.foreign(t), jwthttp.ReasonAudience)
 	if p.service != nil {

@@ -49,18 +49,18 @@ func startZitadel(t *testing.T) *provider {
 	server.Config.Handler = exampleop.SetupServer(issuer, store, slog.New(slog.DiscardHandler), false)
 	server.Start()
 
-	login := func(t *testing.T, client string) tokens {
+	login := func(t *testing.T, client, scope string) tokens {
 		t.Helper()
-		return newFlow(t, issuer, client).login(url.Values{"scope": {"openid"}},
+		return newFlow(t, issuer, client).login(url.Values{"scope": {scope}},
 			url.Values{"username": {"test-user2"}, "password": {"verysecure"}})
 	}
 	return &provider{
 		issuer:   issuer,
 		accepted: jwthttp.Issuer{Audience: []string{"web", "short"}, Algorithms: []string{"RS256"}},
 		new:      jwthttp.New[zitadelClaims],
-		login:    func(t *testing.T) tokens { return login(t, "web") },
-		foreign:  func(t *testing.T) string { return login(t, "other").Access },
-		expired:  func(t *testing.T) string { return login(t, "short").Access },
+		login:    func(t *testing.T) tokens { return login(t, "web", "openid offline_access") },
+		foreign:  func(t *testing.T) string { return login(t, "other", "openid").Access },
+		expired:  func(t *testing.T) string { return login(t, "short", "openid").Access },
 		idToken:  jwthttp.ReasonClaims,
 		rotate:   store.rotate,
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // A logout at the provider ends a cached token, a watched stream and a token on
-// another machine. The test prints after how long. Rule 65.
+// another machine. The test prints after how long. Rule 71.
 func TestDelay(t *testing.T) {
 	const (
 		watch = 50 * time.Millisecond

@@ -128,6 +128,11 @@ func Found(p *problems.List, field string, set Finder, issuer string, methods Me
 	if name := set.DiscoveredFrom(); name != "" && name != issuer {
 		p.Add(field, name, "discovered from another issuer than %q", issuer)
 	}
+	if c, ok := set.(Checker); ok {
+		if err := c.Check(); err != nil {
+			p.AddHidden(field, "%w", err)
+		}
+	}
 	for _, alg := range methods.Algorithms() {
 		if jwk.IsHMAC(methods[alg]) {
 			p.Add(field, alg, "a key set on the network has no secrets")

@@ -34,3 +34,9 @@ type Finder interface {
 	// if the key set was not discovered.
 	DiscoveredFrom() string
 }
+
+// Checker is implemented by a Finder that may be configured wrong.
+type Checker interface {
+	// Check returns why the key set can never be fetched, or nil.
+	Check() error
+}
