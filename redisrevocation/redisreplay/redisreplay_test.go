@@ -49,12 +49,7 @@ type server struct {
 func newServer(t testing.TB, settings ...string) *server {
 	t.Helper()
 	program := testprogram.Find(t, "redis-server")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
+	addr := storetest.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	dir := t.TempDir()
 	s := &server{t: t, addr: addr, log: filepath.Join(dir, "log"), args: []string{program, "--bind", "127.0.0.1", "--port", port,
