@@ -26,6 +26,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 	"github.com/seed450a7203/jwthttp/internal/testprogram"
 	"github.com/seed450a7203/jwthttp/logout"
 	"github.com/seed450a7203/jwthttp/redisrevocation"
@@ -263,12 +264,7 @@ type redisServer struct {
 
 func newRedis(t *testing.T, program string) *redisServer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	s := &redisServer{T: t, program: program, addr: l.Addr().String(), folder: t.TempDir()}
+	s := &redisServer{T: t, program: program, addr: storetest.FreeAddr(t), folder: t.TempDir()}
 	t.Cleanup(s.kill)
 	return s
 }
