@@ -64,8 +64,9 @@ func eachContender(b *testing.B, name string, run func(*testing.B, http.Handler,
 
 // BenchmarkBound times requests with tokens that are bound to a key.
 func BenchmarkBound(b *testing.B) {
+	client := startRedis(b)
 	for _, alg := range BoundAlgorithms() {
-		handlers, err := Bound(newFixture(b, alg), nothing)
+		handlers, err := Bound(newFixture(b, alg), nothing, client)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -43,25 +45,12 @@ func newServer(t testing.TB, settings ...string) *server {
 		}
 		t.Skip("redis-server is not installed")
 	}
-	s := &server{t: t, addr: freeAddr(t), dir: t.TempDir()}
+	s := &server{t: t, addr: storetest.FreeAddr(t), dir: t.TempDir()}
 	_, port, _ := net.SplitHostPort(s.addr)
 	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"}, settings...)
 	t.Cleanup(s.kill)
 	s.start()
 	return s
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if _, port, _ := net.SplitHostPort(l.Addr().String()); len(port) == 5 && port > "55535" { // a cluster's bus takes 10,000 more
-		return freeAddr(t)
-	}
-	return l.Addr().String()
 }
 
 // start returns when the server has loaded its data.
