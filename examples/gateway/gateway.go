@@ -16,8 +16,8 @@ import (
 // the token: grpc-gateway sends the Authorization field as metadata, and the service
 // decides. The connection must be encrypted if it leaves the machine.
 //
-// A DPoP proof names the URL of the REST request, which the service does not know.
-// For bound tokens, put auth.Handler around the gateway.
+// Tokens that are bound to a key are refused, because the service sees neither the
+// client's certificate nor the URL that a DPoP proof is for.
 func newGateway(conn grpc.ClientConnInterface) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithErrorHandler(refuse),

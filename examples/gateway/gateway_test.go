@@ -121,6 +121,7 @@ func TestGateway_tokens(t *testing.T) {
 		{"an expired token", []string{"Authorization", "Bearer " + issuer.Expired(claims)}, 401, "invalid_token", invalid + `token expired"`},
 		{"a forged token", []string{"Authorization", "Bearer " + issuer.Forged(claims)}, 401, "invalid_token", invalid + `invalid token signature"`},
 		{"two tokens", []string{"Authorization", good, "Authorization", good}, 401, "invalid_request", `Bearer realm="restricted", error="invalid_request", error_description="more than one token"`},
+		{"a bound token", []string{"Authorization", "Bearer " + issuer.Token(map[string]any{"cnf": map[string]any{"jkt": strings.Repeat("A", 43)}})}, 401, "invalid_token", invalid + `token binding not proved"`},
 		{"without the scope", []string{"Authorization", "Bearer " + issuer.Token(nil)}, 403, "insufficient_scope", `Bearer realm="restricted", error="insufficient_scope", error_description="insufficient scope", scope="health:read"`},
 	} {
 		status, header, body := ask(t, url+"/v1/health/x", test.fields...)
