@@ -85,3 +85,27 @@ func BenchmarkBound(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCall times unary calls of gRPC.
+func BenchmarkCall(b *testing.B) {
+	for _, alg := range CallAlgorithms() {
+		calls, end, err := Calls(newFixture(b, alg), Admitted)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range calls {
+			b.Run(alg+"/"+c.Name, func(b *testing.B) {
+				b.ReportAllocs()
+				var w Discard
+				for b.Loop() {
+					w.Reset()
+					c.ServeHTTP(&w, nil)
+					if w.Status != http.StatusOK {
+						b.Fatalf("status %d", w.Status)
+					}
+				}
+			})
+		}
+		end()
+	}
+}

@@ -150,13 +150,7 @@ func (b *bound) auth0() (BoundHandler, error) {
 }
 
 func (b *bound) auth0Guard() (http.Handler, error) {
-	v, err := validatorv3.New(
-		validatorv3.WithKeyFunc(func(context.Context) (any, error) { return b.f.Verifying, nil }),
-		validatorv3.WithAlgorithm(validatorv3.SignatureAlgorithm(b.f.Alg)),
-		validatorv3.WithIssuer(IssuerName),
-		validatorv3.WithAudience(audienceName),
-		validatorv3.WithCustomClaims(func() *ownClaims { return &ownClaims{} }),
-	)
+	v, err := auth0V3Validator(b.f)
 	if err != nil {
 		return nil, err
 	}

@@ -100,3 +100,31 @@ func TestBound(t *testing.T) {
 		}
 	}
 }
+
+// TestCalls checks that each call is admitted or refused, before and after another
+// one with the same token.
+func TestCalls(t *testing.T) {
+	for _, alg := range CallAlgorithms() {
+		f := newFixture(t, alg)
+		for _, name := range []string{Admitted, Missing, Garbage, Expired, Audience, Issuer, Signature, None, OtherAlg} {
+			calls, end, err := Calls(f, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range calls {
+				want := http.StatusUnauthorized
+				if name == Admitted || c.Name == CallUnguarded {
+					want = http.StatusOK
+				}
+				for range 2 {
+					var w Discard
+					w.Reset()
+					if c.ServeHTTP(&w, nil); w.Status != want {
+						t.Errorf("%s, %s, %s: status %d, want %d", alg, name, c.Name, w.Status, want)
+					}
+				}
+			}
+			end()
+		}
+	}
+}

@@ -29,6 +29,8 @@ const (
 	revocations = "revocations"
 	// bound is a request whose token is bound to a key, see benchmarks.Bound.
 	bound = "bound"
+	// calls is a unary call of gRPC, see benchmarks.Calls.
+	calls = "calls"
 
 	withList, withoutList = "list", "no-list"
 	listSize              = 1_000_000
@@ -99,7 +101,12 @@ func measure(onlyLimited bool, rounds int, d time.Duration) (results, error) {
 	timeAll([]*group{g}, rounds, d)
 	groups = append(groups, g)
 	ofBound, err := measureBound(fixtures, onlyLimited, rounds, d)
-	return results{append(groups, ofBound...)}, err
+	groups = append(groups, ofBound...)
+	if err != nil || onlyLimited {
+		return results{groups}, err
+	}
+	ofCalls, err := measureCalls(fixtures, rounds, d)
+	return results{append(groups, ofCalls...)}, err
 }
 
 // measureBound times each algorithm right after its proofs were made. Redis has no
@@ -125,6 +132,23 @@ func measureBound(fixtures map[string]*benchmarks.Fixture, onlyLimited bool, rou
 			g.units = append(g.units, &unit{contender: h.Name, handler: h})
 		}
 		timeAll([]*group{g}, rounds, d)
+		groups = append(groups, g)
+	}
+	return groups, nil
+}
+
+func measureCalls(fixtures map[string]*benchmarks.Fixture, rounds int, d time.Duration) (groups []*group, err error) {
+	for _, alg := range benchmarks.CallAlgorithms() {
+		handlers, end, err := benchmarks.Calls(fixtures[alg], benchmarks.Admitted)
+		if err != nil {
+			return nil, err
+		}
+		g := &group{name: calls, alg: alg, fixture: fixtures[alg]}
+		for _, h := range handlers {
+			g.units = append(g.units, &unit{contender: h.Name, handler: h})
+		}
+		timeAll([]*group{g}, rounds, d)
+		end()
 		groups = append(groups, g)
 	}
 	return groups, nil
