@@ -169,6 +169,11 @@ func (p *Pool) drop(s *Set) {
 func (p *Pool) end() {
 	now := clock.Now()
 	p.ended.Store(&now)
+	p.mu.Lock()
+	for _, s := range p.sets {
+		s.stop()
+	}
+	p.mu.Unlock()
 	(&Set{opts: p.opts}).report(slog.LevelWarn, fmt.Errorf("jwks: pool: its context has ended, so keys are no longer fetched: %w", p.ctx.Err()))
 }
 
