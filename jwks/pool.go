@@ -29,7 +29,7 @@ import (
 // long if there are MaxSets. A request that uses a dropped set is not disturbed. The
 // next token fetches the set again.
 //
-// A set has no goroutine of its own, except during a fetch.
+// A set has a goroutine during a fetch only.
 type Pool struct {
 	ctx       context.Context
 	opts      Options

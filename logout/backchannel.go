@@ -143,8 +143,8 @@ func sessionEntry(issuer, session string) revocation.Entry {
 	return revocation.Entry{Kind: revocation.BySession, Issuer: issuer, Value: session, IssuedUntil: time.Now().Add(sessionMargin)}
 }
 
-// subjectEntry revokes the tokens that a subject got until a time. It is never
-// later than the message, so that a replay does not end a new login.
+// subjectEntry revokes the tokens that a subject got until a time. It is one that
+// the message has, never now, so that a replay does not end a new login.
 func subjectEntry(issuer, subject string, until time.Time) revocation.Entry {
 	return revocation.Entry{Kind: revocation.BySubject, Issuer: issuer, Value: subject, IssuedUntil: until}
 }
