@@ -24,6 +24,10 @@
 //   - A method without a Middleware is refused. Call [Interceptors.Check] after all
 //     services are registered, so that the program does not start without it.
 //   - Interceptors that stand before these ones run for calls that are refused later.
+//   - Interceptors run only for calls that arrive at the server. The functions
+//     Register...HandlerServer of grpc-gateway call a service without any check.
+//   - Behind grpc.Server.ServeHTTP, refused clients get no www-authenticate: net/http
+//     does not send such a trailer, and logs each one.
 //   - The newest DPoP nonce is sent with refusals only. Clients repeat such a call.
 package grpcjwt
 
