@@ -130,7 +130,7 @@ func (m message) checkLogout() *failure {
 func (rc *receiver) logoutEntries(m message, issuers []string) (entries []revocation.Entry) {
 	for _, issuer := range issuers {
 		if m.SessionID != "" {
-			entries = append(entries, sessionEntry(issuer, m.SessionID))
+			entries = append(entries, sessionEntry(issuer, m.SessionID, m.IssuedAt))
 		}
 		if m.SessionID == "" || rc.opts.BySubject && m.Subject != "" {
 			entries = append(entries, subjectEntry(issuer, m.Subject, m.IssuedAt))
@@ -139,8 +139,12 @@ func (rc *receiver) logoutEntries(m message, issuers []string) (entries []revoca
 	return entries
 }
 
-func sessionEntry(issuer, session string) revocation.Entry {
-	return revocation.Entry{Kind: revocation.BySession, Issuer: issuer, Value: session, IssuedUntil: time.Now().Add(sessionMargin)}
+// sessionEntry revokes the tokens of a session that ended at a time, by the clock of
+// the sender. If that clock is ahead, so are the dates in the tokens.
+func sessionEntry(issuer, session string, ended time.Time) revocation.Entry {
+	now := time.Now()
+	ahead := max(0, ended.Sub(now)) + sessionMargin
+	return revocation.Entry{Kind: revocation.BySession, Issuer: issuer, Value: session, IssuedUntil: now.Add(min(ahead, maxAhead))}
 }
 
 // subjectEntry revokes the tokens that a subject got until a time. It is one that
