@@ -79,7 +79,7 @@ func (f *follower) reportLoss(lost int) {
 // step reads what has changed, or that nothing has.
 func (f *follower) step(ctx context.Context) error {
 	at, ok := f.copy.Position()
-	if !ok {
+	if !ok || f.copy.Loading() {
 		return f.load(ctx)
 	}
 	err := f.stepFrom(ctx, at)
@@ -166,9 +166,9 @@ func (f *follower) state(ctx context.Context, at replica.Position) (r reply, err
 	return r, err
 }
 
-// load replaces the copy by what Redis has.
+// load replaces the copy by what Redis has. Meanwhile the copy follows, if the log has
+// a change that it has.
 func (f *follower) load(ctx context.Context) error {
-	asked := time.Now()
 	start, err := f.state(ctx, replica.Position{})
 	if err != nil {
 		return err
@@ -178,8 +178,8 @@ func (f *follower) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What has changed since the last page.
-	for more := true; more; {
+	for { // what has changed since the last page
+		asked := time.Now()
 		r, err := f.lines(ctx, at)
 		if err != nil {
 			return fmt.Errorf("while everything was loaded: %w", err)
@@ -187,11 +187,59 @@ func (f *follower) load(ctx context.Context) error {
 		if err := snapshot.Follow(r.changes...); err != nil {
 			return err
 		}
-		at = r.end(at)
-		more = len(r.changes) == pageSize
+		if at = r.end(at); len(r.changes) == pageSize {
+			continue
+		}
+		if lost, ok := f.copy.Install(snapshot, at, asked); ok {
+			f.reportLoss(lost)
+			return nil
+		}
 	}
-	f.reportLoss(f.copy.Install(snapshot, at, asked))
-	return nil
+}
+
+// rejoin makes the copy follow again from where it is, or from the newest change that
+// it and Redis have. It returns false if there is none in the log.
+func (f *follower) rejoin(ctx context.Context) (ok bool, err error) {
+	if _, ok := f.copy.Position(); ok {
+		if ok, err := f.catchUp(ctx); ok || err != nil {
+			return ok, err
+		}
+	}
+	start, err := f.state(ctx, replica.Position{})
+	if err != nil {
+		return false, err
+	}
+	for _, at := range f.copy.Past() {
+		if at.Seq > start.head.Seq {
+			continue
+		}
+		at.Epoch = start.head.Epoch // the marks tell which changes these are
+		r, err := f.state(ctx, at)
+		if err != nil {
+			return false, err
+		}
+		if r.continues {
+			f.copy.Rejoin(at)
+			return f.catchUp(ctx)
+		}
+	}
+	return false, nil
+}
+
+// catchUp follows until the copy has all that Redis had. It returns false if Redis does
+// not continue from where the copy is.
+func (f *follower) catchUp(ctx context.Context) (ok bool, err error) {
+	for start := time.Now(); f.copy.Staleness() > time.Since(start); {
+		err := f.ask(ctx)
+		if errors.Is(err, replica.ErrLost) || errors.Is(err, replica.ErrGap) {
+			at, _ := f.copy.Position()
+			return !f.copy.Break(at), nil
+		}
+		if _, ok := f.copy.Position(); err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // readPages reads all entries, and with each page the changes that were made since the
@@ -209,14 +257,30 @@ func (f *follower) readPages(ctx context.Context, snapshot *replica.Snapshot, at
 		for range pages { // until the goroutine has ended
 		}
 	}()
-	for p := range pages {
-		if err := p.addTo(snapshot); err != nil {
-			return at, err
-		}
-		f.copy.Preview(p.changes...)
-		at = p.end(at)
+	follows, err := f.rejoin(ctx)
+	if err != nil {
+		return at, err
 	}
-	return at, <-failed
+	tick := time.NewTicker(f.block / 8)
+	defer tick.Stop()
+	for {
+		select {
+		case p, ok := <-pages:
+			if !ok {
+				return at, <-failed
+			}
+			if err := p.addTo(snapshot); err != nil {
+				return at, err
+			}
+			f.copy.Preview(p.changes...)
+			at = p.end(at)
+		case <-tick.C:
+			if follows {
+				follows, err = f.rejoin(ctx)
+				follows = follows || err != nil // the next page shows whether that matters
+			}
+		}
+	}
 }
 
 // sendPages sends all pages. The first has the changes after at, and each of the

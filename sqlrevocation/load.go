@@ -3,6 +3,7 @@ package sqlrevocation
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,12 +11,41 @@ import (
 )
 
 // load replaces the copy by all that the database has. It reads pages, so that no
-// statement takes long, and no transaction keeps the database from its work.
+// statement takes long, and no transaction keeps the database from its work. Meanwhile
+// the copy follows, if the log has a change that it has.
 func (s *Store) load(ctx context.Context) error {
 	if err := s.sameFile(); err != nil {
 		return err
 	}
-	sent := time.Now()
+	snapshot := new(replica.Snapshot)
+	last, err := s.readPages(ctx, snapshot)
+	if err != nil {
+		return fmt.Errorf("loading: %w", err)
+	}
+	for {
+		if lost, ok := s.copy.Install(snapshot, last.at, last.sent); ok {
+			s.reportLoss(lost)
+			return nil
+		}
+		// A write of this instance came after the last page.
+		p, err := s.ask(ctx, last.at.Seq)
+		if err != nil {
+			return fmt.Errorf("loading: %w", err)
+		}
+		changes, err := p.after(last.at)
+		if err == nil {
+			err = snapshot.Follow(changes...)
+		}
+		if err != nil {
+			return fmt.Errorf("loading: %w", err)
+		}
+		last.at = end(last.at, changes)
+	}
+}
+
+// readPages reads all entries, and with each page the changes since the page before. It
+// returns the last page.
+func (s *Store) readPages(ctx context.Context, snapshot *replica.Snapshot) (last loaded, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	pages, failed := make(chan loaded), make(chan error, 1)
 	go func() { // a page is on its way while the one before is added
@@ -27,19 +57,97 @@ func (s *Store) load(ctx context.Context) error {
 		for range pages { // until the goroutine has ended
 		}
 	}()
-	snapshot, at := new(replica.Snapshot), replica.Position{}
-	for p := range pages {
-		if err := p.addTo(snapshot); err != nil {
-			return fmt.Errorf("loading: %w", err)
+	follows, err := s.rejoin(ctx)
+	if err != nil {
+		return last, err
+	}
+	tick := time.NewTicker(s.opts.Poll)
+	defer tick.Stop()
+	for {
+		select {
+		case p, ok := <-pages:
+			if !ok {
+				return last, <-failed
+			}
+			if err := p.addTo(snapshot); err != nil {
+				return last, err
+			}
+			s.copy.Preview(p.changes...)
+			last = p
+		case <-tick.C:
+			if !follows {
+				continue
+			}
+			if ok, err := s.rejoin(ctx); err == nil { // otherwise the next page may fail, too
+				follows = ok
+			}
 		}
-		s.copy.Preview(p.changes...)
-		at = p.at
 	}
-	if err := <-failed; err != nil {
-		return fmt.Errorf("loading: %w", err)
+}
+
+// rejoin makes the copy follow again from where it is, or from the newest change that
+// it and the database have. It returns false if there is none in the log.
+func (s *Store) rejoin(ctx context.Context) (ok bool, err error) {
+	if _, ok := s.copy.Position(); ok {
+		if ok, err := s.followAll(ctx); ok || err != nil {
+			return ok, err
+		}
 	}
-	s.reportLoss(s.copy.Install(snapshot, at, sent))
-	return nil
+	past := s.copy.Past()
+	if len(past) == 0 {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	var at replica.Position
+	err = s.retry(ctx, func() (err error) {
+		at, ok, err = s.common(ctx, past)
+		return err
+	})
+	if err != nil || !ok {
+		return false, err
+	}
+	s.copy.Rejoin(at)
+	return s.followAll(ctx)
+}
+
+// followAll is catchUp during a load. It returns false if the database does not
+// continue from where the copy is.
+func (s *Store) followAll(ctx context.Context) (ok bool, err error) {
+	err = s.followUp(ctx)
+	if errors.Is(err, replica.ErrGap) || errors.Is(err, replica.ErrLost) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// common returns the newest of some positions that the database has in its log, or
+// false.
+func (s *Store) common(ctx context.Context, past []replica.Position) (at replica.Position, ok bool, err error) {
+	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.reading())
+	if err != nil {
+		return at, false, err
+	}
+	defer func() { _ = tx.Rollback() }() // it has only read
+	head, err := s.position(ctx, tx)
+	if err != nil {
+		return at, false, err
+	}
+	for _, at := range past {
+		if at.Seq > head.Seq {
+			continue
+		}
+		at.Epoch = head.Epoch // the marks tell which changes these are
+		var mark uint64
+		err := tx.StmtContext(ctx, s.stmts.mark).QueryRowContext(ctx, int64(at.Seq)).Scan(&mark)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return at, false, nil // nor does the log have older ones
+		case err != nil || mark == at.Mark:
+			return at, err == nil, err
+		}
+	}
+	return at, false, nil
 }
 
 // reportLoss tells OnError that the database has lost changes.
@@ -58,6 +166,7 @@ func (s *Store) reportLoss(lost int) {
 
 // loaded is a page of the entries as it was at a position.
 type loaded struct {
+	sent    time.Time
 	changes []replica.Change // between the position of the page before, if there is one, and this one
 	records []replica.Record
 	at      replica.Position
@@ -103,6 +212,7 @@ func (s *Store) sendPages(ctx context.Context, pages chan<- loaded) error {
 func (s *Store) readPage(ctx context.Context, at replica.Position, key string, first bool) (p loaded, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
+	p.sent = time.Now()
 	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.reading())
 	if err != nil {
 		return p, err
@@ -142,10 +252,17 @@ func (s *Store) changesBetween(ctx context.Context, tx *sql.Tx, from, to replica
 			return nil, err
 		}
 		all = append(all, changes...)
-		last := changes[len(changes)-1]
-		from.Seq, from.Mark = last.Seq, last.Mark
+		from = end(from, changes)
 	}
 	return all, nil
+}
+
+// end is the position of the last change, or at if there is none.
+func end(at replica.Position, changes []replica.Change) replica.Position {
+	for _, change := range changes {
+		at.Seq, at.Mark = change.Seq, change.Mark
+	}
+	return at
 }
 
 // readEntries reads a page of the entries after key.
