@@ -415,17 +415,13 @@ func (c *Copy) removes(mark uint64, expires int64) bool {
 func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	follows := c.loading && !c.broken
-	if follows && c.at.Epoch == at.Epoch && c.at.Seq > at.Seq && c.ahead != c.at {
+	if c.loading && !c.broken && c.at.Epoch == at.Epoch && c.at.Seq > at.Seq && c.ahead != c.at {
 		c.ahead = c.at
 		return 0, false
 	}
 	next, lost := c.merge(s)
 	c.unsure = next.lost.Size() > 0 && (c.unsure || c.Staleness() > removalFor-time.Hour)
 	c.sets.Store(next)
-	if !follows {
-		c.trail = nil
-	}
 	c.at, c.broken, c.loading, c.rejoined = at, false, false, false
 	c.previewed, c.added, c.ahead = 0, nil, Position{}
 	c.trail.add(at)

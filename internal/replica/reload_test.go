@@ -58,6 +58,83 @@ func TestCopy_Rejoin(t *testing.T) {
 	})
 }
 
+// The changes that come while everything is loaded may be ones that the copy has, and
+// older than what it has.
+func TestCopy_Rejoin_knownChanges(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		run  func(c *replica.Copy)
+		want map[string]bool
+	}{
+		{"revoked and removed", func(c *replica.Copy) {
+			follow(t, c, 1, revokes(t, 2, "a"), removes(t, 3, "a"), revokes(t, 4, "b"))
+			c.Break(at(4))
+			c.Rejoin(at(1))
+			follow(t, c, 1, revokes(t, 2, "a"), removes(t, 3, "a"))
+		}, map[string]bool{"a": false, "b": true}},
+		{"revoked, removed, and revoked by a change that was lost", func(c *replica.Copy) {
+			follow(t, c, 1, revokes(t, 2, "a"), removes(t, 3, "a"), revokes(t, 4, "a"))
+			c.Break(at(4))
+			c.Rejoin(at(1))
+			follow(t, c, 1, revokes(t, 2, "a"), removes(t, 3, "a"))
+		}, map[string]bool{"a": true}},
+		{"the same, twice", func(c *replica.Copy) {
+			follow(t, c, 1, revokes(t, 2, "a"), removes(t, 3, "a"))
+			c.Break(at(3))
+			for range 2 {
+				c.Rejoin(at(1))
+				follow(t, c, 1, revokes(t, 2, "a"), removes(t, 3, "a"), revokes(t, 4, "a"))
+				c.Break(at(4))
+			}
+			c.Rejoin(at(1))
+			follow(t, c, 1, revokes(t, 2, "a"), removes(t, 3, "a"))
+		}, map[string]bool{"a": true}},
+		{"a page of the load that comes late", func(c *replica.Copy) {
+			c.Break(at(1))
+			c.Rejoin(at(1))
+			follow(t, c, 1, revokes(t, 2, "a"), revokes(t, 3, "b"))
+			c.Break(at(3))
+			c.Preview(removes(t, 22, "a"), revokes(t, 23, "c"))
+		}, map[string]bool{"a": true, "b": true, "c": false}},
+		{"a page of the next load", func(c *replica.Copy) {
+			c.Break(at(1))
+			c.Rejoin(at(1))
+			c.Install(snapshot(t), at(1), time.Now())
+			c.Break(at(1))
+			c.Preview(revokes(t, 2, "a"))
+		}, map[string]bool{"a": true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := fresh(t, 1)
+			tt.run(c)
+			for id, revoked := range tt.want {
+				want(t, c, id, revoked)
+			}
+		})
+	}
+}
+
+// A change that waits for the store to be loaded is made as soon as the copy follows.
+func TestCopy_Rejoin_make(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fresh(t, 1)
+		c.Break(at(1))
+		made := make(chan error, 1)
+		go func() {
+			made <- c.Make(t.Context(), nil, func(try *replica.Try) error {
+				try.Expect(2)
+				return c.Follow(try.At, revokes(t, 2, "a"))
+			})
+		}()
+		synctest.Wait()
+		c.Rejoin(at(1))
+		if err := <-made; err != nil || !c.Loading() {
+			t.Errorf("%v; loading %v", err, c.Loading())
+		}
+		want(t, c, "a", true)
+	})
+}
+
 // What a copy is ahead of may have been lost while everything was loaded.
 func TestCopy_Install_ahead(t *testing.T) {
 	c := fresh(t, 5, "a")
