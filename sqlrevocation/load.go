@@ -174,10 +174,9 @@ type loaded struct {
 
 // addTo adds the entries of a page, and then the changes up to it.
 func (p loaded) addTo(snapshot *replica.Snapshot) error {
-	for _, r := range p.records {
-		if err := snapshot.Add(r); err != nil {
-			return err
-		}
+	err := snapshot.AddAll(len(p.records), func(i int) (replica.Record, error) { return p.records[i], nil })
+	if err != nil {
+		return err
 	}
 	return snapshot.Follow(p.changes...)
 }

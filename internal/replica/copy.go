@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -306,6 +307,7 @@ func (c *Copy) remember(mark uint64, expires int64) {
 // Snapshot is all entries of a store, while they are read.
 type Snapshot struct {
 	set      revset.Set
+	mu       sync.Mutex // of removals
 	removals []removal
 }
 
@@ -326,12 +328,38 @@ func (s *Snapshot) Add(r Record) error {
 	case err != nil:
 		return err
 	case ok:
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.removals = append(s.removals, removal{mark, r.Expires, key})
 	default:
 		s.set.Load(key, times)
 	}
 	return nil
 }
+
+// AddAll adds n records, with the goroutines that the machine has processors for: to
+// parse and to add millions takes most of the time of a load.
+func (s *Snapshot) AddAll(n int, record func(int) (Record, error)) error {
+	parts := min(runtime.GOMAXPROCS(0), 1+n/leastPart)
+	errs := make([]error, parts)
+	var adding sync.WaitGroup
+	for part := range parts {
+		adding.Go(func() {
+			for i := n * part / parts; i < n*(part+1)/parts && errs[part] == nil; i++ {
+				r, err := record(i)
+				if err == nil {
+					err = s.Add(r)
+				}
+				errs[part] = err
+			}
+		})
+	}
+	adding.Wait()
+	return errors.Join(errs...)
+}
+
+// leastPart is how many records are worth a goroutine.
+const leastPart = 200
 
 // Follow makes changes that the store has made while it was read, in its order.
 func (s *Snapshot) Follow(changes ...Change) error {

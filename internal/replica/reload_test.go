@@ -2,8 +2,10 @@ package replica_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -287,6 +289,40 @@ func (r *reloads) check() {
 			if revoked, _ := s.Copy.Revoked(&jwthttp.Token{Issuer: "i", ID: id}); !revoked && acked.Before(heard) {
 				r.t.Errorf("instance %d, which has heard of the store %v ago: %q is not revoked after %v", i, time.Since(heard), id, time.Since(acked))
 			}
+		}
+	}
+}
+
+// AddAll adds every record once, and returns what is wrong with one of them.
+func TestSnapshot_AddAll(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 199, 200, 1001, 5000} {
+		s := new(replica.Snapshot)
+		var calls atomic.Int64
+		err := s.AddAll(n, func(i int) (replica.Record, error) {
+			calls.Add(1)
+			if i%2 == 1 {
+				return removes(t, uint64(i), "gone").Removal(), nil
+			}
+			return record(t, fmt.Sprint(i)), nil
+		})
+		c := fresh(t, 1, "gone")
+		lost, _ := c.Install(s, at(2), time.Now())
+		if err != nil || calls.Load() != int64(n) || c.Len() != (n+1)/2+lost || lost != 0 && n > 1 {
+			t.Errorf("%d records: %v, %d calls, %d entries, %d lost", n, err, calls.Load(), c.Len(), lost)
+		}
+		for i := range n {
+			want(t, c, fmt.Sprint(i), i%2 == 0)
+		}
+	}
+	for _, bad := range []int{0, 499, 999} {
+		err := new(replica.Snapshot).AddAll(1000, func(i int) (replica.Record, error) {
+			if i == bad {
+				return replica.Record{}, errDown
+			}
+			return record(t, "a"), nil
+		})
+		if !errors.Is(err, errDown) {
+			t.Errorf("record %d is bad: %v", bad, err)
 		}
 	}
 }

@@ -101,13 +101,20 @@ func (s *Set) Replace(key Key, times Times) {
 }
 
 // Load is Replace for a Set with millions of entries that is being filled. It does
-// not look for expired ones.
+// not look for expired ones, and it hashes the value for the map only once.
 func (s *Set) Load(key Key, times Times) {
 	s.once.Do(s.init)
-	sh := s.shard(key.Value)
+	value := strings.Clone(key.Value) // see put; nearly all entries are new
+	sh := s.shard(value)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	s.put(sh, key, times, latest)
+	e := sh.entriesOf(key)
+	before := len(e.times)
+	e.times[value] = times
+	if len(e.times) > before {
+		e.peak = max(e.peak, before+1)
+		s.held[key.Kind].Add(1)
+	}
 }
 
 // latest returns the new times of an entry.

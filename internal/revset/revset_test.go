@@ -90,10 +90,20 @@ func TestSet_counts(t *testing.T) {
 	times := Times{Until: time.Now().UnixNano(), Expires: Never}
 	s.Put(key, times)
 	s.Put(key, times)
+	s.Load(key, Times{Until: 1, Expires: Never})
+	if got, ok := s.Get(key); !ok || got.Until != 1 {
+		t.Errorf("loaded %v, %v", got, ok)
+	}
 	if n := s.held[BySubject].Load(); n != 1 {
 		t.Errorf("%d entries by subject", n)
 	}
 	s.Remove(key)
+	s.Remove(key)
+	s.Load(key, times)
+	s.Load(key, times)
+	if n := s.held[BySubject].Load(); n != 1 || !s.Contains(&jwthttp.Token{Issuer: "i", Subject: "s"}) {
+		t.Errorf("%d entries by subject after Load", n)
+	}
 	s.Remove(key)
 	if n := s.held[BySubject].Load(); n != 0 || s.Len() != 0 {
 		t.Errorf("%d entries by subject after Remove, Len %d", n, s.Len())
