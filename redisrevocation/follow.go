@@ -173,27 +173,76 @@ func (f *follower) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	snapshot := new(replica.Snapshot)
-	at, err := f.readPages(ctx, snapshot, start.head)
+	follows, err := f.rejoin(ctx)
 	if err != nil {
 		return err
 	}
-	for { // what has changed since the last page
-		asked := time.Now()
-		r, err := f.lines(ctx, at)
-		if err != nil {
-			return fmt.Errorf("while everything was loaded: %w", err)
-		}
-		if err := snapshot.Follow(r.changes...); err != nil {
+	m := &meanwhile{follower: f, follows: follows, tick: time.NewTicker(f.block / 8)}
+	defer m.tick.Stop()
+	snapshot := f.copy.NewSnapshot()
+	at, err := m.readPages(ctx, snapshot, start.head)
+	if err != nil {
+		return err
+	}
+	at, asked, err := m.join(ctx, snapshot, at)
+	if err != nil {
+		return fmt.Errorf("while everything was loaded: %w", err)
+	}
+	for more := true; more; m.follow(ctx) {
+		if more, err = f.copy.Merge(); err != nil {
 			return err
 		}
-		if at = r.end(at); len(r.changes) == pageSize {
-			continue
+	}
+	if lost, ok := f.copy.Install(snapshot, at, asked); ok {
+		f.reportLoss(lost)
+	}
+	return nil
+}
+
+// meanwhile follows while everything is loaded.
+type meanwhile struct {
+	*follower
+	follows bool // there is a position to follow from
+	tick    *time.Ticker
+}
+
+// follow follows if it is time to.
+func (m *meanwhile) follow(ctx context.Context) {
+	select {
+	case <-m.tick.C:
+		m.followNow(ctx)
+	default:
+	}
+}
+
+func (m *meanwhile) followNow(ctx context.Context) {
+	if !m.follows {
+		return
+	}
+	if ok, err := m.rejoin(ctx); err == nil { // otherwise the next page may fail, too
+		m.follows = ok
+	}
+}
+
+// join follows what has changed since the last page, until the snapshot is where the
+// copy is. It returns the position, and when Redis had nothing newer.
+func (m *meanwhile) join(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, time.Time, error) {
+	for {
+		asked := time.Now()
+		r, err := m.lines(ctx, at)
+		if err != nil {
+			return at, asked, err
 		}
-		if lost, ok := f.copy.Install(snapshot, at, asked); ok {
-			f.reportLoss(lost)
-			return nil
+		joined := false
+		if len(r.changes) == pageSize {
+			err = snapshot.Follow(r.changes...)
+		} else {
+			joined, err = m.copy.Join(snapshot, at, r.changes...)
 		}
+		if at = r.end(at); err != nil || joined {
+			return at, asked, err
+		}
+		m.followNow(ctx)
 	}
 }
 
@@ -245,24 +294,18 @@ func (f *follower) catchUp(ctx context.Context) (ok bool, err error) {
 // readPages reads all entries, and with each page the changes that were made since the
 // page before. So a load ends even if the log is shorter than what changes meanwhile.
 // It returns the position of the last of these changes.
-func (f *follower) readPages(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, error) {
+func (m *meanwhile) readPages(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	pages, failed := make(chan page, 4), make(chan error, 1)
 	go func() { // some pages are on their way while another one is added
 		defer close(pages)
-		failed <- f.sendPages(ctx, at, pages)
+		failed <- m.sendPages(ctx, at, pages)
 	}()
 	defer func() {
 		cancel()
 		for range pages { // until the goroutine has ended
 		}
 	}()
-	follows, err := f.rejoin(ctx)
-	if err != nil {
-		return at, err
-	}
-	tick := time.NewTicker(f.block / 8)
-	defer tick.Stop()
 	for {
 		select {
 		case p, ok := <-pages:
@@ -272,13 +315,10 @@ func (f *follower) readPages(ctx context.Context, snapshot *replica.Snapshot, at
 			if err := p.addTo(snapshot); err != nil {
 				return at, err
 			}
-			f.copy.Preview(p.changes...)
+			m.copy.Preview(p.changes...)
 			at = p.end(at)
-		case <-tick.C:
-			if follows {
-				follows, err = f.rejoin(ctx)
-				follows = follows || err != nil // the next page shows whether that matters
-			}
+		case <-m.tick.C:
+			m.followNow(ctx)
 		}
 	}
 }

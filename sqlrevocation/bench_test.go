@@ -3,7 +3,6 @@ package sqlrevocation_test
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/base64"
 	"flag"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 	"github.com/seed450a7203/jwthttp/revocation"
 	"github.com/seed450a7203/jwthttp/sqlrevocation"
 )
@@ -54,32 +54,21 @@ func (d database) fill(b testing.TB, n int) {
 	}
 }
 
-var loaded = flag.Int("entries", 1_000_000, "how many entries BenchmarkLoad loads")
+var entries = flag.String("entries", "100000,1000000", "how many entries BenchmarkFigures measures with")
 
-func BenchmarkLoad(b *testing.B) {
-	eachDatabase(b, func(b *testing.B, d database) {
-		n := *loaded
-		d.fill(b, n)
-		for b.Loop() {
-			db, err := sql.Open(d.driver, d.address)
-			if err != nil {
-				b.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(context.Background())
-			s, err := sqlrevocation.Open(ctx, db, d.opts)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if s.Len() != n {
-				b.Fatalf("%d entries", s.Len())
-			}
-			cancel()
-			s.Wait()
-			_ = db.Close()
-		}
-		b.ReportMetric(float64(n), "entries")
-		b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/float64(n), "ns/entry")
-	})
+// BenchmarkFigures measures the load, the memory, look-ups beside 2,000 changes a second,
+// and the propagation to nine other instances.
+func BenchmarkFigures(b *testing.B) {
+	for _, n := range storetest.Sizes(b, *entries) {
+		b.Run(fmt.Sprint("entries=", n), func(b *testing.B) {
+			eachDatabase(b, func(b *testing.B, d database) {
+				d.fill(b, n)
+				storetest.Measure(b, n, func(ctx context.Context) (storetest.Store, error) {
+					return openInstance(ctx, d.driver, d.address, d.opts)
+				})
+			})
+		})
+	}
 }
 
 // BenchmarkRevoke shows that a write takes no longer if there are many entries.

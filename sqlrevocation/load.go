@@ -14,55 +14,102 @@ import (
 // statement takes long, and no transaction keeps the database from its work. Meanwhile
 // the copy follows, if the log has a change that it has.
 func (s *Store) load(ctx context.Context) error {
-	if err := s.sameFile(); err != nil {
-		return err
+	err := s.sameFile()
+	if err == nil {
+		err = s.loadAll(ctx)
 	}
-	snapshot := new(replica.Snapshot)
-	last, err := s.readPages(ctx, snapshot)
 	if err != nil {
 		return fmt.Errorf("loading: %w", err)
 	}
+	return nil
+}
+
+func (s *Store) loadAll(ctx context.Context) error {
+	follows, err := s.rejoin(ctx)
+	if err != nil {
+		return err
+	}
+	m := &meanwhile{Store: s, follows: follows, tick: time.NewTicker(s.opts.Poll)}
+	defer m.tick.Stop()
+	snapshot := s.copy.NewSnapshot()
+	last, err := m.readPages(ctx, snapshot)
+	if err != nil {
+		return err
+	}
+	at, err := m.join(ctx, snapshot, last.at)
+	if err != nil {
+		return err
+	}
+	for more := true; more; m.follow(ctx) {
+		if more, err = s.copy.Merge(); err != nil {
+			return err
+		}
+	}
+	if lost, ok := s.copy.Install(snapshot, at, last.sent); ok {
+		s.reportLoss(lost)
+	}
+	return nil
+}
+
+// meanwhile follows while everything is loaded.
+type meanwhile struct {
+	*Store
+	follows bool // there is a position to follow from
+	tick    *time.Ticker
+}
+
+// follow follows if it is time to.
+func (m *meanwhile) follow(ctx context.Context) {
+	select {
+	case <-m.tick.C:
+		m.followNow(ctx)
+	default:
+	}
+}
+
+func (m *meanwhile) followNow(ctx context.Context) {
+	if !m.follows {
+		return
+	}
+	if ok, err := m.rejoin(ctx); err == nil { // otherwise the next page may fail, too
+		m.follows = ok
+	}
+}
+
+// join follows what has changed since the last page, until the snapshot is where the
+// copy is. It returns the position.
+func (m *meanwhile) join(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, error) {
+	var changes []replica.Change
 	for {
-		if lost, ok := s.copy.Install(snapshot, last.at, last.sent); ok {
-			s.reportLoss(lost)
-			return nil
+		joined, err := m.copy.Join(snapshot, at, changes...)
+		if at = end(at, changes); err != nil || joined {
+			return at, err
 		}
-		// A write of this instance came after the last page.
-		p, err := s.ask(ctx, last.at.Seq)
-		if err != nil {
-			return fmt.Errorf("loading: %w", err)
-		}
-		changes, err := p.after(last.at)
+		m.followNow(ctx)
+		p, err := m.ask(ctx, at.Seq)
 		if err == nil {
-			err = snapshot.Follow(changes...)
+			changes, err = p.after(at)
 		}
 		if err != nil {
-			return fmt.Errorf("loading: %w", err)
+			return at, err
 		}
-		last.at = end(last.at, changes)
 	}
 }
 
 // readPages reads all entries, and with each page the changes since the page before. It
 // returns the last page.
-func (s *Store) readPages(ctx context.Context, snapshot *replica.Snapshot) (last loaded, err error) {
+func (m *meanwhile) readPages(ctx context.Context, snapshot *replica.Snapshot) (last loaded, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	pages, failed := make(chan loaded), make(chan error, 1)
 	go func() { // a page is on its way while the one before is added
 		defer close(pages)
-		failed <- s.sendPages(ctx, pages)
+		failed <- m.sendPages(ctx, pages)
 	}()
 	defer func() {
 		cancel()
 		for range pages { // until the goroutine has ended
 		}
 	}()
-	follows, err := s.rejoin(ctx)
-	if err != nil {
-		return last, err
-	}
-	tick := time.NewTicker(s.opts.Poll)
-	defer tick.Stop()
 	for {
 		select {
 		case p, ok := <-pages:
@@ -72,15 +119,10 @@ func (s *Store) readPages(ctx context.Context, snapshot *replica.Snapshot) (last
 			if err := p.addTo(snapshot); err != nil {
 				return last, err
 			}
-			s.copy.Preview(p.changes...)
+			m.copy.Preview(p.changes...)
 			last = p
-		case <-tick.C:
-			if !follows {
-				continue
-			}
-			if ok, err := s.rejoin(ctx); err == nil { // otherwise the next page may fail, too
-				follows = ok
-			}
+		case <-m.tick.C:
+			m.followNow(ctx)
 		}
 	}
 }

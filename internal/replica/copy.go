@@ -62,7 +62,8 @@ type Copy struct {
 	rejoined  bool                // since the last Install
 	previewed uint64              // the number of the last change that was made while loading
 	added     map[revset.Key]bool // by changes that came one after the other up to that one
-	ahead     Position            // where the copy was when Install had less
+	ahead     Position            // where the copy was when Join had less
+	merging   *merge              // from Join to Install
 	breaks    chan struct{}       // has an element if broken was set by a writer
 	installed chan struct{}       // closed by the next Install or Rejoin
 	own       map[uint64]bool
@@ -197,7 +198,7 @@ func (c *Copy) Break(at Position) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at == at {
-		c.broken, c.loading = true, true
+		c.broken, c.loading, c.merging = true, true, nil
 	}
 	return c.broken
 }
@@ -241,6 +242,10 @@ func (c *Copy) apply(change Change) error {
 	healed, err := follow(change)
 	if err != nil {
 		return err
+	}
+	if c.merging != nil {
+		again, _ := c.merging.next.follow(change)
+		healed = healed || again
 	}
 	if healed {
 		c.healed++
@@ -304,7 +309,8 @@ func (c *Copy) remember(mark uint64, expires int64) {
 	}
 }
 
-// Snapshot is all entries of a store, while they are read.
+// Snapshot is all entries of a store, while they are read. The zero value is ready for
+// use; NewSnapshot returns one that is faster to merge.
 type Snapshot struct {
 	set      revset.Set
 	mu       sync.Mutex // of removals
@@ -315,6 +321,13 @@ type removal struct {
 	mark    uint64
 	expires int64
 	key     revset.Key
+}
+
+// NewSnapshot returns an empty Snapshot for the copy.
+func (c *Copy) NewSnapshot() *Snapshot {
+	s := new(Snapshot)
+	s.set.Align(c.sets.Load().store)
+	return s
 }
 
 // Add adds an entry or a removal. An error means that the store holds what it
@@ -428,76 +441,6 @@ func (c *Copy) preview(change Change) (healed bool, err error) {
 func (c *Copy) removes(mark uint64, expires int64) bool {
 	_, known := c.removed[mark]
 	return !known && c.Now().Before(time.Unix(expires, 0))
-}
-
-// Install replaces the copy by a snapshot of the store at a position. What the copy
-// had and the store does not have stays in force if it was not removed meanwhile: a
-// revocation that was acknowledged is in force as long as this program runs. Heal
-// writes it back, except after a day without an answer from the store, which has
-// forgotten the removals of that time. Install
-// returns how many entries the store has lost since the Install before.
-//
-// If the copy is ahead of the snapshot, Install does nothing and returns false. Then
-// the snapshot has to follow the changes after its position. If there are none, the
-// store has lost those that the copy has, and the next Install does it.
-func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.loading && !c.broken && c.at.Epoch == at.Epoch && c.at.Seq > at.Seq && c.ahead != c.at {
-		c.ahead = c.at
-		return 0, false
-	}
-	next, lost := c.merge(s)
-	c.unsure = next.lost.Size() > 0 && (c.unsure || c.Staleness() > removalFor-time.Hour)
-	c.sets.Store(next)
-	c.at, c.broken, c.loading, c.rejoined = at, false, false, false
-	c.previewed, c.added, c.ahead = 0, nil, Position{}
-	c.trail.add(at)
-	c.loads, c.loaded = c.loads+1, time.Now()
-	if next.lost.Size() > 0 {
-		signal(c.losses)
-	}
-	c.release()
-	c.Heard(asOf)
-	return lost, true
-}
-
-// release lets the changes continue that wait for the copy.
-func (c *Copy) release() {
-	close(c.installed)
-	c.installed = make(chan struct{})
-}
-
-// merge returns the entries of a snapshot and those that the store has lost, and how
-// many were lost since the Install before.
-func (c *Copy) merge(s *Snapshot) (next *sets, lost int) {
-	old, now := c.sets.Load(), c.Now()
-	removed := map[revset.Key]bool{}
-	for _, r := range s.removals {
-		if c.removes(r.mark, r.expires) {
-			removed[r.key] = true
-		}
-		c.remember(r.mark, r.expires)
-	}
-	next = &sets{&s.set, new(revset.Set)}
-	for _, set := range [...]*revset.Set{old.store, old.lost} {
-		for key, times := range set.All() {
-			has, ok := s.set.Get(key)
-			switch {
-			case removed[key] || times.Expired(now):
-			case ok && times.Within(has):
-				if set == old.lost {
-					c.healed++
-				}
-			default:
-				next.lost.Put(key, times)
-				if set == old.store {
-					lost++
-				}
-			}
-		}
-	}
-	return next, lost
 }
 
 // signal puts an element into a channel that has room for one, if there is none.

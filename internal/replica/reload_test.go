@@ -326,3 +326,87 @@ func TestSnapshot_AddAll(t *testing.T) {
 		}
 	}
 }
+
+// While a snapshot is compared with the copy, both follow.
+func TestCopy_Merge(t *testing.T) {
+	for _, before := range []int{0, 100, 200, 256} {
+		t.Run(fmt.Sprint(before, " parts before"), func(t *testing.T) {
+			var ids []string
+			for i := range 1000 {
+				ids = append(ids, fmt.Sprint("old ", i), fmt.Sprint("lost ", i))
+			}
+			c := fresh(t, 5, ids...)
+			c.Break(at(5))
+			c.Rejoin(at(5))
+			s := c.NewSnapshot()
+			for i := range 1000 {
+				if err := s.Add(record(t, fmt.Sprint("old ", i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if ok, err := c.Join(s, at(5), revokes(t, 6, "joined")); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			want(t, c, "joined", true)
+			merge := func(n int) {
+				for range n {
+					if _, err := c.Merge(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			merge(before)
+			seq := uint64(6)
+			for i := range 10 {
+				follow(t, c, seq, removes(t, seq+1, fmt.Sprint("old ", i)), removes(t, seq+2, fmt.Sprint("lost ", i)),
+					revokes(t, seq+3, fmt.Sprint("new ", i)), revokes(t, seq+4, fmt.Sprint("lost ", 10+i)))
+				want(t, c, fmt.Sprint("new ", i), true)
+				want(t, c, fmt.Sprint("lost ", i), false)
+				seq += 4
+			}
+			if !c.Loading() {
+				t.Error("installed")
+			}
+			lost, ok := c.Install(s, at(6), time.Now())
+			if pos, _ := c.Position(); !ok || lost < 980 || pos != at(seq) || c.Loading() || c.Stats().Lost != 980 {
+				t.Errorf("%v, %d lost, at %v; %+v", ok, lost, pos, c.Stats())
+			}
+			if n := c.Len(); n != 990+990+10+1 {
+				t.Errorf("%d entries", n)
+			}
+			for i := range 1000 {
+				want(t, c, fmt.Sprint("old ", i), i >= 10)
+				want(t, c, fmt.Sprint("lost ", i), i >= 10)
+				want(t, c, fmt.Sprint("new ", i), i < 10)
+			}
+			want(t, c, "joined", true)
+		})
+	}
+}
+
+// A snapshot is joined with the copy where both are.
+func TestCopy_Join(t *testing.T) {
+	c := fresh(t, 5, "a")
+	c.Break(at(5))
+	c.Rejoin(at(5))
+	s := snapshot(t, record(t, "a"))
+	if ok, err := c.Join(s, at(7)); ok || err != nil {
+		t.Errorf("behind: %v, %v", ok, err)
+	}
+	follow(t, c, 5, revokes(t, 6, "b"), revokes(t, 7, "c"), revokes(t, 8, "d"))
+	if ok, err := c.Join(s, at(5), revokes(t, 6, "b"), revokes(t, 7, "c")); ok || err != nil {
+		t.Errorf("ahead: %v, %v", ok, err)
+	}
+	if ok, err := c.Join(s, at(7), revokes(t, 8, "d"), revokes(t, 9, "e")); !ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+	want(t, c, "e", true)
+	c.Break(at(9))
+	if _, err := c.Merge(); !errors.Is(err, replica.ErrGap) {
+		t.Errorf("merged after a loss: %v", err)
+	}
+	c.Rejoin(at(9))
+	if _, err := c.Merge(); !errors.Is(err, replica.ErrGap) {
+		t.Errorf("merged after Rejoin: %v", err)
+	}
+}

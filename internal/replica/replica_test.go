@@ -1,6 +1,7 @@
 package replica_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,8 @@ type database struct {
 	down    bool
 	at      replica.Position
 	entries map[string]replica.Record
-	log     []replica.Change // the last logLength changes
+	log     []replica.Change // the last changes
+	keeps   int              // how many; 0: logLength
 
 	refuses  bool             // to heal
 	healings int              // how often that was tried
@@ -114,7 +116,7 @@ func (d *database) make(change replica.Change) {
 	d.at.Seq++
 	d.at.Mark = change.Mark
 	change.Seq = d.at.Seq
-	d.log = append(d.log[max(0, len(d.log)-logLength+1):len(d.log):len(d.log)], change)
+	d.log = append(d.log[max(0, len(d.log)-cmp.Or(d.keeps, logLength)+1):len(d.log):len(d.log)], change)
 }
 
 // state is what a backup has of a database.
@@ -197,7 +199,21 @@ func (s *store) load() error {
 		s.Preview(changes...)
 		if at = next; len(records) > 0 {
 			last = records[len(records)-1].Key
-		} else if lost, ok := s.Install(&snapshot, at, sent); ok {
+			continue
+		}
+		if joined, err := s.Join(&snapshot, at); err != nil || !joined {
+			continue
+		}
+		for more, n := true, 0; more; n++ {
+			if more, err = s.Merge(); err != nil {
+				return err
+			}
+			if n%50 == 0 {
+				time.Sleep(s.page / 5)
+				follows = follows && s.rejoin()
+			}
+		}
+		if lost, ok := s.Install(&snapshot, at, sent); ok {
 			s.lost.Add(int64(lost))
 			return nil
 		}
@@ -313,7 +329,7 @@ func (s *store) Wait()                       { <-s.done }
 
 func TestCopy_store(t *testing.T) {
 	revocationtest.TestStore(t, func(*testing.T) revocationtest.Backend {
-		db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}}
+		db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}, keeps: 100_000}
 		down := func(down bool) func() {
 			return func() {
 				db.mu.Lock()
@@ -871,7 +887,7 @@ func TestCopy_Make(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}}
+			db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}, keeps: 100_000}
 			a, b := slow(t, db), slow(t, db)
 			tt.run(t, db, a, b, func(err error) {
 				t.Helper()

@@ -61,7 +61,7 @@ func (c *Copy) Past() []Position {
 func (c *Copy) Rejoin(at Position) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.at, c.broken, c.rejoined = at, false, true
+	c.at, c.broken, c.rejoined, c.merging = at, false, true, nil
 	c.trail.add(at)
 	c.release()
 }

@@ -66,6 +66,13 @@ func (s *Set) init() {
 	s.seed, s.start = maphash.MakeSeed(), time.Now()
 }
 
+// Align puts the entries of s into the same parts as those of another Set. It must be
+// called before s has an entry.
+func (s *Set) Align(with *Set) {
+	with.once.Do(with.init)
+	s.once.Do(func() { s.seed, s.start = with.seed, time.Now() })
+}
+
 // now returns the slower of the wall clock and the monotonic clock. Neither a
 // jump ahead of the one nor a correction of it afterwards may revive a token.
 func (s *Set) now() time.Time {
@@ -275,6 +282,14 @@ func (s *Set) All() iter.Seq2[Key, Times] {
 			}
 		}
 	}
+}
+
+// Parts is how many parts a Set has.
+const Parts = shardCount
+
+// Part is All for one of the parts.
+func (s *Set) Part(i int) iter.Seq2[Key, Times] {
+	return func(yield func(Key, Times) bool) { s.shards[i].all(yield) }
 }
 
 func (sh *shard) all(yield func(Key, Times) bool) bool {
