@@ -390,8 +390,10 @@ func TestCopy_Join(t *testing.T) {
 	c.Break(at(5))
 	c.Rejoin(at(5))
 	s := snapshot(t, record(t, "a"))
-	if ok, err := c.Join(s, at(7)); ok || err != nil {
-		t.Errorf("behind: %v, %v", ok, err)
+	for range 2 {
+		if ok, err := c.Join(s, at(7)); ok || err != nil {
+			t.Errorf("behind: %v, %v", ok, err)
+		}
 	}
 	follow(t, c, 5, revokes(t, 6, "b"), revokes(t, 7, "c"), revokes(t, 8, "d"))
 	if ok, err := c.Join(s, at(5), revokes(t, 6, "b"), revokes(t, 7, "c")); ok || err != nil {
@@ -406,6 +408,31 @@ func TestCopy_Join(t *testing.T) {
 		t.Errorf("merged after a loss: %v", err)
 	}
 	c.Rejoin(at(9))
+	if _, err := c.Merge(); !errors.Is(err, replica.ErrGap) {
+		t.Errorf("merged after Rejoin: %v", err)
+	}
+}
+
+// A copy that is ahead of what the store has is no longer followed, and what is merged
+// then is not what follows.
+func TestCopy_Join_lost(t *testing.T) {
+	c := fresh(t, 5, "a")
+	c.Break(at(5))
+	c.Rejoin(at(5))
+	follow(t, c, 5, revokes(t, 6, "b"))
+	s := snapshot(t, record(t, "a"))
+	for _, want := range []bool{false, true} {
+		if ok, err := c.Join(s, at(5)); ok != want || err != nil {
+			t.Errorf("%v, %v", ok, err)
+		}
+	}
+	if err := c.Follow(at(6), revokes(t, 7, "c")); !errors.Is(err, replica.ErrGap) {
+		t.Errorf("followed: %v", err)
+	}
+	if _, err := c.Merge(); err != nil {
+		t.Error(err)
+	}
+	c.Rejoin(at(5))
 	if _, err := c.Merge(); !errors.Is(err, replica.ErrGap) {
 		t.Errorf("merged after Rejoin: %v", err)
 	}

@@ -146,3 +146,28 @@ func TestSet_clock(t *testing.T) {
 		})
 	}
 }
+
+// Aligned sets have an entry in the same part, also if the first is empty.
+func TestSet_Align(t *testing.T) {
+	var a, b Set
+	b.Align(&a)
+	for i := range 1000 {
+		a.Put(byID(i), in(time.Hour))
+		b.Put(byID(i), in(time.Hour))
+	}
+	n := 0
+	for part := range Parts {
+		in := map[Key]bool{}
+		for key := range a.Part(part) {
+			in[key] = true
+		}
+		for key := range b.Part(part) {
+			if n++; !in[key] {
+				t.Fatalf("%v is in part %d of one of two sets", key, part)
+			}
+		}
+	}
+	if n != 1000 {
+		t.Errorf("%d entries", n)
+	}
+}
