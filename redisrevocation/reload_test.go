@@ -58,7 +58,9 @@ func TestStore_reload_slow(t *testing.T) {
 			tt.happen(l, other, before)
 			eventually(t, "it is noticed", soon, func() bool { return s.heard("following") })
 			if tt.fresh {
-				checkReload(t, s, other)
+				checkReload(t, s, other, func() {
+					l.must(l.client().HSet(context.Background(), keys[3], "epoch", "a third one").Err())
+				})
 			} else {
 				eventually(t, "stale, since changes may be unknown", soon, func() bool { return s.says("valid") == "error" })
 			}
@@ -81,8 +83,8 @@ func TestStore_reload_slow(t *testing.T) {
 }
 
 // checkReload revokes and removes through both instances while s loads everything, for
-// twice its MaxStale.
-func checkReload(t *testing.T, s, other *opened) {
+// twice its MaxStale. Once it calls again, for another loss.
+func checkReload(t *testing.T, s, other *opened, again func()) {
 	t.Helper()
 	for start, n := time.Now(), 0; n < 3 || time.Since(start) < 6*time.Second; n++ {
 		if err := s.Ready(t.Context()); err != nil {
@@ -97,6 +99,9 @@ func checkReload(t *testing.T, s, other *opened) {
 			s.soon("revoked", id[1])
 			other.soon("revoked", id[0])
 			s.remove(ids(0, 6)[2*n+1])
+			if n == 1 {
+				again()
+			}
 		case s.Staleness() > 2*time.Second:
 			t.Fatalf("%v old", s.Staleness())
 		}

@@ -79,6 +79,10 @@ func TestStore_reload_slow(t *testing.T) {
 		{"the last changes are lost", func(t *testing.T, d database, before history) {
 			d.rewind(t, before)
 		}, true},
+		{"others have the numbers of what is lost", func(t *testing.T, d database, before history) {
+			d.rewind(t, before)
+			revoke(t, d.open(t), "1", "2", "3")
+		}, true},
 		{"the log is outgrown", func(t *testing.T, d database, _ history) {
 			d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another', seq = seq + 1000")
 		}, false},
@@ -97,7 +101,7 @@ func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, hi
 	var told heard
 	const maxStale = 3 * time.Second
 	opts := d.opts
-	opts.MaxStale, opts.OnError = maxStale, told.add
+	opts.Poll, opts.MaxStale, opts.OnError = 300*time.Millisecond, maxStale, told.add
 	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, &slow})
 	defer func() { _ = db.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -114,7 +118,9 @@ func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, hi
 	happen(t, d, before)
 	within(t, soon, "it is noticed", func() bool { return strings.Contains(told.String(), "follow") })
 	if fresh {
-		checkReload(t, s, other)
+		checkReload(t, s, other, func() {
+			d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'a third one'")
+		})
 	} else {
 		within(t, soon, "stale, since changes may be unknown", func() bool { return s.Ready(ctx) != nil })
 	}
@@ -140,10 +146,10 @@ func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, hi
 }
 
 // checkReload revokes and removes through both instances while s loads everything, for
-// longer than its MaxStale.
-func checkReload(t *testing.T, s, other *sqlrevocation.Store) {
+// longer than its MaxStale. Once it calls again, for another loss.
+func checkReload(t *testing.T, s, other *sqlrevocation.Store, again func()) {
 	t.Helper()
-	for start, n := time.Now(), 0; n < 3 || time.Since(start) < 4*time.Second; n++ {
+	for start, n := time.Now(), 0; n < 3 || time.Since(start) < 5*time.Second; n++ {
 		if err := s.Ready(t.Context()); err != nil {
 			t.Fatalf("after %v: %v", time.Since(start), err)
 		}
@@ -158,6 +164,9 @@ func checkReload(t *testing.T, s, other *sqlrevocation.Store) {
 			within(t, soon, there, func() bool { return revoked(s, there) && revoked(other, here) })
 			if err := s.Remove(t.Context(), byID(ids(6)[2*n+1])); err != nil {
 				t.Fatal(err)
+			}
+			if n == 1 {
+				again()
 			}
 		case s.Staleness() > 2*time.Second:
 			t.Fatalf("%v old", s.Staleness())
