@@ -27,6 +27,10 @@ func TestStore_reload_slow(t *testing.T) {
 		{"the last changes are lost", func(l *losingServer, _ *opened, before map[string]string) {
 			l.restore(before)()
 		}, true},
+		{"others have the numbers of what is lost", func(l *losingServer, other *opened, before map[string]string) {
+			l.restore(before)()
+			other.revoke("x-1", "x-2", "x-3")
+		}, true},
 		{"the log is outgrown", func(l *losingServer, other *opened, _ map[string]string) {
 			c := l.client()
 			l.must(c.HSet(context.Background(), keys[3], "epoch", "another").Err())
