@@ -80,7 +80,11 @@ func TestStore_faults_slowDisk(t *testing.T) {
 				rounds = 10 // until it has lost some
 			}
 			for start := time.Now(); kills < rounds && lost == 0 || time.Since(start) < *faultsFor; kills++ {
+				begun := time.Now()
 				a, l := killWhileWriting(t, srv, kills, time.Second+time.Duration(rnd.Int64N(int64(2*time.Second))))
+				if most := int(time.Since(begun) / tt.sync); !tt.loses && a > most {
+					t.Errorf("%d changes in %v: fsync does not take %v", a, time.Since(begun), tt.sync)
+				}
 				acked, lost = acked+a, lost+l
 			}
 			storetest.Figures(t, fmt.Sprintf("seed %d: %s, %v for an fsync: %d kills of Redis, %d of %d acknowledged changes lost", seed, tt.policy, tt.sync, kills, lost, acked))
