@@ -28,7 +28,7 @@ func TestCopy_Rejoin(t *testing.T) {
 			t.Errorf("past %v", past)
 		}
 		c.Rejoin(at(2)) // the store has forgotten 5 and 6, and has others since
-		if pos, ok := c.Position(); !ok || pos != at(2) || !c.Loading() {
+		if pos, ok := c.Position(); !ok || pos != at(2) || !c.Stats().Loading {
 			t.Errorf("at %v, %v; loading %v", pos, ok, c.Loading())
 		}
 		other := revokes(t, 5, "other")
@@ -51,7 +51,7 @@ func TestCopy_Rejoin(t *testing.T) {
 		if err := s.Follow(removes(t, 6, "a"), revokes(t, 7, "e")); err != nil {
 			t.Error(err)
 		}
-		if lost, ok := c.Install(s, at(7), time.Now()); !ok || lost != 2 || c.Loading() {
+		if lost, ok := c.Install(s, at(7), time.Now()); !ok || lost != 2 || c.Stats().Loading {
 			t.Errorf("%d lost, %v", lost, ok)
 		}
 		for id, revoked := range map[string]bool{"a": false, "b": false, "c": true, "lost": true, "d": true, "other": true, "e": true} {
