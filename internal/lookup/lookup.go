@@ -68,9 +68,11 @@ func New[V any](find func(context.Context, string) (*V, error), ttl time.Duratio
 //
 // The context of find has the values of ctx, but does not end with it, because others
 // may wait for the answer.
-func (t *Table[V]) Get(ctx context.Context, name string) (*V, error) {
-	for {
-		if a := t.known(name); a != nil {
+//
+// The caller has just read the clock for now.
+func (t *Table[V]) Get(ctx context.Context, name string, now time.Time) (*V, error) {
+	for came := now; ; now = time.Now() {
+		if a := t.known(name, now); a != nil {
 			return a.value, a.err
 		}
 		c, mine := t.join(ctx, name)
@@ -80,23 +82,28 @@ func (t *Table[V]) Get(ctx context.Context, name string) (*V, error) {
 		if mine {
 			t.ask(c, name)
 		}
-		if a, err := c.wait(ctx); a != nil {
-			return a.value, a.err
-		} else if err != nil {
+		a, err := c.wait(ctx)
+		if err != nil {
 			return nil, err
+		}
+		// A call that began before may have taken longer than the TTL.
+		if a != nil && (mine || !a.since.Monotonic.Before(came) || a.fresh(time.Now())) {
+			return a.value, a.err
 		}
 	}
 }
 
 // known returns the answer for a name that is remembered, or nil.
-func (t *Table[V]) known(name string) *answer[V] {
+func (t *Table[V]) known(name string, now time.Time) *answer[V] {
 	for _, answers := range [...]*cache.Cache[*answer[V]]{t.found, t.missing} {
-		if a, ok := answers.Get(name); ok && a.since.Age() < a.ttl {
+		if a, ok := answers.Get(name); ok && a.fresh(now) {
 			return a
 		}
 	}
 	return nil
 }
+
+func (a *answer[V]) fresh(now time.Time) bool { return a.since.AgeAt(now) < a.ttl }
 
 // join returns the call for a name that is under way, or else a new one that the
 // caller has to make. It returns nil if the answer is known.
@@ -106,7 +113,7 @@ func (t *Table[V]) join(ctx context.Context, name string) (c *call[V], mine bool
 	if c = t.calls[name]; c != nil {
 		return c, false
 	}
-	if t.known(name) != nil {
+	if t.known(name, time.Now()) != nil {
 		return nil, false
 	}
 	c = &call[V]{done: make(chan struct{})}

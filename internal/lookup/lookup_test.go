@@ -44,7 +44,7 @@ func (f *finder) calls() int {
 
 // said returns what a Table says in one word.
 func said(ctx context.Context, t *lookup.Table[string], name string) string {
-	value, err := t.Get(ctx, name)
+	value, err := t.Get(ctx, name, time.Now())
 	switch {
 	case value != nil && err != nil:
 		return "both"
@@ -181,6 +181,39 @@ func TestTable_Get_concurrent(t *testing.T) {
 	})
 }
 
+// Who comes during a call does not get an answer that is older than the TTL.
+func TestTable_Get_slowerThanTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(value string) func(context.Context, string) (*string, error) {
+			return func(context.Context, string) (*string, error) {
+				time.Sleep(500 * time.Millisecond)
+				return text(value), nil
+			}
+		}
+		f := &finder{answer: slow("old")}
+		table := lookup.New(f.find, 10*time.Millisecond, 10, 100)
+		go func() {
+			if got := said(t.Context(), table, "a"); got != "old" {
+				t.Errorf("who has asked: %q", got)
+			}
+		}()
+		time.Sleep(100 * time.Millisecond)
+		f.becomes(slow("new"))
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				if got := said(t.Context(), table, "a"); got != "new" {
+					t.Errorf("who came later: %q", got)
+				}
+			})
+		}
+		all.Wait()
+		if f.calls() != 2 {
+			t.Errorf("%d calls", f.calls())
+		}
+	})
+}
+
 // Those who wait have their own contexts, and the same deadline as the one who asks.
 func TestTable_Get_waiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -298,7 +331,7 @@ func BenchmarkTable_Get(b *testing.B) {
 	table := lookup.New(func(context.Context, string) (*string, error) { return text("found"), nil }, time.Hour, 10, 100)
 	b.Run("found", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := table.Get(b.Context(), "a"); err != nil {
+			if _, err := table.Get(b.Context(), "a", time.Now()); err != nil {
 				b.Fatal(err)
 			}
 		}
