@@ -64,6 +64,10 @@ func (r results) limits() []limit {
 		what:     fmt.Sprintf("admitted: added by a list of %d revocations", listSize),
 		measured: medianDifference(r.unit(revocations, "HS256", withList).ns, r.unit(revocations, "HS256", withoutList).ns),
 		max:      1000, unit: "ns",
+	}, limit{
+		what:     "admitted: added by an issuer found at run time",
+		measured: medianDifference(r.unit(tenants, "HS256", found).ns, r.unit(tenants, "HS256", static).ns),
+		max:      100, unit: "ns",
 	})
 }
 
