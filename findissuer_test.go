@@ -341,6 +341,27 @@ func TestOptions_MaxIssuers(t *testing.T) {
 	}
 }
 
+// By default, 1000 tenants are kept. Rule 65
+func TestOptions_MaxIssuers_default(t *testing.T) {
+	for _, tt := range []struct {
+		tenants int
+		again   bool // some are looked up again
+	}{{1000, false}, {1001, true}} {
+		s := newTenants()
+		m := mustNew[struct{}](t, tenantOptions(s))
+		for range 2 {
+			for i := range tt.tenants {
+				name := fmt.Sprint(i)
+				s.add(name, func(*jwthttp.Issuer) {})
+				checkVerdict(t, m, newRequest(withBearer(signHS256(goodHeader, fmt.Sprintf(`{"iss":%q,"aud":%q,"exp":99999999999}`, name, audienceName)))), admitted)
+			}
+		}
+		if again := s.calls() > tt.tenants; again != tt.again {
+			t.Errorf("%d calls for %d tenants", s.calls(), tt.tenants)
+		}
+	}
+}
+
 // Rule 65
 func TestOptions_FindIssuer_oneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
