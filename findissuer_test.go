@@ -96,6 +96,12 @@ func TestOptions_FindIssuer(t *testing.T) {
 		{"no name", func(s *tenants, _ *jwthttp.Options) { s.add("", func(*jwthttp.Issuer) {}) }, goodToken(map[string]any{"iss": nil}), invalid + "issuer", nil},
 		{"the name Any", func(s *tenants, _ *jwthttp.Options) { s.add("*", func(*jwthttp.Issuer) {}) }, tenantToken("*"), invalid + "issuer", nil},
 		{"an error", func(s *tenants, _ *jwthttp.Options) { s.fail(errors.New("database is gone")) }, tenantToken("a"), issuersUnavailable, []string{"a"}},
+		{"an error together with an issuer", func(s *tenants, o *jwthttp.Options) {
+			o.FindIssuer = func(ctx context.Context, name string) (*jwthttp.Issuer, error) {
+				issuer, _ := s.find(ctx, name)
+				return issuer, errors.New("read half of it")
+			}
+		}, tenantToken("a"), issuersUnavailable, []string{"a"}},
 		{"an issuer of another name", func(s *tenants, _ *jwthttp.Options) { s.add("a", func(i *jwthttp.Issuer) { i.Name = "b" }) }, tenantToken("a"), issuersUnavailable, []string{"a"}},
 		{"an issuer of any name", func(s *tenants, _ *jwthttp.Options) { s.add("a", func(i *jwthttp.Issuer) { i.Name = jwthttp.Any }) }, tenantToken("a"), issuersUnavailable, []string{"a"}},
 		{"an issuer without algorithm", func(s *tenants, _ *jwthttp.Options) { s.add("a", func(i *jwthttp.Issuer) { i.Algorithms = nil }) }, tenantToken("a"), issuersUnavailable, []string{"a"}},

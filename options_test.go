@@ -61,7 +61,7 @@ func TestNew_problem(t *testing.T) {
 		{"large number of issuers", jwthttp.Options{FindIssuer: newTenants().find, MaxIssuers: 1<<24 + 1}, "MaxIssuers"},
 		{"TTL without FindIssuer", with(func(o *jwthttp.Options) { o.IssuerTTL = time.Minute }), "FindIssuer"},
 		{"number of issuers without FindIssuer", with(func(o *jwthttp.Options) { o.MaxIssuers = 10 }), "FindIssuer"},
-		{"any issuer beside FindIssuer", with(func(o *jwthttp.Options) {
+		{"any issuer together with FindIssuer", with(func(o *jwthttp.Options) {
 			o.Issuers[0].Name, o.FindIssuer = jwthttp.Any, newTenants().find
 		}), "Any must be the only issuer"},
 		{"negative leeway, which means none", with(func(o *jwthttp.Options) { o.Leeway = -1 }), ""},

@@ -1,6 +1,5 @@
 // Tenants is an API whose tenants are rows of a SQLite table. Each tenant has an
-// identity provider with keys of its own. Tenants are added and dropped while the
-// program runs.
+// identity provider. Tenants are added and dropped while the program runs.
 //
 //	go run -C examples ./tenants
 //

@@ -12,7 +12,7 @@ import (
 func TestTable_Get_suspendedMachine(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
-		monotonic, wall time.Duration // since the answer, beside a second on both
+		monotonic, wall time.Duration // since the answer, apart from a second on both
 		again           bool          // it is looked up again
 	}{
 		{"a second later", 0, 0, false},
