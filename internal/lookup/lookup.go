@@ -86,8 +86,9 @@ func (t *Table[V]) Get(ctx context.Context, name string, now time.Time) (*V, err
 		if err != nil {
 			return nil, err
 		}
-		// A call that began before may have taken longer than the TTL.
-		if a != nil && (mine || !a.since.Monotonic.Before(came) || a.fresh(time.Now())) {
+		// The answer of a call that began before the caller came may be older than the
+		// TTL. If it is not, it is known now.
+		if a != nil && (mine || !a.since.Monotonic.Before(came)) {
 			return a.value, a.err
 		}
 	}
