@@ -119,7 +119,7 @@ func (t *Table[V]) join(ctx context.Context, name string) (c *call[V], mine bool
 	}
 	c = &call[V]{done: make(chan struct{})}
 	c.ctx, c.cancel = context.WithTimeout(context.WithoutCancel(ctx), patience)
-	t.calls[strings.Clone(name)] = c
+	t.calls[name] = c
 	return c, true
 }
 

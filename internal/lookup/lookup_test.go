@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -325,6 +326,32 @@ func TestTable_Get_bounds(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// A name is a part of a token, which is not kept with it.
+func TestTable_Get_memory(t *testing.T) {
+	memory := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const names, size = 50, 1 << 20
+	table := lookup.New(func(_ context.Context, name string) (*string, error) {
+		if strings.HasSuffix(name, "0") {
+			return text("found"), nil
+		}
+		return nil, nil
+	}, time.Hour, names, 100)
+	before := memory()
+	for i := range names {
+		token := strings.Repeat("x", size) + fmt.Sprint(i)
+		said(t.Context(), table, token[size:])
+	}
+	if more := memory() - min(before, memory()); more > names*size/2 {
+		t.Errorf("%d bytes for %d names", more, names)
+	}
+	runtime.KeepAlive(table)
 }
 
 func BenchmarkTable_Get(b *testing.B) {
