@@ -123,9 +123,11 @@ func (t *Table[V]) join(ctx context.Context, name string) (c *call[V], mine bool
 	return c, true
 }
 
-// ask calls find.
+// ask calls find. Find and the caches get a name that is part of nothing larger, which
+// they may keep.
 func (t *Table[V]) ask(c *call[V], name string) {
-	defer t.end(c, strings.Clone(name)) // even if find panics
+	name = strings.Clone(name)
+	defer t.end(c, name) // even if find panics
 	began := clock.Now()
 	value, err := t.find(c.ctx, name)
 	if err == nil && c.ctx.Err() != nil {
@@ -138,7 +140,7 @@ func (t *Table[V]) ask(c *call[V], name string) {
 	c.answer = &answer[V]{value: value, since: began, ttl: t.ttl}
 }
 
-// end remembers the answer of a call. The name is part of nothing larger.
+// end remembers the answer of a call.
 func (t *Table[V]) end(c *call[V], name string) {
 	t.mu.Lock()
 	if a := c.answer; a != nil {
