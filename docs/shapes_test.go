@@ -107,6 +107,8 @@ func entraTokens() []provider {
 				refusal{"a tenant that is not in the database", good.with(nil, object{"iss": host + personalTenant + "/v2.0", "tid": personalTenant}), "401 issuer"},
 				refusal{"the tenant in capitals", good.with(nil, object{"iss": host + strings.ToUpper(tenant) + "/v2.0", "tid": strings.ToUpper(tenant)}), "401 issuer"},
 				refusal{"the common issuer", good.with(nil, object{"iss": host + "common/v2.0"}), "401 issuer"},
+				refusal{"no path", good.with(nil, object{"iss": host + tenant}), "401 issuer"},
+				refusal{"no host", good.with(nil, object{"iss": tenant + "/v2.0"}), "401 issuer"},
 				refusal{"no tenant", good.with(nil, object{"iss": host + "/v2.0"}), "401 issuer"},
 				refusal{"another host", good.with(nil, object{"iss": "https://login.example/" + tenant + "/v2.0"}), "401 issuer"},
 				refusal{"another path", good.with(nil, object{"iss": host + tenant + "/v2.0/"}), "401 issuer"},
@@ -208,6 +210,7 @@ func keycloakRealmTokens() provider {
 		refusal{"the server as a part of a host", realm("https://login.example.evil.example/realms/shop"), "401 issuer"},
 		refusal{"a path above the realms", realm("https://login.example/realms/../realms/shop"), "401 issuer"},
 		refusal{"a slash at the end", realm("https://login.example/realms/shop/"), "401 issuer"},
+		refusal{"the realm without a server", realm("shop"), "401 issuer"},
 		refusal{"no realm", realm("https://login.example/realms/"), "401 issuer"})
 	return one
 }
@@ -367,6 +370,8 @@ func shopifyTokens() provider {
 			{"dest that is a list", shop("https://flowers.myshopify.com/admin", []string{"https://flowers.myshopify.com"}), "401 claims"},
 			{"a shop that has not installed the app", shop("https://hats.myshopify.com/admin", "https://hats.myshopify.com"), "401 issuer"},
 			{"the shop in capitals", shop("https://FLOWERS.myshopify.com/admin", "https://FLOWERS.myshopify.com"), "401 issuer"},
+			{"iss without https", shop("flowers.myshopify.com/admin", "flowers.myshopify.com"), "401 issuer"},
+			{"iss without the domain", shop("https://flowers", "https://flowers"), "401 issuer"},
 			{"no shop", shop("https://.myshopify.com/admin", "https://.myshopify.com"), "401 issuer"},
 			{"another domain", shop("https://flowers.evil.example/admin", "https://flowers.evil.example"), "401 issuer"},
 			{"iss without /admin", shop("https://flowers.myshopify.com", "https://flowers.myshopify.com"), "401 issuer"},

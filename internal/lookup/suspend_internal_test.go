@@ -43,3 +43,27 @@ func TestTable_Get_suspendedMachine(t *testing.T) {
 		})
 	}
 }
+
+// A wall clock that jumps ahead and back revives no answer. Rule 63
+func TestTable_Get_wallClockBack(t *testing.T) {
+	for _, first := range []*int{new(int), nil} {
+		synctest.Test(t, func(t *testing.T) {
+			value := first
+			table := New(func(context.Context, string) (*int, error) { return value, nil }, time.Minute, 10, 100)
+			if _, err := table.Get(t.Context(), "a", time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			a := table.known("a", time.Now())
+			if value = nil; first == nil {
+				value = new(int)
+			}
+			a.since.Wall = a.since.Wall.Add(-time.Hour)
+			for range 2 {
+				if got, err := table.Get(t.Context(), "a", time.Now()); got != value || err != nil {
+					t.Errorf("got %v, %v, want %v", got, err, value)
+				}
+				a.since.Wall = a.since.Wall.Add(time.Hour)
+			}
+		})
+	}
+}
