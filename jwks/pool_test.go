@@ -293,6 +293,19 @@ func TestPool_MaxSets(t *testing.T) {
 			t.Error("a dropped set is refreshed")
 		}
 	})
+	bubble(t, "a set that was used once is newer than one that was used before", func(t *testing.T) {
+		h := newHosts()
+		m := poolMiddleware(t, h.pool(t, jwks.PoolOptions{MaxSets: 2}))
+		for _, host := range []string{"a.test", "a.test", "b.test", "c.test", "b.test"} {
+			time.Sleep(2 * time.Second)
+			if got := verdict(m, tenantToken(t, host, "k")); got != admitted {
+				t.Errorf("%s: %s", host, got)
+			}
+		}
+		if n := h.fetches("b.test"); n != 1 {
+			t.Errorf("%d fetches", n)
+		}
+	})
 	bubble(t, "there are never more", func(t *testing.T) {
 		h := newHosts()
 		m := poolMiddleware(t, h.pool(t, jwks.PoolOptions{MaxSets: 50, IdleAfter: 24 * time.Hour}))
@@ -436,11 +449,17 @@ func TestPool_spread(t *testing.T) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		seconds := map[time.Duration]int{}
+		first, last := time.Hour, time.Duration(0)
 		for host, times := range h.fetched {
 			if len(times) < 2 {
 				t.Fatalf("%s is not refreshed within 15 minutes", host)
 			}
-			seconds[times[1].Sub(start).Truncate(time.Second)]++
+			at := times[1].Sub(start)
+			seconds[at.Truncate(time.Second)]++
+			first, last = min(first, at), max(last, at)
+		}
+		if last-first < 5*time.Minute {
+			t.Errorf("all sets are refreshed between %v and %v", first, last)
 		}
 		for at, n := range seconds {
 			if n > sets/50 {
