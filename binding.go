@@ -1,11 +1,11 @@
 package jwthttp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/seed450a7203/jwthttp/internal/cause"
@@ -87,15 +87,23 @@ func (c *config) checkBinding(t *Token, p *possession) (Reason, error) {
 
 // checkReplay calls DPoP.Replay. It reports whether the proof is accepted although
 // the call failed.
-func (c *config) checkReplay(ctx context.Context, p *dpop.Proof) (unchecked bool, e *Error) {
-	fresh, err := call(replay.WithKey(ctx, p.KeyThumbprint), time.Second, func(ctx context.Context) (bool, error) {
-		return c.opts.DPoP.Replay(ctx, p.ReplayID(), c.proofs.ReplayUntil(p))
+func (c *config) checkReplay(ctx context.Context, t *Token, p *dpop.Proof) (unchecked bool, e *Error) {
+	until := c.proofs.ReplayUntil(p)
+	if !until.After(time.Now()) { // another use may have been forgotten
+		return false, refuse(ReasonProof, dpop.ErrLate)
+	}
+	owners := replay.Owners{p.KeyThumbprint, t.Issuer + "\x00" + cmp.Or(t.Subject, t.ClientID)}
+	used := false // also if the answer is late
+	_, err := call(replay.WithOwners(ctx, owners), time.Second, func(ctx context.Context) (bool, error) {
+		fresh, err := c.opts.DPoP.Replay(ctx, p.ReplayID(), until)
+		used = err == nil && !fresh
+		return fresh, err
 	})
 	switch {
-	case err == nil && fresh:
-		return false, nil
-	case err == nil:
+	case used:
 		return false, refuse(ReasonReplayed, dpop.ErrReplayed)
+	case err == nil:
+		return false, nil
 	case errors.Is(ctx.Err(), context.Canceled):
 		return false, refuse(ReasonCanceled, err)
 	case c.opts.DPoP.ReplayFailOpen && ctx.Err() == nil:
@@ -107,7 +115,8 @@ func (c *config) checkReplay(ctx context.Context, p *dpop.Proof) (unchecked bool
 // ClientCertFromProxy returns a function for [Options].ClientCertificate that reads
 // the Client-Cert field (RFC 9440), which a proxy sets to the certificate of its
 // client. The field counts only in requests whose RemoteAddr is in trusted, the
-// addresses of the proxies. It must be one item of at most 16 KiB.
+// addresses of the proxies. It must be one item of at most 16 KiB. A proxy that
+// connects through a Unix socket has no address, so its requests do not count.
 //
 // The proxy must remove the field from requests of clients, also if the client has
 // shown no certificate. Middleware that replaces RemoteAddr, such as RealIP of chi,
@@ -119,7 +128,7 @@ func ClientCertFromProxy(trusted ...netip.Prefix) func(*http.Request) (der []byt
 	for i, prefix := range trusted {
 		must(prefix.IsValid(), "ClientCertFromProxy: prefix %d is invalid", i)
 	}
-	trusted = slices.Clone(trusted)
+	trusted = clientcert.Unmap(trusted)
 	return func(r *http.Request) ([]byte, error) {
 		return clientcert.Read(r.Header["Client-Cert"], r.RemoteAddr, trusted)
 	}
@@ -133,14 +142,16 @@ type ReplayCache struct{ cache *replay.Cache }
 
 // NewReplayCache returns a ReplayCache for maxEntries proofs. If it is full, Fresh
 // returns an error; a proof is never forgotten before its time. One key may have
-// an eighth of it, so that one client cannot fill it. NewReplayCache panics if
-// maxEntries is below 8.
+// an eighth of it, and so may one subject ("sub", or the client if there is none),
+// so that no client fills it alone. NewReplayCache panics if maxEntries is below 8.
 func NewReplayCache(maxEntries int) *ReplayCache {
 	must(maxEntries >= 8, "NewReplayCache(%d): want at least 8", maxEntries)
 	return &ReplayCache{replay.New(maxEntries)}
 }
 
-// Fresh remembers id until a time, and reports whether it was not known before.
+// Fresh remembers id until a time, and reports whether it was not known before. It
+// returns false if that time has passed, and an error if the clock was set back so
+// far that the id may have been forgotten.
 func (c *ReplayCache) Fresh(ctx context.Context, id string, until time.Time) (fresh bool, err error) {
 	return c.cache.Fresh(ctx, id, until)
 }

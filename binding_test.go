@@ -242,6 +242,30 @@ func TestClientCertFromProxy(t *testing.T) {
 			checkCached(t, opts, newRequest(append(tt.changes, withBearer(certToken(x5t(der))))...), tt.want)
 		})
 	}
+	for _, tt := range []struct {
+		prefix, peer string
+		ok           bool
+	}{
+		{"::ffff:10.0.0.0/120", "10.0.0.7:1234", true},
+		{"::ffff:10.0.0.0/120", "[::ffff:10.0.0.7]:1234", true},
+		{"::ffff:10.0.0.0/120", "10.0.1.7:1234", false},
+		{"::ffff:10.0.0.7/128", "10.0.0.7:1234", true},
+		{"::ffff:0.0.0.0/96", "10.0.0.7:1234", true},
+		{"10.0.0.0/24", "[::ffff:10.0.0.7]:1234", true},
+		{"10.0.0.7/24", "10.0.0.1:1234", true},
+		{"fe80::/64", "[fe80::1%eth0]:1234", true},
+		{"::/0", "10.0.0.7:1234", false},
+		{"::ffff:0:0/90", "10.0.0.7:1234", false},
+		{"0.0.0.0/0", "[2001:db8::1]:1234", false},
+		{"0.0.0.0/0", "@", false},
+		{"0.0.0.0/0", "", false},
+	} {
+		r := newRequest(withField("Client-Cert", rfc9440Field))
+		r.RemoteAddr = tt.peer
+		if got, _ := jwthttp.ClientCertFromProxy(netip.MustParsePrefix(tt.prefix))(r); (got != nil) != tt.ok {
+			t.Errorf("prefix %s, peer %q: read %v", tt.prefix, tt.peer, got != nil)
+		}
+	}
 	prefixes := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}
 	read := jwthttp.ClientCertFromProxy(prefixes...)
 	prefixes[0] = netip.MustParsePrefix("0.0.0.0/0")

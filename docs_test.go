@@ -35,7 +35,7 @@ import (
 )
 
 // publicPackages are the folders of the packages that users import.
-var publicPackages = []string{".", "jwks", "revocation", "revocation/revocationtest", "protectedresource", "jwthttptest"}
+var publicPackages = []string{".", "jwks", "revocation", "revocation/revocationtest", "protectedresource", "logout", "jwthttptest"}
 
 func readText(t *testing.T, name string) string {
 	t.Helper()
@@ -311,6 +311,7 @@ var imported = []string{
 	"net/http", "net/http/httptest", "net/netip", "net/url", "os", "strings", "sync", "sync/atomic", "testing", "time",
 	"github.com/golang-jwt/jwt/v5",
 	"github.com/seed450a7203/jwthttp", "github.com/seed450a7203/jwthttp/jwks", "github.com/seed450a7203/jwthttp/jwthttptest",
+	"github.com/seed450a7203/jwthttp/logout",
 	"github.com/seed450a7203/jwthttp/protectedresource", "github.com/seed450a7203/jwthttp/revocation",
 }
 

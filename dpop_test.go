@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -294,6 +296,11 @@ func TestError_binding(t *testing.T) {
 			{"no proof", newRequest(withDPoP(token)), nil, "jwthttp: proof: want one DPoP field, have 0"},
 			{"an old proof", newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, func(_, c map[string]any) { c["iat"] = bubbleStart - 90 }))), nil,
 				"jwthttp: proof: proof was made 1m30s ago, want at most 1m0s"},
+			{"another URL", newRequest(withDPoP(token, p.Proof("GET", "HTTPS://Other.example/a?secret#x", token, nil))), nil,
+				`jwthttp: proof: "htu" is not the URL of the request, but "https://other.example/a"`},
+			{"a long URL", newRequest(withDPoP(token, p.Proof("GET", "https://other.example/"+strings.Repeat("a", 99), token, nil))), nil,
+				`jwthttp: proof: "htu" is not the URL of the request, but "https://other.example/` + strings.Repeat("a", 42) + `"...`},
+			{"no URL", newRequest(withDPoP(token, p.Proof("GET", "secret", token, nil))), nil, `jwthttp: proof: "htu" is not the URL of the request`},
 			{"another key", newRequest(withDPoP(token, other.Proof("GET", dpopURL, token, nil))), jwt.ErrTokenInvalidClaims,
 				`jwthttp: binding: the proof was made by another key than the token's ("jkt")`},
 			{"under Bearer", newRequest(withBearer(token)), jwt.ErrTokenInvalidClaims, `jwthttp: binding: token is bound to a key ("jkt"), and did not come with a DPoP proof`},
@@ -500,6 +507,114 @@ func TestHandler_proofURL(t *testing.T) {
 	}
 }
 
+// Requests as they are on the connection: what a proxy or thief can write that no
+// client of Go does.
+// Rules 52, 53, 56
+func TestHandler_proofOnConnection(t *testing.T) {
+	p := jwthttptest.NewProver(t, "EdDSA")
+	now := time.Now().Unix()
+	token := boundTo(p.Thumbprint(), map[string]any{"iat": now, "exp": now + 600})
+	m := mustNew[testClaims](t, newDPoPOptions())
+	ok := func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Admitted", "yes") }
+	server := httptest.NewServer(m.Handler(http.HandlerFunc(ok)))
+	defer server.Close()
+	proof := func(method, path string) string { return p.Proof(method, dpopBase+path, token, nil) }
+	const host = "Host: api.example\r\nConnection: close\r\n"
+	dpop := func(proof string) string { return "Authorization: DPoP " + token + "\r\nDPoP: " + proof + "\r\n" }
+	for _, tt := range []struct {
+		name, request string
+		admitted      bool
+	}{
+		{"good", "GET /a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")), true},
+		{"another Host", "GET /a HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n" + dpop(proof("GET", "/a")), true},
+		{"HTTP/1.0 without Host", "GET /a HTTP/1.0\r\n" + dpop(proof("GET", "/a")), true},
+		{"absolute form", "GET http://evil.example/a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")), true},
+		{"absolute form, a proof for its host", "GET http://evil.example/a HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n" + dpop(p.Proof("GET", "http://evil.example/a", token, nil)), false},
+		{"absolute form of another kind", "GET ftp://api.example/a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")), false},
+		{"absolute form without a path", "GET https://api.example HTTP/1.1\r\n" + host + dpop(proof("GET", "/")), true},
+		{"a host in the path", "GET //evil.example/a HTTP/1.1\r\n" + host + dpop(p.Proof("GET", "https://evil.example/a", token, nil)), false},
+		{"forwarded fields", "GET /b HTTP/1.1\r\n" + host + "X-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: http\r\nForwarded: host=evil.example\r\nX-Forwarded-Uri: /a\r\nX-Original-URL: /a\r\n" + dpop(proof("GET", "/a")), false},
+		{"a method to override", "GET /a HTTP/1.1\r\n" + host + "X-HTTP-Method-Override: DELETE\r\n" + dpop(proof("DELETE", "/a")), false},
+		{"CONNECT", "CONNECT api.example:443 HTTP/1.1\r\n" + host + dpop(proof("CONNECT", "/")), false},
+		{"OPTIONS", "OPTIONS /a HTTP/1.1\r\n" + host + dpop(proof("OPTIONS", "/a")), true},
+		{"OPTIONS *", "OPTIONS * HTTP/1.1\r\n" + host + dpop(proof("OPTIONS", "/*")), false},
+		{"a method in lower case", "get /a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")), false},
+		{"the field in lower case", "GET /a HTTP/1.1\r\n" + host + "authorization: dpop " + token + "\r\ndpop: " + proof("GET", "/a") + "\r\n", true},
+		{"the field in upper case", "GET /a HTTP/1.1\r\n" + host + "AUTHORIZATION: DPOP " + token + "\r\nDPOP: " + proof("GET", "/a") + "\r\n", true},
+		{"spaces around the proof", "GET /a HTTP/1.1\r\n" + host + dpop(" \t"+proof("GET", "/a")+" \t"), true},
+		{"the field twice", "GET /a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")) + "dpop: " + proof("GET", "/a") + "\r\n", false},
+		{"an empty field besides", "GET /a HTTP/1.1\r\n" + host + dpop(proof("GET", "/a")) + "DPoP:\r\n", false},
+		{"a folded field", "GET /a HTTP/1.1\r\n" + host + dpop(strings.Replace(proof("GET", "/a"), ".", ".\r\n ", 1)), false},
+		{"a space before the colon", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP " + token + "\r\nDPoP : " + proof("GET", "/a") + "\r\n", false},
+		{"another field", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP " + token + "\r\nD-PoP: " + proof("GET", "/a") + "\r\n", false},
+		{"the proof in a trailer", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP " + token + "\r\nTransfer-Encoding: chunked\r\nTrailer: DPoP\r\n\r\n0\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"a tab after the scheme", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP\t" + token + "\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"another scheme", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP-Token " + token + "\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"Bearer", "GET /a HTTP/1.1\r\n" + host + "Authorization: Bearer " + token + "\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"Bearer before DPoP", "GET /a HTTP/1.1\r\n" + host + "Authorization: Bearer " + token + ", DPoP " + token + "\r\nDPoP: " + proof("GET", "/a") + "\r\n", false},
+		{"the proof as token, the token as proof", "GET /a HTTP/1.1\r\n" + host + "Authorization: DPoP " + proof("GET", "/a") + "\r\nDPoP: " + token + "\r\n", false},
+		{"the proof as token", "GET /a HTTP/1.1\r\n" + host + "Authorization: Bearer " + proof("GET", "/a") + "\r\n", false},
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, tt.request+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.") {
+			t.Errorf("%s: answer %q, %v", tt.name, answer, err)
+		}
+		conn.Close()
+		if admitted := strings.Contains(string(answer), "X-Admitted: yes"); admitted != tt.admitted {
+			t.Errorf("%s: admitted %v, want %v:\n%s", tt.name, admitted, tt.admitted, answer)
+		}
+	}
+}
+
+// Over HTTP/2, too, only the path of the request counts.
+// Rule 53
+func TestHandler_proofHTTP2(t *testing.T) {
+	p := jwthttptest.NewProver(t, "ES256")
+	now := time.Now().Unix()
+	token := boundTo(p.Thumbprint(), map[string]any{"iat": now, "exp": now + 600})
+	m := mustNew[testClaims](t, newDPoPOptions())
+	server := httptest.NewUnstartedServer(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	})))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	once := p.Proof("GET", dpopBase+"/a", token, nil)
+	for _, tt := range []struct {
+		name, proof string
+		want        int
+	}{
+		{"good", once, 200},
+		{"again", once, 401},
+		{"for the address of the server", p.Proof("GET", server.URL+"/a", token, nil), 401},
+		{"another path", p.Proof("GET", dpopBase+"/b", token, nil), 401},
+	} {
+		r, err := http.NewRequest("GET", server.URL+"/a?x", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "evil.example"
+		withDPoP(token, tt.proof)(r)
+		resp, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tt.want {
+			t.Errorf("%s: status %d, want %d", tt.name, resp.StatusCode, tt.want)
+		}
+	}
+}
+
 // Rule 57
 func TestNew_problemDPoP(t *testing.T) {
 	secret := make([]byte, 32)
@@ -520,6 +635,8 @@ func TestNew_problemDPoP(t *testing.T) {
 		{"a query", jwthttp.DPoP{BaseURLs: []string{"https://api.example?x"}}, "DPoP.BaseURLs"},
 		{"an empty query", jwthttp.DPoP{BaseURLs: []string{"https://api.example/?"}}, "DPoP.BaseURLs"},
 		{"a fragment", jwthttp.DPoP{BaseURLs: []string{"https://api.example/#x"}}, "DPoP.BaseURLs"},
+		{"an invalid host", jwthttp.DPoP{BaseURLs: []string{"https://a]b"}}, "invalid host"},
+		{"a query, by its reason", jwthttp.DPoP{BaseURLs: []string{"https://api.example?x"}}, "want no query"},
 		{"a user", jwthttp.DPoP{BaseURLs: []string{"https://u:hidden@api.example"}}, "DPoP.BaseURLs"},
 		{"http", jwthttp.DPoP{BaseURLs: []string{"http://api.example"}}, "DPoP.BaseURLs"},
 		{"the second base", jwthttp.DPoP{BaseURLs: []string{dpopBase, "http://api.example"}}, "DPoP.BaseURLs"},
@@ -670,6 +787,8 @@ func TestOptions_DPoP_replayFailure(t *testing.T) {
 		{"a panic", func(context.Context, string, time.Time) (bool, error) { panic("broken") }, unavailable, admitted},
 		{"fresh after the deadline", func(context.Context, string, time.Time) (bool, error) { time.Sleep(time.Second); return true, nil }, unavailable, admitted},
 		{"until the deadline", func(ctx context.Context, _ string, _ time.Time) (bool, error) { <-ctx.Done(); return false, ctx.Err() }, unavailable, admitted},
+		{"used, after the deadline", func(context.Context, string, time.Time) (bool, error) { time.Sleep(time.Second); return false, nil }, "401 D invalid_dpop_proof replayed", "401 D invalid_dpop_proof replayed"},
+		{"used and an error", func(context.Context, string, time.Time) (bool, error) { return false, errors.New("down") }, unavailable, admitted},
 		{"used", func(context.Context, string, time.Time) (bool, error) { return false, nil }, "401 D invalid_dpop_proof replayed", "401 D invalid_dpop_proof replayed"},
 	} {
 		for _, failOpen := range []bool{false, true} {
@@ -746,8 +865,12 @@ func TestOptions_DPoP_replayFailure(t *testing.T) {
 func TestReplayCache_share(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, other := jwthttptest.NewProver(t, "EdDSA"), jwthttptest.NewProver(t, "EdDSA")
-		token, theirs := boundTo(p.Thumbprint(), nil), boundTo(other.Thumbprint(), nil)
-		m := mustNew[testClaims](t, newDPoPOptions(func(d *jwthttp.DPoP) { d.Replay = jwthttp.NewReplayCache(80).Fresh }))
+		token := boundTo(p.Thumbprint(), nil)
+		opts := newDPoPOptions(func(d *jwthttp.DPoP) { d.Replay = jwthttp.NewReplayCache(80).Fresh })
+		second := newIssuer()
+		second.Name = "https://second.example"
+		opts.Issuers = append(opts.Issuers, second)
+		m := mustNew[testClaims](t, opts)
 		for i := range 20 {
 			want := admitted
 			if i >= 10 {
@@ -755,7 +878,24 @@ func TestReplayCache_share(t *testing.T) {
 			}
 			checkDPoP(t, fmt.Sprint("request ", i), m, newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil))), want)
 		}
-		checkDPoP(t, "another client", m, newRequest(withDPoP(theirs, other.Proof("GET", dpopURL, theirs, nil))), admitted)
+		const unavailable = "503 - replay_unavailable"
+		for _, tt := range []struct {
+			name   string
+			prover *jwthttptest.Prover
+			claims map[string]any // nil: as the token that flooded
+			want   string
+		}{
+			{"another subject", other, map[string]any{"sub": "bob"}, admitted},
+			{"another key of the subject", other, nil, unavailable},
+			{"the key with another subject", p, map[string]any{"sub": "bob"}, unavailable},
+			{"the subject of another issuer", other, map[string]any{"iss": second.Name}, admitted},
+			{"a client without a subject", other, map[string]any{"sub": nil, "client_id": "c"}, admitted},
+			{"neither", other, map[string]any{"sub": nil}, admitted},
+			{"the subject at another client", other, map[string]any{"client_id": "c"}, unavailable},
+		} {
+			theirs := boundTo(tt.prover.Thumbprint(), tt.claims)
+			checkDPoP(t, tt.name, m, newRequest(withDPoP(theirs, tt.prover.Proof("GET", dpopURL, theirs, nil))), tt.want)
+		}
 		time.Sleep(81 * time.Second)
 		checkDPoP(t, "later", m, newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil))), admitted)
 	})
@@ -765,6 +905,75 @@ func TestReplayCache_share(t *testing.T) {
 		}
 	}()
 	jwthttp.NewReplayCache(7)
+}
+
+// A client without "sub" has a share, too.
+// Rule 58
+func TestReplayCache_shareOfClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := mustNew[testClaims](t, newDPoPOptions(func(d *jwthttp.DPoP) { d.Replay = jwthttp.NewReplayCache(80).Fresh }))
+		for i := range 20 {
+			want := admitted
+			if i >= 10 {
+				want = "503 - replay_unavailable"
+			}
+			p := jwthttptest.NewProver(t, "EdDSA")
+			token := boundTo(p.Thumbprint(), map[string]any{"sub": nil, "client_id": "c"})
+			checkDPoP(t, fmt.Sprint("key ", i), m, newRequest(withDPoP(token, p.Proof("GET", dpopURL, token, nil))), want)
+		}
+	})
+}
+
+// slowKeys takes a time to find the key.
+type slowKeys struct {
+	jwthttp.KeySource
+	delay time.Duration
+}
+
+func (s slowKeys) KeyfuncCtx(ctx context.Context) jwt.Keyfunc {
+	time.Sleep(s.delay)
+	return s.KeySource.KeyfuncCtx(ctx)
+}
+
+// A proof that was read in time is remembered as long as a copy of it may wait. One
+// that waits for longer is too old.
+// Rule 58
+func TestAuthenticate_replayLate(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		delay         time.Duration
+		first, second string
+	}{
+		{"a second", time.Second, admitted, "401 D invalid_dpop_proof replayed"},
+		{"as long as it is remembered", 79 * time.Second, admitted, "401 D invalid_dpop_proof replayed"},
+		{"longer", 80 * time.Second, badProof, badProof},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			p := jwthttptest.NewProver(t, "EdDSA")
+			token := boundTo(p.Thumbprint(), nil)
+			proof := p.Proof("GET", dpopURL, token, nil)
+			opts := newDPoPOptions(func(d *jwthttp.DPoP) {
+				d.Replay = func(context.Context, string, time.Time) (bool, error) { return true, nil }
+				if tt.first == admitted {
+					d.Replay = nil
+				}
+			})
+			opts.Issuers[0].Keys = slowKeys{opts.Issuers[0].Keys, tt.delay}
+			m := mustNew[testClaims](t, opts)
+			verdicts := make([]string, 2)
+			var wg sync.WaitGroup
+			for i := range verdicts {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * time.Millisecond)
+					verdicts[i], _ = verdictDPoP(t, m, newRequest(withDPoP(token, proof)))
+				})
+			}
+			wg.Wait()
+			if verdicts[0] != tt.first || verdicts[1] != tt.second {
+				t.Errorf("verdicts %q", verdicts)
+			}
+		})
+	}
 }
 
 // Rule 58

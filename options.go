@@ -202,9 +202,9 @@ func (DPoP) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "DPoP") }
 
 // A ReplayFunc remembers the id of a used proof until a time, and reports whether
 // the id was not known before, in one atomic step. An error, a panic, and true
-// after the deadline of the context, 1 second, are failures. It is called when
-// everything else about token and proof holds, so only clients
-// with a good token can fill its memory. It must be safe for concurrent use.
+// after the deadline of the context, 1 second, are failures. It is called on the
+// request's goroutine, when everything else about token and proof holds, so only
+// clients with a good token can fill its memory. It must be safe for concurrent use.
 type ReplayFunc func(ctx context.Context, id string, until time.Time) (fresh bool, err error)
 
 // A RevokedFunc reports whether a token has been revoked. If it returns true, or

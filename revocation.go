@@ -15,7 +15,7 @@ func (c *config) askHooks(ctx context.Context, t *Token, p *possession) (uncheck
 	}
 	if e == nil && p != nil && p.proof != nil {
 		var unknown bool
-		unknown, e = c.checkReplay(ctx, p.proof)
+		unknown, e = c.checkReplay(ctx, t, p.proof)
 		unchecked = unchecked || unknown
 	}
 	return unchecked, e

@@ -64,8 +64,9 @@ func eachContender(b *testing.B, name string, run func(*testing.B, http.Handler,
 
 // BenchmarkBound times requests with tokens that are bound to a key.
 func BenchmarkBound(b *testing.B) {
+	client := startRedis(b)
 	for _, alg := range BoundAlgorithms() {
-		handlers, err := Bound(newFixture(b, alg), nothing)
+		handlers, err := Bound(newFixture(b, alg), nothing, client)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -82,5 +83,29 @@ func BenchmarkBound(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkCall times unary calls of gRPC.
+func BenchmarkCall(b *testing.B) {
+	for _, alg := range CallAlgorithms() {
+		calls, end, err := Calls(newFixture(b, alg), Admitted)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range calls {
+			b.Run(alg+"/"+c.Name, func(b *testing.B) {
+				b.ReportAllocs()
+				var w Discard
+				for b.Loop() {
+					w.Reset()
+					c.ServeHTTP(&w, nil)
+					if w.Status != http.StatusOK {
+						b.Fatalf("status %d", w.Status)
+					}
+				}
+			})
+		}
+		end()
 	}
 }

@@ -14,16 +14,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	auth0v3 "github.com/auth0/go-jwt-middleware/v3"
 	validatorv3 "github.com/auth0/go-jwt-middleware/v3/validator"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/internal/dpop"
 	"github.com/seed450a7203/jwthttp/internal/problems"
+	"github.com/seed450a7203/jwthttp/internal/replay"
 )
 
 // Names of the handlers of Bound. All but the last are jwthttp.
@@ -32,6 +33,7 @@ const (
 	BoundTLS       = "mutual TLS"
 	BoundDPoP      = "DPoP"
 	BoundNonce     = "DPoP and nonce"
+	BoundRedis     = "DPoP, nonce and Redis"
 	BoundSignature = "signature of the proof alone"
 	BoundProof     = "proof without its signature"
 	BoundAuth0     = "auth0-v3 DPoP"
@@ -56,13 +58,14 @@ const proofs = 512
 const boundURL = "http://localhost/"
 
 // Bound returns handlers for requests with tokens that are bound to a key, with the
-// algorithm of f for tokens and proofs. They work for a minute.
-func Bound(f *Fixture, next http.Handler) ([]BoundHandler, error) {
-	client, err := NewFixture(f.Alg) // the key pair of the client
+// algorithm of f for tokens and proofs. They work for a minute. A nil client leaves
+// out BoundRedis.
+func Bound(f *Fixture, next http.Handler, client redis.UniversalClient) ([]BoundHandler, error) {
+	prover, err := NewFixture(f.Alg) // the key pair of the client
 	if err != nil {
 		return nil, err
 	}
-	jwk, thumbprint, err := publicJWK(client.Verifying)
+	jwk, thumbprint, err := publicJWK(prover.Verifying)
 	if err != nil {
 		return nil, err
 	}
@@ -79,15 +82,19 @@ func Bound(f *Fixture, next http.Handler) ([]BoundHandler, error) {
 			return nil, err
 		}
 	}
-	b := &bound{f: f, client: client, jwk: jwk, tokens: tokens, next: next}
-	var handlers []BoundHandler
-	for _, add := range []func() (BoundHandler, error){
+	b := &bound{f: f, client: prover, jwk: jwk, tokens: tokens, next: next}
+	adds := []func() (BoundHandler, error){
 		func() (BoundHandler, error) { return b.withoutProof(BoundBearer, nil) },
 		func() (BoundHandler, error) { return b.withoutProof(BoundTLS, certificate) },
 		func() (BoundHandler, error) { return b.ours(BoundDPoP, nil) },
 		func() (BoundHandler, error) { return b.ours(BoundNonce, [][]byte{make([]byte, 32)}) },
 		b.signature, b.besideSignature, b.auth0,
-	} {
+	}
+	if client != nil {
+		adds = append(adds, func() (BoundHandler, error) { return b.redis(client) })
+	}
+	var handlers []BoundHandler
+	for _, add := range adds {
 		h, err := add()
 		if err != nil {
 			return nil, err
@@ -113,13 +120,15 @@ func (b *bound) withoutProof(name string, certificate []byte) (BoundHandler, err
 }
 
 func (b *bound) ours(name string, secrets [][]byte) (BoundHandler, error) {
-	var cache atomic.Pointer[jwthttp.ReplayCache]
-	cache.Store(jwthttp.NewReplayCache(1 << 19))
+	return b.withProofs(name, secrets, func() jwthttp.ReplayFunc { return jwthttp.NewReplayCache(1 << 19).Fresh })
+}
+
+// withProofs calls newReplay whenever the proofs are used again.
+func (b *bound) withProofs(name string, secrets [][]byte, newReplay func() jwthttp.ReplayFunc) (BoundHandler, error) {
+	fresh := newReplay()
 	o := OurOptions(b.f)
 	o.DPoP = &jwthttp.DPoP{BaseURLs: []string{"http://localhost"}, NonceSecrets: secrets,
-		Replay: func(ctx context.Context, id string, until time.Time) (bool, error) {
-			return cache.Load().Fresh(ctx, id, until)
-		}}
+		Replay: func(ctx context.Context, id string, until time.Time) (bool, error) { return fresh(ctx, id, until) }}
 	h, err := GuardOurs[Claims](o, b.next)
 	if err != nil {
 		return BoundHandler{}, err
@@ -128,7 +137,7 @@ func (b *bound) ours(name string, secrets [][]byte) (BoundHandler, error) {
 	w.Reset()
 	h.ServeHTTP(&w, b.request("no proof"))
 	requests, err := b.requests(w.Header().Get("DPoP-Nonce"))
-	return BoundHandler{name, inTurn(h, requests, func() { cache.Store(jwthttp.NewReplayCache(1 << 19)) })}, err
+	return BoundHandler{name, inTurn(h, requests, func() { fresh = newReplay() })}, err
 }
 
 func (b *bound) auth0() (BoundHandler, error) {
@@ -141,13 +150,7 @@ func (b *bound) auth0() (BoundHandler, error) {
 }
 
 func (b *bound) auth0Guard() (http.Handler, error) {
-	v, err := validatorv3.New(
-		validatorv3.WithKeyFunc(func(context.Context) (any, error) { return b.f.Verifying, nil }),
-		validatorv3.WithAlgorithm(validatorv3.SignatureAlgorithm(b.f.Alg)),
-		validatorv3.WithIssuer(IssuerName),
-		validatorv3.WithAudience(audienceName),
-		validatorv3.WithCustomClaims(func() *ownClaims { return &ownClaims{} }),
-	)
+	v, err := auth0V3Validator(b.f)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +196,8 @@ func (b *bound) besideSignature() (BoundHandler, error) {
 			panic("proof is not accepted")
 		}
 		valid, _ := rules.Nonces.Check(proof.Nonce)
-		if fresh, err := cache.Fresh(r.Context(), proof.ReplayID(), rules.ReplayUntil(proof)); !valid || !fresh || err != nil {
+		ctx := replay.WithOwners(r.Context(), replay.Owners{proof.KeyThumbprint, IssuerName + "\x00" + subject})
+		if fresh, err := cache.Fresh(ctx, proof.ReplayID(), rules.ReplayUntil(proof)); !valid || !fresh || err != nil {
 			panic("proof is not accepted")
 		}
 		b.next.ServeHTTP(w, r)

@@ -1,12 +1,15 @@
 package benchmarks
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/redis/go-redis/v9"
 )
 
 // TestContenders checks that the comparison is fair: each contender admits the
@@ -63,11 +66,26 @@ func newFixture(tb testing.TB, alg string) *Fixture {
 	return f
 }
 
+// startRedis returns nil, without a type, if redis-server is not installed.
+func startRedis(tb testing.TB) redis.UniversalClient {
+	tb.Helper()
+	client, stop, err := StartRedis()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(stop)
+	return client
+}
+
 // TestBound checks that each handler admits its requests, also when its proofs are
 // used again.
 func TestBound(t *testing.T) {
+	client := startRedis(t)
 	for _, alg := range BoundAlgorithms() {
-		handlers, err := Bound(newFixture(t, alg), nothing)
+		handlers, err := Bound(newFixture(t, alg), nothing, client)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,6 +97,34 @@ func TestBound(t *testing.T) {
 					t.Fatalf("%s, %s: status %d of request %d", alg, h.Name, w.Status, i)
 				}
 			}
+		}
+	}
+}
+
+// TestCalls checks that each call is admitted or refused, before and after another
+// one with the same token.
+func TestCalls(t *testing.T) {
+	for _, alg := range CallAlgorithms() {
+		f := newFixture(t, alg)
+		for _, name := range []string{Admitted, Missing, Garbage, Expired, Audience, Issuer, Signature, None, OtherAlg} {
+			calls, end, err := Calls(f, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range calls {
+				want := http.StatusUnauthorized
+				if name == Admitted || c.Name == CallUnguarded {
+					want = http.StatusOK
+				}
+				for range 2 {
+					var w Discard
+					w.Reset()
+					if c.ServeHTTP(&w, nil); w.Status != want {
+						t.Errorf("%s, %s, %s: status %d, want %d", alg, name, c.Name, w.Status, want)
+					}
+				}
+			}
+			end()
 		}
 	}
 }

@@ -63,14 +63,18 @@ func auth0V2(f *Fixture, next http.Handler) (http.Handler, error) {
 	})), nil
 }
 
-func auth0V3(f *Fixture, next http.Handler) (http.Handler, error) {
-	v, err := validatorv3.New(
+func auth0V3Validator(f *Fixture) (*validatorv3.Validator, error) {
+	return validatorv3.New(
 		validatorv3.WithKeyFunc(func(context.Context) (any, error) { return f.Verifying, nil }),
 		validatorv3.WithAlgorithm(validatorv3.SignatureAlgorithm(f.Alg)),
 		validatorv3.WithIssuer(IssuerName),
 		validatorv3.WithAudience(audienceName),
 		validatorv3.WithCustomClaims(func() *ownClaims { return &ownClaims{} }),
 	)
+}
+
+func auth0V3(f *Fixture, next http.Handler) (http.Handler, error) {
+	v, err := auth0V3Validator(f)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func (l *lab) proofs() []threat {
 			"", "TestAuthenticate_proof"},
 		{"A proof that was copied, used a second time",
 			proofAttack(proofShot{label: "it", twice: true}),
-			"several machines need a store that they share", "TestAuthenticate_replay TestAuthenticate_replaySimultaneous TestReplayCache_share"},
+			"several machines need a store that they share", "TestAuthenticate_replay TestAuthenticate_replayLate TestAuthenticate_replaySimultaneous TestCache_Fresh_clock"},
 		{"A proof for another server, method or token",
 			proofAttack(
 				proofShot{label: "another server, with its name in Host", change: func(s *proofRequest) {
@@ -58,7 +58,7 @@ func (l *lab) proofs() []threat {
 				proofShot{label: "another token", change: func(s *proofRequest) { s.claims["ath"] = hashOf("another") }},
 				proofShot{label: "no token", change: func(s *proofRequest) { delete(s.claims, "ath") }},
 			),
-			"`BaseURLs` are set, and Host does not count", "TestAuthenticate_proof TestHandler_proofURL"},
+			"`BaseURLs` are set, and Host does not count", "TestAuthenticate_proof TestHandler_proofURL TestHandler_proofOnConnection"},
 		{"A proof that is malformed, or whose key is weak or private",
 			proofAttack(
 				proofShot{label: "two fields", change: func(s *proofRequest) { s.Header.Add("DPoP", "x") }},
@@ -69,10 +69,10 @@ func (l *lab) proofs() []threat {
 				proofShot{label: "an hour old", change: func(s *proofRequest) { s.claims["iat"] = time.Now().Add(-time.Hour).Unix() }},
 				proofShot{label: "four minutes old", change: func(s *proofRequest) { s.claims["iat"] = time.Now().Add(-4 * time.Minute).Unix() }},
 			),
-			"`MaxAge` is 1 min unless set; duplicate names, keys off their curve or of low order, and small RSA keys are refused, too", "TestAuthenticate_proof"},
+			"`MaxAge` is 1 min unless set; duplicate names, keys off their curve or of low order, and RSA keys below 2048 or above 4096 bits are refused, too", "TestAuthenticate_proof TestParsePublic"},
 		{"Filling the memory for used proofs",
 			nil,
-			"only good proofs with good tokens are remembered; one key can fill an eighth of a `ReplayCache`, and gets 503 then; nothing is forgotten early", "TestReplayCache_share TestAuthenticate_replayAsked"},
+			"only good proofs with good tokens are remembered; one key and one subject can fill an eighth of a `ReplayCache`, and get 503 then; nothing is forgotten early", "TestReplayCache_share TestCache_Fresh_owners TestAuthenticate_replayAsked"},
 		{"A field with a certificate that the client has set itself",
 			nil,
 			"`ClientCertFromProxy` reads it only in requests from the proxy's addresses", "TestClientCertFromProxy"},

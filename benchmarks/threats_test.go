@@ -162,7 +162,7 @@ func (l *lab) misuses() []threat {
 				l.with("`jkt`", map[string]any{"cnf": map[string]string{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}),
 				l.with("`x5t#S256`", map[string]any{"cnf": map[string]string{"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}),
 			),
-			"accepted with its certificate or a proof only", "TestAuthenticate_boundToken TestAuthenticate_certificate"},
+			"accepted with its certificate or a proof only", "TestAuthenticate_boundToken TestAuthenticate_certificate TestAuthenticate_downgrade"},
 	}
 }
 
@@ -277,6 +277,9 @@ func (l *lab) caches() []threat {
 		{"A token after logout",
 			nil,
 			"refuses, 401 `revoked`, if `Revoked` is set; if it fails, 503 unless `RevocationFailOpen` is set", "TestOptions_revoked TestList_Revoke TestList_model"},
+		{"A forged, replayed or late message about a logout at the provider",
+			nil,
+			"refuses, 400, what is forged or no such message; a replay ends no later login", "TestBackChannel_otherTokens TestBackChannel_replay TestPush_token TestReceivers_flood"},
 		{"A revoked token after the store has lost the revocation",
 			nil,
 			"refuses, on each instance that had it, and on all when it is written back", "TestCopy_Heal TestStore_heals"},

@@ -36,7 +36,7 @@ func behindHAProxy(opts *jwthttp.Options) {
 func fromProxy(proxy netip.Prefix, read func(http.Header) ([]byte, error)) func(*http.Request) ([]byte, error) {
 	return func(r *http.Request) ([]byte, error) {
 		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || !proxy.Contains(peer.Addr().Unmap()) {
+		if err != nil || !proxy.Contains(peer.Addr().Unmap().WithZone("")) {
 			return nil, err
 		}
 		return read(r.Header)

@@ -106,6 +106,12 @@ func TestBinding_proxies(t *testing.T) {
 			}
 		})
 	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.RemoteAddr = "[fe80::1%eth0]:1234"
+	r.Header.Set("X-SSL-Client-Cert", escape(pemOf(leaf), ""))
+	if got, err := fromProxy(netip.MustParsePrefix("fe80::/64"), nginx)(r); err != nil || !bytes.Equal(got, leaf) {
+		t.Errorf("an address with a zone: %d bytes, %v", len(got), err)
+	}
 	_ = serveTLS // opens a port
 }
 

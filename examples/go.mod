@@ -3,6 +3,7 @@ module github.com/seed450a7203/jwthttp/examples
 go 1.25.1
 
 require (
+	connectrpc.com/connect v1.20.0
 	github.com/MicahParks/jwkset v0.11.4
 	github.com/appleboy/gin-jwt/v2 v2.10.3
 	github.com/auth0/go-jwt-middleware/v2 v2.3.1
@@ -38,7 +39,9 @@ require (
 	go.opentelemetry.io/otel/trace v1.44.0
 	golang.org/x/crypto v0.54.0
 	golang.org/x/oauth2 v0.36.0
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260414002931-afd174a4e478
 	google.golang.org/grpc v1.80.0
+	google.golang.org/protobuf v1.36.11
 	modernc.org/sqlite v1.59.0
 )
 
@@ -116,8 +119,6 @@ require (
 	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260414002931-afd174a4e478 // indirect
-	google.golang.org/genproto/googleapis/rpc v0.0.0-20260414002931-afd174a4e478 // indirect
-	google.golang.org/protobuf v1.36.11 // indirect
 	gopkg.in/go-jose/go-jose.v2 v2.6.3 // indirect
 	modernc.org/libc v1.75.7 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
@@ -130,6 +131,7 @@ require (
 	github.com/gobwas/httphead v0.1.0 // indirect
 	github.com/gobwas/pool v0.2.1 // indirect
 	github.com/gobwas/ws v1.4.0 // indirect
+	github.com/seed450a7203/jwthttp/grpcjwt v0.0.0
 	github.com/seed450a7203/jwthttp/redisrevocation v0.0.0
 	github.com/seed450a7203/jwthttp/sqlrevocation v0.0.0
 	golang.org/x/sys v0.47.0 // indirect
@@ -141,3 +143,5 @@ replace github.com/seed450a7203/jwthttp => ../
 replace github.com/seed450a7203/jwthttp/redisrevocation => ../redisrevocation
 
 replace github.com/seed450a7203/jwthttp/sqlrevocation => ../sqlrevocation
+
+replace github.com/seed450a7203/jwthttp/grpcjwt => ../grpcjwt

@@ -15,6 +15,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -28,6 +30,7 @@ type server struct {
 	addr string
 	dir  string
 	args []string
+	env  []string
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
@@ -43,25 +46,12 @@ func newServer(t testing.TB, settings ...string) *server {
 		}
 		t.Skip("redis-server is not installed")
 	}
-	s := &server{t: t, addr: freeAddr(t), dir: t.TempDir()}
+	s := &server{t: t, addr: storetest.FreeAddr(t), dir: t.TempDir()}
 	_, port, _ := net.SplitHostPort(s.addr)
 	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"}, settings...)
 	t.Cleanup(s.kill)
 	s.start()
 	return s
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if _, port, _ := net.SplitHostPort(l.Addr().String()); len(port) == 5 && port > "55535" { // a cluster's bus takes 10,000 more
-		return freeAddr(t)
-	}
-	return l.Addr().String()
 }
 
 // start returns when the server has loaded its data.
@@ -70,6 +60,7 @@ func (s *server) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cmd = exec.Command("redis-server", s.args...)
+	s.cmd.Env = append(os.Environ(), s.env...)
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.t.Fatal(err)

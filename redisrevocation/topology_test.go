@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 	"github.com/seed450a7203/jwthttp/redisrevocation"
 )
 
@@ -173,7 +175,7 @@ func TestStore_sentinel(t *testing.T) {
 
 func newSentinel(t *testing.T, master *server) *server {
 	t.Helper()
-	s := &server{t: t, addr: freeAddr(t), dir: t.TempDir()}
+	s := &server{t: t, addr: storetest.FreeAddr(t), dir: t.TempDir()}
 	file := filepath.Join(s.dir, "sentinel.conf")
 	text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor revocations 127.0.0.1 %s 1\nsentinel down-after-milliseconds revocations 3000\nsentinel failover-timeout revocations 3000\n",
 		port(s.addr), s.dir, port(master.addr))

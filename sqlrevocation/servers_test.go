@@ -21,6 +21,8 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/seed450a7203/jwthttp/sqlrevocation"
+
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 )
 
 // within polls until ok, or fails the test.
@@ -133,12 +135,12 @@ func startPostgres(t testing.TB) *server {
 }
 
 func freePort(t testing.TB) int {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	_, text, _ := net.SplitHostPort(storetest.FreeAddr(t))
+	port, err := strconv.Atoi(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // standby starts a standby of s, and the test's end stops it.

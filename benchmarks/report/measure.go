@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/benchmarks"
@@ -28,6 +32,8 @@ const (
 	tenants = "tenants"
 	// bound is a request whose token is bound to a key, see benchmarks.Bound.
 	bound = "bound"
+	// calls is a unary call of gRPC, see benchmarks.Calls.
+	calls = "calls"
 
 	withList, withoutList = "list", "no-list"
 	found, static         = "found", "static"
@@ -103,10 +109,32 @@ func measure(onlyLimited bool, rounds int, d time.Duration) (results, error) {
 	}
 	timeAll([]*group{g}, rounds, d)
 	groups = append(groups, g)
-	for _, alg := range benchmarks.BoundAlgorithms() { // each right after its proofs were made
-		handlers, err := benchmarks.Bound(fixtures[alg], nothing)
+	ofBound, err := measureBound(fixtures, onlyLimited, rounds, d)
+	groups = append(groups, ofBound...)
+	if err != nil || onlyLimited {
+		return results{groups}, err
+	}
+	ofCalls, err := measureCalls(fixtures, rounds, d)
+	return results{append(groups, ofCalls...)}, err
+}
+
+// measureBound times each algorithm right after its proofs were made. Redis has no
+// limits, and may not be installed.
+func measureBound(fixtures map[string]*benchmarks.Fixture, onlyLimited bool, rounds int, d time.Duration) (groups []*group, err error) {
+	var client redis.UniversalClient
+	if !onlyLimited {
+		started, stop, err := benchmarks.StartRedis()
+		if err == nil {
+			defer stop()
+			client = started
+		} else if !errors.Is(err, exec.ErrNotFound) {
+			return nil, err
+		}
+	}
+	for _, alg := range benchmarks.BoundAlgorithms() {
+		handlers, err := benchmarks.Bound(fixtures[alg], nothing, client)
 		if err != nil {
-			return results{}, err
+			return nil, err
 		}
 		g := &group{name: bound, alg: alg, fixture: fixtures[alg]}
 		for _, h := range handlers {
@@ -115,7 +143,24 @@ func measure(onlyLimited bool, rounds int, d time.Duration) (results, error) {
 		timeAll([]*group{g}, rounds, d)
 		groups = append(groups, g)
 	}
-	return results{groups}, nil
+	return groups, nil
+}
+
+func measureCalls(fixtures map[string]*benchmarks.Fixture, rounds int, d time.Duration) (groups []*group, err error) {
+	for _, alg := range benchmarks.CallAlgorithms() {
+		handlers, end, err := benchmarks.Calls(fixtures[alg], benchmarks.Admitted)
+		if err != nil {
+			return nil, err
+		}
+		g := &group{name: calls, alg: alg, fixture: fixtures[alg]}
+		for _, h := range handlers {
+			g.units = append(g.units, &unit{contender: h.Name, handler: h})
+		}
+		timeAll([]*group{g}, rounds, d)
+		end()
+		groups = append(groups, g)
+	}
+	return groups, nil
 }
 
 func newGroup(name string, f *benchmarks.Fixture, onlyLimited bool) (*group, error) {

@@ -40,6 +40,7 @@ func writeTables(w io.Writer, r results, rounds int, d time.Duration) {
 		}
 	}
 	writeBound(w, r)
+	writeCalls(w, r)
 	fmt.Fprint(w, "\n## Limits\n\n")
 	writeLimits(w, r.limits())
 }
@@ -47,15 +48,31 @@ func writeTables(w io.Writer, r results, rounds int, d time.Duration) {
 // writeBound writes the requests whose tokens are bound to a key.
 func writeBound(w io.Writer, r results) {
 	algs := benchmarks.BoundAlgorithms()
-	fmt.Fprintf(w, "\n## A token that is bound to a key\n\nEach request has another proof, by a key of the same algorithm as the token's. auth0-v3 has neither a check for replay nor\n"+
-		"nonces. In brackets: the ratio to the request without a binding.\n\n| | %s | allocs (%s) |\n|---|%s---:|\n", strings.Join(algs, " | "), algs[0], strings.Repeat("---:|", len(algs)))
-	for _, name := range []string{benchmarks.BoundBearer, benchmarks.BoundTLS, benchmarks.BoundDPoP, benchmarks.BoundNonce, benchmarks.BoundSignature, benchmarks.BoundProof, benchmarks.BoundAuth0} {
-		fmt.Fprintf(w, "| %s |", name)
-		for _, alg := range algs {
-			u := r.unit(bound, alg, name)
-			fmt.Fprintf(w, " %s (%.2f) |", thousands(median(u.ns)), medianRatio(u.ns, r.unit(bound, alg, benchmarks.BoundBearer).ns))
+	fmt.Fprint(w, "\n## A token that is bound to a key\n\nEach request has another proof, by a key of the same algorithm as the token's. auth0-v3 has neither a check for replay nor\n"+
+		"nonces. In brackets: the ratio to the request without a binding.\n\n")
+	writeGroup(w, r, bound, algs, []string{benchmarks.BoundBearer, benchmarks.BoundTLS, benchmarks.BoundDPoP, benchmarks.BoundNonce, benchmarks.BoundRedis, benchmarks.BoundSignature, benchmarks.BoundProof, benchmarks.BoundAuth0})
+}
+
+// writeCalls writes the unary calls of gRPC.
+func writeCalls(w io.Writer, r results) {
+	fmt.Fprintf(w, "\n## A unary call of gRPC with a valid token\n\nClient and server are in one process, with a connection in memory. In brackets: the ratio to %s, a server without\n"+
+		"an interceptor that looks at tokens.\n\n", benchmarks.CallUnguarded)
+	writeGroup(w, r, calls, benchmarks.CallAlgorithms(), benchmarks.CallNames())
+}
+
+// writeGroup writes the units of a group, with the ratio to the first one.
+func writeGroup(w io.Writer, r results, name string, algs, units []string) {
+	fmt.Fprintf(w, "| | %s | allocs (%s) |\n|---|%s---:|\n", strings.Join(algs, " | "), algs[0], strings.Repeat("---:|", len(algs)))
+	for _, contender := range units {
+		if r.unit(name, algs[0], contender) == nil { // Redis is not installed
+			continue
 		}
-		fmt.Fprintf(w, " %.0f |\n", r.unit(bound, algs[0], name).allocs)
+		fmt.Fprintf(w, "| %s |", contender)
+		for _, alg := range algs {
+			u := r.unit(name, alg, contender)
+			fmt.Fprintf(w, " %s (%.2f) |", thousands(median(u.ns)), medianRatio(u.ns, r.unit(name, alg, units[0]).ns))
+		}
+		fmt.Fprintf(w, " %.0f |\n", r.unit(name, algs[0], contender).allocs)
 	}
 }
 

@@ -29,10 +29,11 @@ func (c *client) do(method, path, authorization, proof, body string) *http.Respo
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	for name, value := range map[string]string{"Authorization": authorization, "DPoP": proof} {
-		if value != "" {
-			r.Header.Set(name, value)
-		}
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	for one := range strings.Lines(proof) {
+		r.Header.Add("DPoP", strings.TrimSpace(one))
 	}
 	if body != "" {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -73,6 +74,15 @@ func TestProgram(t *testing.T) {
 	set := func(name string, value any) string {
 		return key.Proof("POST", p.URL+"/token", "", func(_, claims map[string]any) { claims[name] = value })
 	}
+	header := func(name string, value any) string {
+		return key.Proof("POST", p.URL+"/token", "", func(header, _ map[string]any) { header[name] = value })
+	}
+	jwk := func(name string, value any) string {
+		return key.Proof("POST", p.URL+"/token", "", func(header, _ map[string]any) { header["jwk"].(map[string]any)[name] = value })
+	}
+	signed := func(proof, by string) string {
+		return proof[:strings.LastIndexByte(proof, '.')] + by[strings.LastIndexByte(by, '.'):]
+	}
 	for _, test := range []struct{ name, password, proof, want string }{
 		{"a wrong password", "wrong", set("x", 1), "invalid_grant"},
 		{"no proof", demo.AlicePassword, "", "invalid_dpop_proof"},
@@ -82,6 +92,18 @@ func TestProgram(t *testing.T) {
 		{"an old proof", demo.AlicePassword, set("iat", time.Now().Add(-time.Hour).Unix()), "invalid_dpop_proof"},
 		{"a future proof", demo.AlicePassword, set("iat", time.Now().Add(time.Hour).Unix()), "invalid_dpop_proof"},
 		{"no jti", demo.AlicePassword, set("jti", nil), "invalid_dpop_proof"},
+		{"typ JWT", demo.AlicePassword, header("typ", "JWT"), "invalid_dpop_proof"},
+		{"crit", demo.AlicePassword, header("crit", []string{"exp"}), "invalid_dpop_proof"},
+		{"a null crit", demo.AlicePassword, header("crit", json.RawMessage("null")), "invalid_dpop_proof"},
+		{"a private key", demo.AlicePassword, jwk("d", "AA"), "invalid_dpop_proof"},
+		{"a null private key", demo.AlicePassword, jwk("d", json.RawMessage("null")), "invalid_dpop_proof"},
+		{"a point off the curve", demo.AlicePassword, jwk("y", strings.Repeat("A", 43)), "invalid_dpop_proof"},
+		{"another curve", demo.AlicePassword, jwk("crv", "P-384"), "invalid_dpop_proof"},
+		{"another algorithm", demo.AlicePassword, jwthttptest.NewProver(t, "EdDSA").Proof("POST", p.URL+"/token", "", nil), "invalid_dpop_proof"},
+		{"another signature", demo.AlicePassword, set("x", 1) + "AA", "invalid_dpop_proof"},
+		{"the signature of another proof", demo.AlicePassword, signed(set("x", 1), first), "invalid_dpop_proof"},
+		{"two fields", demo.AlicePassword, set("x", 1) + "\n" + set("x", 2), "invalid_dpop_proof"},
+		{"two in one field", demo.AlicePassword, set("x", 1) + "," + set("x", 2), "invalid_dpop_proof"},
 	} {
 		if token, problem := c.signIn(test.password, test.proof); token != "" || problem != test.want {
 			t.Errorf("%s: %q, token %t", test.name, problem, token != "")
@@ -120,12 +142,15 @@ func TestPage(t *testing.T) {
 	exampletest.Do(t, ctx, chromedp.SetValue("#username", demo.Alice), chromedp.SetValue("#password", demo.AlicePassword),
 		chromedp.Click("#login button"), chromedp.WaitVisible("#actions"))
 	for _, step := range []struct{ button, want string }{
-		{"call", "Call, with the nonce: 200, hello alice"},
-		{"forget", "Without a nonce: 401, reason nonce"},
+		{"call", "Call, again with the nonce: 200, hello alice"},
+		{"forget", "Without a nonce: 401, reason nonceWithout a nonce, again with the nonce: 200"},
 		{"replay", "Second use of the proof: 401, reason replayed"},
 		{"thief", "Stolen, with another key: 401, reason binding"},
 		{"bearer", "Stolen, as Bearer: 401, reason binding"},
 	} {
+		if step.button == "replay" { // the nonce is older than two minutes
+			exampletest.Do(t, ctx, chromedp.Evaluate(`nonce = "old"`, nil))
+		}
 		exampletest.Do(t, ctx, chromedp.Click("#"+step.button),
 			chromedp.Poll(`document.querySelector("#log").textContent.includes("`+step.want+`")`, nil, chromedp.WithPollingTimeout(10*time.Second)))
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"embed"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/demo"
+	"github.com/seed450a7203/jwthttp/examples/internal/proof"
 )
 
 //go:embed web
@@ -80,24 +80,29 @@ func refuse(w http.ResponseWriter, _ *http.Request, err *jwthttp.Error) {
 // token is the token endpoint. It binds the token to the key of the proof.
 func (s *site) token(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	thumbprint, err := s.checkProof(r)
-	if errors.Is(err, errUnavailable) {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "temporarily_unavailable"})
-		return
-	}
+	name := r.PostFormValue("username")
+	p, err := proof.Check(r, s.url+"/token")
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid_dpop_proof"})
 		return
 	}
-	name := r.PostFormValue("username")
 	if !s.users.Check(name, r.PostFormValue("password")) {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant"})
+		return
+	}
+	// Last, so that only users can fill the memory for proofs.
+	switch fresh, err := s.used.Fresh(r.Context(), p.ID, p.Until); {
+	case err != nil:
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "temporarily_unavailable"})
+		return
+	case !fresh:
+		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid_dpop_proof"})
 		return
 	}
 	now := time.Now()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
 		"iss": s.url, "aud": audience, "sub": name, "iat": now.Unix(), "exp": now.Add(lifetime).Unix(),
-		"cnf": map[string]string{"jkt": thumbprint},
+		"cnf": map[string]string{"jkt": p.Thumbprint},
 	}).SignedString(s.key)
 	if err != nil {
 		writeJSON(w, http.StatusInternalServerError, map[string]string{"error": "server_error"})

@@ -3,34 +3,26 @@ package main
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/metadata"
-
-	"github.com/seed450a7203/jwthttp"
+	"google.golang.org/grpc/status"
 )
 
-// newGateway returns a REST front for the service behind conn. The service
-// checks the scopes. RequireScopes could check them here as well, with a
-// challenge.
-func newGateway(auth *jwthttp.Middleware, conn grpc.ClientConnInterface) (http.Handler, error) {
+// newGateway returns a REST front for the service behind conn. It does not look at
+// the token: grpc-gateway sends the Authorization field as metadata, and the service
+// decides. The connection must be encrypted if it leaves the machine.
+//
+// Tokens that are bound to a key are refused, because the service sees neither the
+// client's certificate nor the URL that a DPoP proof is for.
+func newGateway(conn grpc.ClientConnInterface) (http.Handler, error) {
 	mux := runtime.NewServeMux(
-		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD {
-			token, ok := jwthttp.TokenFromContext(ctx)
-			if !ok { // the service refuses a call without an identity
-				return nil
-			}
-			return identity{token.Issuer, token.Subject, token.Scopes}.metadata()
-		}),
-		// Without this matcher, a client's Grpc-Metadata-Identity-Bin field
-		// would become metadata and come before ours. Name the fields that may
-		// pass here.
+		runtime.WithErrorHandler(refuse),
+		// Clients set no other metadata. Name the fields that may pass here.
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
-		// This also disables X-HTTP-Method-Override, so that the method that
-		// was checked is the one that is called.
-		runtime.WithDisablePathLengthFallback(),
 	)
 	client := grpc_health_v1.NewHealthClient(conn)
 	const pattern = "/v1/health/{service}"
@@ -50,17 +42,29 @@ func newGateway(auth *jwthttp.Middleware, conn grpc.ClientConnInterface) (http.H
 		}
 		runtime.ForwardResponseMessage(ctx, mux, marshaler, w, r, reply)
 	})
-	return auth.Handler(withoutToken(mux)), err
+	return mux, err
 }
 
-// withoutToken removes the token, which the gateway would pass on as
-// authorization metadata regardless of the header matcher. Leave withoutToken
-// out if the service verifies the token itself.
-func withoutToken(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		inner := r.WithContext(r.Context())
-		inner.Header = r.Header.Clone()
-		inner.Header.Del("Authorization")
-		next.ServeHTTP(w, inner)
-	})
+// refuse is the error handler of grpc-gateway, with the challenge of the service in
+// WWW-Authenticate, and the delay of a 503 in Retry-After.
+func refuse(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	md, _ := runtime.ServerMetadataFromContext(ctx)
+	for _, detail := range status.Convert(err).Details() {
+		if retry, ok := detail.(*errdetails.RetryInfo); ok {
+			w.Header().Set("Retry-After", strconv.FormatInt(retry.RetryDelay.GetSeconds(), 10))
+		}
+	}
+	runtime.DefaultHTTPErrorHandler(ctx, mux, m, challenger{w, md.TrailerMD.Get("www-authenticate")}, r, err)
+}
+
+// challenger replaces the WWW-Authenticate field that grpc-gateway sends, which is
+// the text of the error.
+type challenger struct {
+	http.ResponseWriter
+	challenges []string
+}
+
+func (w challenger) WriteHeader(status int) {
+	w.Header()["Www-Authenticate"] = w.challenges
+	w.ResponseWriter.WriteHeader(status)
 }

@@ -2,18 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -21,34 +18,10 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
+	"github.com/seed450a7203/jwthttp/jwthttptest"
 )
-
-var secret = func() []byte {
-	secret := make([]byte, sha256.Size)
-	_, _ = rand.Read(secret)
-	return secret
-}()
-
-// token signs alice's claims with the scope, after change.
-func token(t *testing.T, change func(*Claims)) string {
-	t.Helper()
-	claims := Claims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: issuer, Audience: jwt.ClaimStrings{audience}, Subject: "alice",
-			ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
-		},
-		Scope: "openid " + scope,
-	}
-	if change != nil {
-		change(&claims)
-	}
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "Bearer " + signed
-}
 
 // spy is a service that records the metadata of its calls.
 type spy struct {
@@ -77,24 +50,27 @@ func (s spy) called(t *testing.T) (metadata.MD, bool) {
 }
 
 // start serves a spy. It also returns a connection that bypasses the gateway.
-func start(t *testing.T) (url string, conn *grpc.ClientConn, service spy) {
+func start(t *testing.T, opts jwthttp.Options) (url string, conn *grpc.ClientConn, service spy) {
 	t.Helper()
-	auth, err := newAuth(secret)
+	auth, err := jwthttp.New[Claims](opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	service = spy{calls: make(chan metadata.MD, 8)}
+	service = spy{calls: make(chan metadata.MD, 64)}
+	server, err := newService(auth, service)
+	if err != nil {
+		t.Fatal(err)
+	}
 	listener := bufconn.Listen(64 << 10)
 	if conn, err = dial(listener); err != nil {
 		t.Fatal(err)
 	}
-	server := newService(service)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	gateway, err := newGateway(auth, conn)
+	gateway, err := newGateway(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
 	front := httptest.NewServer(gateway)
 	t.Cleanup(func() {
 		front.Close()
@@ -106,9 +82,9 @@ func start(t *testing.T) (url string, conn *grpc.ClientConn, service spy) {
 }
 
 // ask sends header fields, name and value in turn.
-func ask(t *testing.T, method, url string, fields ...string) (status int, header http.Header, body string) {
+func ask(t *testing.T, url string, fields ...string) (status int, header http.Header, body string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,90 +104,100 @@ func ask(t *testing.T, method, url string, fields ...string) (status int, header
 }
 
 func TestGateway_tokens(t *testing.T) {
-	url, _, service := start(t)
+	issuer := jwthttptest.New(t, "ES256")
+	url, _, service := start(t, jwthttp.Options{Issuers: []jwthttp.Issuer{issuer.Trusted()}})
+	const invalid = `Bearer realm="restricted", error="invalid_token", error_description="`
+	claims := map[string]any{"sub": "alice", "scope": "openid " + scope}
+	good := "Bearer " + issuer.Token(claims)
 	for _, test := range []struct {
-		name, authorization string
-		status              int
-		body, challenge     string
-		called              bool
+		name              string
+		fields            []string
+		status            int
+		reason, challenge string // reason: of the ErrorInfo
 	}{
-		{"a good token", token(t, nil), 200, `"SERVING"`, "", true},
-		{"no token", "", 401, `"missing"`, `Bearer realm="restricted"`, false},
-		{"an expired token", token(t, func(c *Claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Minute)) }), 401, `"reason":"expired"`, `error="invalid_token"`, false},
-		{"a token for another audience", token(t, func(c *Claims) { c.Audience = jwt.ClaimStrings{"https://other.example"} }), 401, `"reason":"audience"`, `error="invalid_token"`, false},
-		{"without the scope", token(t, func(c *Claims) { c.Scope = "openid" }), 403, "scope health:read is required", "", false},
-		{"a token without a subject", token(t, func(c *Claims) { c.Subject = "" }), 401, "no verified identity", "", false},
+		{"a good token", []string{"Authorization", good}, 200, "", ""},
+		{"no token", nil, 401, "missing", `Bearer realm="restricted", scope="health:read"`},
+		{"another scheme", []string{"Authorization", "Basic YTpi"}, 401, "missing", `Bearer realm="restricted", scope="health:read"`},
+		{"an expired token", []string{"Authorization", "Bearer " + issuer.Expired(claims)}, 401, "invalid_token", invalid + `token expired"`},
+		{"a forged token", []string{"Authorization", "Bearer " + issuer.Forged(claims)}, 401, "invalid_token", invalid + `invalid token signature"`},
+		{"two tokens", []string{"Authorization", good, "Authorization", good}, 401, "invalid_request", `Bearer realm="restricted", error="invalid_request", error_description="more than one token"`},
+		{"a bound token", []string{"Authorization", "Bearer " + issuer.Token(map[string]any{"cnf": map[string]any{"jkt": strings.Repeat("A", 43)}})}, 401, "invalid_token", invalid + `token binding not proved"`},
+		{"without the scope", []string{"Authorization", "Bearer " + issuer.Token(nil)}, 403, "insufficient_scope", `Bearer realm="restricted", error="insufficient_scope", error_description="insufficient scope", scope="health:read"`},
 	} {
-		status, header, body := ask(t, "GET", url+"/v1/health/x", "Authorization", test.authorization)
-		if _, called := service.called(t); status != test.status || !strings.Contains(body, test.body) || called != test.called ||
-			!strings.Contains(header.Get("WWW-Authenticate"), test.challenge) {
-			t.Errorf("%s: %d %q, challenge %q, called: %t", test.name, status, body, header.Get("WWW-Authenticate"), called)
+		status, header, body := ask(t, url+"/v1/health/x", test.fields...)
+		var challenges []string
+		if test.challenge != "" {
+			challenges = []string{test.challenge}
+		}
+		if got := header.Values("WWW-Authenticate"); status != test.status || !slices.Equal(got, challenges) {
+			t.Errorf("%s: %d, challenges %q", test.name, status, got)
+		}
+		if got := reasonIn(t, body); got != test.reason {
+			t.Errorf("%s: reason %q, want %q: %s", test.name, got, test.reason, body)
+		}
+		if _, called := service.called(t); called != (test.status == 200) {
+			t.Errorf("%s: called: %t", test.name, called)
 		}
 	}
 }
 
-func TestGateway_identity(t *testing.T) {
-	url, _, service := start(t)
-	for _, subject := range []string{"alice", "zoë", "a\nb", `"},{"sub":"root"`} {
-		if status, _, body := ask(t, "GET", url+"/v1/health/x", "Authorization", token(t, func(c *Claims) { c.Subject = subject })); status != 200 {
-			t.Errorf("%q: %d %s", subject, status, body)
-			continue
-		}
-		md, _ := service.called(t)
-		want := identity{issuer, subject, []string{"openid", scope}}
-		if got, err := identityOf(metadata.NewIncomingContext(t.Context(), md)); err != nil || got.String() != want.String() {
-			t.Errorf("%v (%v), want %v", got, err, want)
-		}
+// reasonIn returns the reason of the ErrorInfo in a body.
+func reasonIn(t *testing.T, body string) string {
+	t.Helper()
+	var answer struct {
+		Details []struct{ Reason string }
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	if len(answer.Details) == 0 {
+		return ""
+	}
+	return answer.Details[0].Reason
+}
+
+func TestGateway_unavailable(t *testing.T) {
+	issuer := jwthttptest.New(t, "ES256")
+	url, _, service := start(t, jwthttp.Options{
+		Issuers: []jwthttp.Issuer{issuer.Trusted()},
+		Revoked: func(context.Context, *jwthttp.Token) (bool, error) { return false, errors.New("the store is gone") },
+	})
+	status, header, body := ask(t, url+"/v1/health/x", "Authorization", "Bearer "+issuer.Token(map[string]any{"scope": scope}))
+	if status != 503 || header.Get("Retry-After") != "5" || len(header.Values("WWW-Authenticate")) > 0 || strings.Contains(body, "gone") {
+		t.Errorf("%d %v %s", status, header, body)
+	}
+	if _, called := service.called(t); called {
+		t.Error("called")
 	}
 }
 
 func TestGateway_clientMetadata(t *testing.T) {
-	url, _, service := start(t)
-	claimed := identity{issuer, "root", []string{scope}}.String()
-	encoded := base64.StdEncoding.EncodeToString([]byte(claimed))
-	expected := []string{":authority", "content-type", "grpc-accept-encoding", identityKey, "user-agent", "x-forwarded-for", "x-forwarded-host"}
+	issuer := jwthttptest.New(t, "ES256")
+	url, _, service := start(t, jwthttp.Options{Issuers: []jwthttp.Issuer{issuer.Trusted()}})
+	good := "Bearer " + issuer.Token(map[string]any{"scope": scope})
+	expected := []string{":authority", "authorization", "content-type", "grpc-accept-encoding", "user-agent", "x-forwarded-for", "x-forwarded-host"}
 	for _, field := range []string{
-		"Grpc-Metadata-Identity-Bin", "grpc-metadata-identity-bin", "GRPC-METADATA-IDENTITY-BIN", "Identity-Bin", "identity-bin",
-		"Grpc-Metadata-Grpc-Metadata-Identity-Bin", "Grpcgateway-Identity-Bin", "Grpc-Metadata-Authorization", "Grpc-Metadata-Anything",
-		"Cookie", "Proxy-Authorization", "X-Identity-Bin", "Connection",
+		"Grpc-Metadata-Authorization", "grpc-metadata-authorization", "Grpcgateway-Authorization", "Grpc-Metadata-Client-Cert",
+		"Grpc-Metadata-Anything", "Grpc-Metadata-Anything-Bin", "Client-Cert", "Cookie", "Proxy-Authorization",
 	} {
-		for _, value := range []string{encoded, claimed} {
-			status, _, body := ask(t, "GET", url+"/v1/health/x", "Authorization", token(t, nil), field, value)
-			md, called := service.called(t)
-			if !called {
-				t.Errorf("%s: %d %s", field, status, body)
+		if status, _, body := ask(t, url+"/v1/health/x", "Authorization", good, field, good); status != 200 {
+			t.Errorf("%s: %d %s", field, status, body)
+		}
+		md, _ := service.called(t)
+		for key, values := range md {
+			if !slices.Contains(expected, key) || len(values) != 1 {
+				t.Errorf("%s: metadata %q: %q", field, key, values)
 			}
-			for key, values := range md {
-				if !slices.Contains(expected, key) || len(values) != 1 || strings.Contains(values[0], "root") || strings.Contains(values[0], "eyJ") {
-					t.Errorf("%s: metadata %q: %q", field, key, values)
-				}
-			}
-			if status, _, _ := ask(t, "GET", url+"/v1/health/x", field, value); status != 401 {
-				t.Errorf("%s without a token: %d", field, status)
-			}
-			if status, _, _ := ask(t, "GET", url+"/v1/health/x", field, value, "Authorization", token(t, func(c *Claims) { c.Scope = "" })); status != 403 {
-				t.Errorf("%s without the scope: %d", field, status)
-			}
-			if _, called := service.called(t); called {
-				t.Errorf("%s: called", field)
-			}
+		}
+		if status, _, _ := ask(t, url+"/v1/health/x", field, good); status != 401 {
+			t.Errorf("%s instead of a token: %d", field, status)
 		}
 	}
 }
 
-func TestGateway_methodOverride(t *testing.T) {
-	url, _, service := start(t)
-	for _, override := range []string{"", "GET"} {
-		status, _, body := ask(t, "POST", url+"/v1/health/x", "Authorization", token(t, nil),
-			"Content-Type", "application/x-www-form-urlencoded", "X-Http-Method-Override", override)
-		if _, called := service.called(t); called || status != 501 {
-			t.Errorf("override %q: %d %s", override, status, body)
-		}
-	}
-}
-
-func TestService_identity(t *testing.T) {
-	_, conn, service := start(t)
+func TestService_tokens(t *testing.T) {
+	issuer := jwthttptest.New(t, "ES256")
+	_, conn, service := start(t, jwthttp.Options{Issuers: []jwthttp.Issuer{issuer.Trusted()}})
 	client := grpc_health_v1.NewHealthClient(conn)
 	methods := []struct {
 		name string
@@ -234,34 +220,27 @@ func TestService_identity(t *testing.T) {
 			return err
 		}, codes.Unimplemented},
 	}
-	alice := identity{issuer, "alice", []string{scope}}
-	for _, test := range []struct {
-		name string
-		md   metadata.MD
-		want codes.Code
-	}{
-		{"nothing", nil, codes.Unauthenticated},
-		{"a bare token", metadata.Pairs("authorization", token(t, nil)), codes.Unauthenticated},
-		{"no JSON", metadata.Pairs(identityKey, "alice"), codes.Unauthenticated},
-		{"no subject", identity{issuer, "", []string{scope}}.metadata(), codes.Unauthenticated},
-		{"two of them", metadata.Join(alice.metadata(), alice.metadata()), codes.Unauthenticated},
-		{"no scope", identity{issuer, "alice", nil}.metadata(), codes.PermissionDenied},
-	} {
-		for _, method := range methods {
-			ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), test.md), 5*time.Second)
+	good := issuer.Token(map[string]any{"scope": scope})
+	for _, method := range methods {
+		for _, test := range []struct {
+			name, token string
+			want        codes.Code
+		}{
+			{"nothing", "", codes.Unauthenticated},
+			{"an expired token", issuer.Expired(map[string]any{"scope": scope}), codes.Unauthenticated},
+			{"a token without the scope", issuer.Token(nil), codes.PermissionDenied},
+			{"a good token", good, method.spy},
+		} {
+			ctx := t.Context()
+			if test.token != "" {
+				ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+test.token)
+			}
 			if got := status.Code(method.call(ctx)); got != test.want {
 				t.Errorf("%s with %s: %v", method.name, test.name, got)
 			}
-			cancel()
-		}
-	}
-	if _, called := service.called(t); called {
-		t.Error("called")
-	}
-	ctx := metadata.NewOutgoingContext(t.Context(), alice.metadata())
-	for _, method := range methods {
-		if got := status.Code(method.call(ctx)); got != method.spy {
-			t.Errorf("%s with an identity: %v", method.name, got)
+			if _, called := service.called(t); called != (test.want == codes.OK) {
+				t.Errorf("%s with %s: called: %t", method.name, test.name, called)
+			}
 		}
 	}
 }
@@ -278,7 +257,7 @@ func TestProgram(t *testing.T) {
 	}
 	program.PasteLines(t)
 	program.End(t)
-	if log := program.Log(); !strings.Contains(log, `Check for "alice"`) || strings.Contains(log, "root") {
+	if log := program.Log(); !strings.Contains(log, `Check for "alice"`) {
 		t.Errorf("log:\n%s", log)
 	}
 }

@@ -23,6 +23,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 	"github.com/rs/cors"
+
+	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/examples/internal/proof"
 )
 
 const (
@@ -47,6 +50,7 @@ type authServer struct {
 	url, resource string
 	lifetime      time.Duration
 	key           *ecdsa.PrivateKey
+	used          *jwthttp.ReplayCache // of DPoP proofs; nil: tokens are not bound to a key
 
 	mu        sync.Mutex
 	allScopes bool                    // grant all scopes, even if a client asks for fewer
@@ -65,12 +69,13 @@ type registration struct {
 type grant struct {
 	kind, client, user, scope string
 	redirect, challenge       string // for a code only
+	thumbprint                string // of the key that a refresh token is bound to
 	expires                   time.Time
 }
 
 // startAuthServer serves at another address until ctx ends, and returns its issuer
 // identifier.
-func startAuthServer(ctx context.Context, resource string, allScopes bool) (issuer string, err error) {
+func startAuthServer(ctx context.Context, resource string, allScopes, dpop bool) (issuer string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -80,6 +85,9 @@ func startAuthServer(ctx context.Context, resource string, allScopes bool) (issu
 		return "", err
 	}
 	s.allScopes = allScopes
+	if dpop {
+		s.used = jwthttp.NewReplayCache(10000)
+	}
 	server := &http.Server{Handler: s.handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 32 << 10}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() {
@@ -111,7 +119,14 @@ func (s *authServer) handler() http.Handler {
 }
 
 func (s *authServer) metadata(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, oauthex.AuthServerMeta{
+	var proofs []string
+	if s.used != nil {
+		proofs = []string{"ES256"}
+	}
+	writeJSON(w, http.StatusOK, struct {
+		oauthex.AuthServerMeta
+		ProofAlgorithms []string `json:"dpop_signing_alg_values_supported,omitempty"` // RFC 9449 §5.1
+	}{oauthex.AuthServerMeta{
 		Issuer:                            s.url,
 		JWKSURI:                           s.url + "/keys",
 		AuthorizationEndpoint:             s.url + "/authorize",
@@ -124,7 +139,7 @@ func (s *authServer) metadata(w http.ResponseWriter, _ *http.Request) {
 		CodeChallengeMethodsSupported:     []string{"S256"},
 		// RFC 9207: a client of several servers sees which one answered.
 		AuthorizationResponseIssParameterSupported: true,
-	})
+	}, proofs})
 }
 
 func supportedScopes() []string {
@@ -302,6 +317,9 @@ func (s *authServer) redeem(r *http.Request) (g grant, code string) {
 func (s *authServer) token(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	g, code := s.redeem(r)
+	if code == "" && s.used != nil {
+		g.thumbprint, code = s.checkProof(r, g.thumbprint)
+	}
 	if code != "" {
 		writeError(w, code)
 		return
@@ -315,8 +333,12 @@ func (s *authServer) token(w http.ResponseWriter, r *http.Request) {
 		g.expires = time.Now().Add(refreshLifetime)
 	}
 	g.kind = "refresh_token"
+	tokenType := "Bearer"
+	if g.thumbprint != "" {
+		tokenType = "DPoP"
+	}
 	answer := map[string]any{
-		"access_token": access, "token_type": "Bearer", "expires_in": int(s.lifetime.Seconds()), "scope": g.scope,
+		"access_token": access, "token_type": tokenType, "expires_in": int(s.lifetime.Seconds()), "scope": g.scope,
 	}
 	if s.refreshes(g.client) {
 		if refresh, ok := s.grant(g); ok { // optional (RFC 6749 §5.1)
@@ -324,6 +346,22 @@ func (s *authServer) token(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// checkProof returns the thumbprint of the key that has made the DPoP proof, or an
+// error code. A refresh token is bound to its key (RFC 9449 §5).
+func (s *authServer) checkProof(r *http.Request, want string) (thumbprint, code string) {
+	p, err := proof.Check(r, s.url+"/token")
+	if err != nil {
+		return "", "invalid_dpop_proof"
+	}
+	if want != "" && p.Thumbprint != want {
+		return "", "invalid_grant"
+	}
+	if fresh, err := s.used.Fresh(r.Context(), p.ID, p.Until); err != nil || !fresh {
+		return "", "invalid_dpop_proof"
+	}
+	return p.Thumbprint, ""
 }
 
 // refreshes reports whether the client has registered for refresh tokens.
@@ -336,10 +374,14 @@ func (s *authServer) refreshes(client string) bool {
 // claims returns the claims of RFC 9068 §2.2.
 func (s *authServer) claims(g grant) jwt.MapClaims {
 	now := time.Now()
-	return jwt.MapClaims{
+	claims := jwt.MapClaims{
 		"iss": s.url, "aud": s.resource, "sub": g.user, "client_id": g.client, "scope": g.scope,
 		"jti": rand.Text(), "iat": now.Unix(), "exp": now.Add(s.lifetime).Unix(),
 	}
+	if g.thumbprint != "" {
+		claims["cnf"] = map[string]string{"jkt": g.thumbprint}
+	}
+	return claims
 }
 
 func (s *authServer) sign(header map[string]any, claims jwt.MapClaims) (string, error) {

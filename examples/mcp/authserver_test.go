@@ -211,7 +211,7 @@ func TestAuthServer_grantLimit(t *testing.T) {
 }
 
 func TestAuthServer_longHeader(t *testing.T) {
-	issuer, err := startAuthServer(t.Context(), "https://api.example/mcp", false)
+	issuer, err := startAuthServer(t.Context(), "https://api.example/mcp", false, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 // runClient calls the tools of the MCP server at endpoint, knowing only this URL.
-func runClient(ctx context.Context, endpoint string, out io.Writer) error {
-	session, err := connect(ctx, endpoint, out)
+func runClient(ctx context.Context, endpoint string, client *http.Client, out io.Writer) error {
+	session, err := connect(ctx, endpoint, client, out)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func runClient(ctx context.Context, endpoint string, out io.Writer) error {
 }
 
 // connect opens a session. The SDK does all of the authorization.
-func connect(ctx context.Context, endpoint string, out io.Writer) (*mcp.ClientSession, error) {
+func connect(ctx context.Context, endpoint string, httpClient *http.Client, out io.Writer) (*mcp.ClientSession, error) {
 	const redirect = "http://127.0.0.1/callback" // visit does not follow it
 	handler, err := mcpauth.NewAuthorizationCodeHandler(&mcpauth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &mcpauth.DynamicClientRegistrationConfig{
@@ -61,6 +61,7 @@ func connect(ctx context.Context, endpoint string, out io.Writer) (*mcp.ClientSe
 				TokenEndpointAuthMethod: "none", // it cannot keep a secret
 			},
 		},
+		Client: httpClient,
 		AuthorizationCodeFetcher: func(ctx context.Context, args *mcpauth.AuthorizationArgs) (*mcpauth.AuthorizationResult, error) {
 			fmt.Fprintln(out, "authorize:", args.URL)
 			return visit(ctx, args.URL)
@@ -70,7 +71,7 @@ func connect(ctx context.Context, endpoint string, out io.Writer) (*mcp.ClientSe
 		return nil, err
 	}
 	client := mcp.NewClient(&mcp.Implementation{Name: "example", Version: "1.0.0"}, nil)
-	return client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint, OAuthHandler: handler}, nil)
+	return client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint, HTTPClient: httpClient, OAuthHandler: handler}, nil)
 }
 
 // visit stands for the user's browser. A real client opens the URL in a browser

@@ -1,5 +1,14 @@
 package main
 
+// greetingDPoP is for -dpop. curl makes no proofs.
+const greetingDPoP = `An MCP server at URL/mcp, whose tokens are bound to the key of the client (DPoP). A client in Go is in dpop_test.go:
+
+curl -si -w '%{http_code}, expected 401: no token, and the DPoP challenge\n' URL/mcp
+curl -s -w '%{http_code}, expected 200: dpop_bound_access_tokens_required\n' URL/.well-known/oauth-protected-resource/mcp
+curl -s -w '%{http_code}, expected 200: dpop_signing_alg_values_supported\n' ISSUER/.well-known/oauth-authorization-server
+
+`
+
 // greeting has lines that do the steps of a client.
 const greeting = `An MCP server at URL/mcp. Run a client with: go run -C examples ./mcp -client URL/mcp. Or paste its steps into a shell:
 

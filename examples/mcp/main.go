@@ -13,6 +13,12 @@
 // TypeScript, which does not get another scope while it has a refresh token. For
 // clients that use it and have one, such as the MCP Inspector, start the server with
 // -all-scopes.
+//
+//	go run -C examples ./mcp -dpop
+//
+// This server binds tokens to the key of the client, and each request needs a proof
+// (RFC 9449). The SDKs do not make proofs. An http.RoundTripper in dpop_test.go makes
+// them for the SDK for Go.
 package main
 
 import (
@@ -37,20 +43,25 @@ import (
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == "-client" {
-		if err := runClient(context.Background(), os.Args[2], os.Stdout); err != nil {
+		if err := runClient(context.Background(), os.Args[2], http.DefaultClient, os.Stdout); err != nil {
 			log.Fatal(err)
 		}
 		return
 	}
 	origin := flag.String("allow-origin", "", "one other `origin` whose pages may call, such as http://localhost:6274 (default: none)")
 	all := flag.Bool("all-scopes", false, "grant a client all scopes at first, even if it asks for fewer")
+	dpop := flag.Bool("dpop", false, "bind tokens to the key of the client, and require DPoP proofs")
 	server.Main(func(ctx context.Context, url string) (http.Handler, string, error) {
-		issuer, err := startAuthServer(ctx, url+"/mcp", *all)
+		issuer, err := startAuthServer(ctx, url+"/mcp", *all, *dpop)
 		if err != nil {
 			return nil, "", err
 		}
-		handler, err := newResource(ctx, url+"/mcp", issuer, *origin, 30*time.Second, newTools())
-		return handler, strings.NewReplacer("URL", url, "ISSUER", issuer).Replace(greeting), err
+		handler, err := newResource(ctx, url+"/mcp", issuer, *origin, 30*time.Second, *dpop, newTools())
+		text := greeting
+		if *dpop {
+			text = greetingDPoP
+		}
+		return handler, strings.NewReplacer("URL", url, "ISSUER", issuer).Replace(text), err
 	})
 }
 
@@ -70,19 +81,26 @@ func (c claims) Validate() error {
 }
 
 // newResource serves tools at the URL resource to clients with a token of issuer.
-// The leeway is the clock skew allowed for the issuer.
-func newResource(ctx context.Context, resource, issuer, origin string, leeway time.Duration, tools *mcp.Server) (http.Handler, error) {
-	metadata, err := protectedresource.New(protectedresource.Metadata{
+// The leeway is the clock skew allowed for the issuer. With dpop, each request needs
+// a proof by the key of its token (RFC 9449).
+func newResource(ctx context.Context, resource, issuer, origin string, leeway time.Duration, dpop bool, tools *mcp.Server) (http.Handler, error) {
+	var proofs *jwthttp.DPoP
+	m := protectedresource.Metadata{
 		Resource:               resource,
 		AuthorizationServers:   []string{issuer},
 		ScopesSupported:        []string{scopeUse}, // enough to begin with; a 403 asks for more
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           "Orders",
-	})
+	}
+	if dpop {
+		proofs = &jwthttp.DPoP{BaseURLs: []string{strings.TrimSuffix(resource, "/mcp")}, Algorithms: []string{"ES256"}, Required: true}
+		m.DPoPSigningAlgValuesSupported, m.DPoPBoundAccessTokensRequired = proofs.Algorithms, true
+	}
+	metadata, err := protectedresource.New(m)
 	if err != nil {
 		return nil, err
 	}
-	auth, err := newMiddleware(ctx, resource, issuer, metadata.URL(), leeway)
+	auth, err := newMiddleware(ctx, resource, issuer, metadata.URL(), leeway, proofs)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +116,7 @@ func newResource(ctx context.Context, resource, issuer, origin string, leeway ti
 	handler = mcpauth.RequireBearerToken(tokenInfo, &mcpauth.RequireBearerTokenOptions{
 		ResourceMetadataURL: metadata.URL(), ClockSkew: leeway,
 	})(handler)
-	handler = auth.Require(stepUp).Handler(handler)
+	handler = auth.Require(stepUp).Handler(asBearer(handler))
 
 	handler, err = forPages(origin, handler)
 	if err != nil {
@@ -112,7 +130,7 @@ func newResource(ctx context.Context, resource, issuer, origin string, leeway ti
 
 // newMiddleware returns the Middleware that verifies the tokens of issuer for
 // resource, and requires the scope to use it.
-func newMiddleware(ctx context.Context, resource, issuer, metadataURL string, leeway time.Duration) (*jwthttp.Middleware, error) {
+func newMiddleware(ctx context.Context, resource, issuer, metadataURL string, leeway time.Duration, proofs *jwthttp.DPoP) (*jwthttp.Middleware, error) {
 	keys, err := jwks.Discover(ctx, issuer, jwks.Options{})
 	if err != nil {
 		return nil, err
@@ -125,6 +143,7 @@ func newMiddleware(ctx context.Context, resource, issuer, metadataURL string, le
 			Types:      []string{"at+jwt"}, // no ID tokens
 			Keys:       keys,
 		}},
+		DPoP:                proofs,
 		Leeway:              leeway,
 		ResourceMetadataURL: metadataURL, // in the 401, where discovery begins
 	})
@@ -150,6 +169,18 @@ func forPages(origin string, next http.Handler) (http.Handler, error) {
 		AllowedHeaders:  []string{"*"},
 		ExposedHeaders:  []string{"Mcp-Session-Id", "WWW-Authenticate"},
 	}).Handler(sameOrigin.Handler(next)), nil
+}
+
+// asBearer hides the scheme DPoP from the SDK, which knows only Bearer. jwthttp has
+// verified the proof.
+func asBearer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token, ok := jwthttp.TokenFromContext(r.Context()); ok {
+			r = r.Clone(r.Context())
+			r.Header.Set("Authorization", "Bearer "+token.Raw())
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // tokenInfo tells the SDK which user jwthttp has authenticated. It does not verify

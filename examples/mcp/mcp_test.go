@@ -34,7 +34,7 @@ func TestProgram(t *testing.T) {
 		t.Errorf("without a token: %d", got)
 	}
 	var out bytes.Buffer
-	if err := runClient(t.Context(), p.URL+"/mcp", &out); err != nil {
+	if err := runClient(t.Context(), p.URL+"/mcp", http.DefaultClient, &out); err != nil {
 		t.Errorf("%v\n%s", err, &out)
 	}
 	p.End(t)
@@ -56,6 +56,12 @@ func start(t *testing.T, tools *mcp.Server) *site {
 
 func startWithLeeway(t *testing.T, leeway time.Duration, tools *mcp.Server) *site {
 	t.Helper()
+	return startWith(t, leeway, nil, tools)
+}
+
+// startWith requires proofs unless used is nil.
+func startWith(t *testing.T, leeway time.Duration, used *jwthttp.ReplayCache, tools *mcp.Server) *site {
+	t.Helper()
 	login := httptest.NewUnstartedServer(nil)
 	t.Cleanup(login.Close)
 	s := &site{T: t, server: httptest.NewUnstartedServer(nil), gets: make(chan string, 100)}
@@ -65,9 +71,10 @@ func startWithLeeway(t *testing.T, leeway time.Duration, tools *mcp.Server) *sit
 	if s.as, err = newAuthServer("http://"+login.Listener.Addr().String(), s.resource); err != nil {
 		t.Fatal(err)
 	}
+	s.as.used = used
 	login.Config.Handler = s.as.handler()
 	login.Start()
-	handler, err := newResource(t.Context(), s.resource, s.as.url, friend, leeway, tools)
+	handler, err := newResource(t.Context(), s.resource, s.as.url, friend, leeway, used != nil, tools)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +167,7 @@ func call(tool string) string {
 func TestClient(t *testing.T) {
 	s := start(t, newTools())
 	var out bytes.Buffer
-	if err := runClient(t.Context(), s.resource, &out); err != nil {
+	if err := runClient(t.Context(), s.resource, http.DefaultClient, &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	for _, want := range []string{
@@ -194,7 +201,7 @@ func TestClient(t *testing.T) {
 func TestSession_refresh(t *testing.T) {
 	s := start(t, newTools())
 	s.as.lifetime = 2 * time.Second
-	session, err := connect(t.Context(), s.resource, io.Discard)
+	session, err := connect(t.Context(), s.resource, http.DefaultClient, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

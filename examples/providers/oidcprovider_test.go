@@ -58,9 +58,9 @@ type nodeProgram struct {
 	out *bufio.Scanner
 }
 
-func startNode(t *testing.T, script string) *nodeProgram {
+func startNode(t *testing.T, script string, args ...string) *nodeProgram {
 	t.Helper()
-	cmd := exec.Command(testprogram.Node(t, ".."), script)
+	cmd := exec.Command(testprogram.Node(t, ".."), append([]string{script}, args...)...)
 	cmd.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
 	var log strings.Builder
 	cmd.Stderr = &log

@@ -67,6 +67,14 @@ type grant struct {
 	expires   time.Time
 }
 
+// logoutClaims are the claims of a logout token.
+type logoutClaims struct {
+	jwt.RegisteredClaims
+	SessionID string                     `json:"sid"`
+	Events    map[string]json.RawMessage `json:"events"`
+	Nonce     *string                    `json:"nonce,omitempty"` // only for tests
+}
+
 // claims are the claims of an access token.
 type claims struct {
 	jwt.RegisteredClaims
@@ -147,10 +155,10 @@ func (i *identity) authorize(w http.ResponseWriter, r *http.Request) {
 	switch {
 	// An address that is not registered exactly gets no redirect, not even with an error.
 	case !known || q.Get("redirect_uri") != redirectURI(target):
-		show(w, http.StatusBadRequest, "message.html", message{"idp", "Invalid link", "It is not from a registered site."})
+		show(w, http.StatusBadRequest, "message.html", message{At: "idp", Title: "Invalid link", Text: "It is not from a registered site."})
 		return
 	case q.Get("response_type") != "code" || q.Get("state") == "" || challenge == "" || q.Get("code_challenge_method") != "S256":
-		show(w, http.StatusBadRequest, "message.html", message{"idp", "Invalid link", "response_type code, state and an S256 code_challenge are required."})
+		show(w, http.StatusBadRequest, "message.html", message{At: "idp", Title: "Invalid link", Text: "response_type code, state and an S256 code_challenge are required."})
 		return
 	}
 	s, ok := i.session(r)
@@ -256,11 +264,11 @@ type tokenAnswer struct {
 func (i *identity) rotate(w http.ResponseWriter, r *http.Request) {
 	s, ok := i.session(r)
 	if !ok || s.user != demo.Ada {
-		show(w, http.StatusForbidden, "message.html", message{"idp", "Not allowed", "Only an admin can rotate the key."})
+		show(w, http.StatusForbidden, "message.html", message{At: "idp", Title: "Not allowed", Text: "Only an admin can rotate the key."})
 		return
 	}
 	if err := i.keys.rotate(); errors.Is(err, errPending) {
-		show(w, http.StatusConflict, "message.html", message{"idp", "Not yet", "A new key has been published and is not in use yet."})
+		show(w, http.StatusConflict, "message.html", message{At: "idp", Title: "Not yet", Text: "A new key has been published and is not in use yet."})
 		return
 	} else if err != nil {
 		fail(w, i.log, err)
@@ -281,6 +289,7 @@ func (i *identity) logout(w http.ResponseWriter, r *http.Request) {
 		setCookie(w, sessionCookie, "", -1)
 	}
 	if ok {
+		i.cfg.board.start(s.id)
 		if err := i.end(r.Context(), s.id); err != nil {
 			i.log.Error("not every site was told of a logout", "error", err)
 			http.Error(w, "Signed out here, but a site could not be told. Its tokens are valid for up to "+i.cfg.lifetime.String()+".", http.StatusBadGateway)
@@ -291,7 +300,7 @@ func (i *identity) logout(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, "/?ended="+url.QueryEscape(s.id), http.StatusSeeOther)
 }
 
 // end ends a session here and at the sites. A service with many sites should tell
@@ -354,6 +363,7 @@ func (i *identity) home(w http.ResponseWriter, r *http.Request) {
 	}
 	show(w, http.StatusOK, "identity.html", map[string]any{
 		"SignedIn": ok, "User": s.user, "Admin": s.user == demo.Ada, "Keys": rows, "Sites": i.sites,
+		"Arrivals": i.cfg.board.arrivals(r.Context(), r.URL.Query().Get("ended")),
 	})
 }
 

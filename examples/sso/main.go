@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -45,6 +46,9 @@ type config struct {
 	users    demo.Users    // for the identity service only
 	lifetime time.Duration // of an access token
 	interval time.Duration // minimum time between a site's requests for keys, and between publication and use of a key
+	data     string        // folder of the revocations
+	board    *board
+	closing  *sync.WaitGroup // ends when the files are closed
 	log      *slog.Logger
 }
 
@@ -67,8 +71,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		flags.String("idp", "127.0.0.1:8080", "`address` of the identity service; port 0 picks a free one"),
 		flags.String("a", "127.0.0.1:8081", "`address` of site A"),
 		flags.String("b", "127.0.0.1:8082", "`address` of site B"),
+		flags.String("a2", "127.0.0.1:8083", "`address` of the second instance of site A"),
+		flags.String("b2", "127.0.0.1:8084", "`address` of the second instance of site B"),
 	}
-	cfg := config{users: demo.NewUsers(), log: slog.New(slog.NewTextHandler(stderr, nil))}
+	cfg := config{users: demo.NewUsers(), board: newBoard(2 * time.Second), closing: new(sync.WaitGroup), log: slog.New(slog.NewTextHandler(stderr, nil))}
 	flags.DurationVar(&cfg.lifetime, "lifetime", 5*time.Minute, "how long an access token is valid")
 	flags.DurationVar(&cfg.interval, "interval", 10*time.Second, "minimum time between a site's requests for keys")
 	if err := flags.Parse(args); err != nil {
@@ -77,24 +83,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if cfg.lifetime < time.Second || cfg.interval <= 0 {
 		return fmt.Errorf("-lifetime: %v, -interval: %v: want at least a second, and more than 0", cfg.lifetime, cfg.interval)
 	}
-	// All three listen first, because they need each other's addresses.
-	var listeners []net.Listener
-	for _, addr := range addrs {
-		l, err := listen(*addr)
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		listeners = append(listeners, l)
+	var err error
+	if cfg.data, err = os.MkdirTemp("", "jwthttp-sso-"); err != nil { // tokens are valid for minutes only
+		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	idp, a, b, err := build(ctx, listeners, cfg)
+	defer os.RemoveAll(cfg.data)
+	// All listen first, because they need each other's addresses.
+	listeners, err := listenAll(addrs)
+	if err != nil {
+		return err
+	}
+	// Requests under way when ctx ends may still sign out.
+	sitesCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		stop()
+		cfg.closing.Wait()
+	}()
+	defer closeAll(listeners)
+	idp, a, b, err := build(sitesCtx, listeners, cfg)
 	if err != nil {
 		return err
 	}
 	fmt.Fprint(stdout, greeting(idp.url, a.url, b.url))
-	return serveAll(ctx, listeners, []http.Handler{idp.handler, a.handler, b.handler}, cfg.log)
+	return serveAll(ctx, listeners, []http.Handler{idp.handler, a.handler, b.handler, a.second, b.second}, cfg.log)
 }
 
 // serveAll serves the nth handler on the nth listener until ctx ends or one fails.
@@ -115,6 +126,24 @@ func serveAll(ctx context.Context, listeners []net.Listener, handlers []http.Han
 	return err
 }
 
+func listenAll(addrs []*string) (listeners []net.Listener, err error) {
+	for _, addr := range addrs {
+		l, err := listen(*addr)
+		if err != nil {
+			closeAll(listeners)
+			return nil, err
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+}
+
 func listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -127,7 +156,8 @@ func listen(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// build returns the three services for the addresses that they listen on.
+// build returns the services for the addresses that they listen on: the identity
+// service, the sites, and the second instances of the sites.
 func build(ctx context.Context, listeners []net.Listener, cfg config) (idp *identity, a, b *site, err error) {
 	var urls []string
 	for _, l := range listeners {
@@ -137,11 +167,11 @@ func build(ctx context.Context, listeners []net.Listener, cfg config) (idp *iden
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	a, err = newSite(ctx, "a", urls[1], urls[2], urls[0], cfg)
+	a, err = newSite(ctx, "a", urls[1], urls[3], urls[2], urls[0], cfg)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	b, err = newSite(ctx, "b", urls[2], urls[1], urls[0], cfg)
+	b, err = newSite(ctx, "b", urls[2], urls[4], urls[1], urls[0], cfg)
 	return idp, a, b, err
 }
 
@@ -251,7 +281,10 @@ func setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration
 }
 
 // message is the data of a page with one text. At is the ID of a site, or "idp".
-type message struct{ At, Title, Text string }
+type message struct {
+	At, Title, Text string
+	Arrivals        []arrival
+}
 
 func show(w http.ResponseWriter, status int, page string, content any) {
 	var b bytes.Buffer
@@ -282,7 +315,8 @@ func greeting(idp, a, b string) string {
 Site B            SITE_B
 Identity service  IDP
 Sign in as alice, down-the-rabbit-hole; or as ada, analytical-engine, who may rotate the key.
-Open site A and sign in, open site B, rotate the key at the identity service, sign out anywhere.
+Open site A and sign in, start a program there, open site B, rotate the key at the identity service, sign out anywhere.
+The last page shows how long it took until each place refused the tokens. Each site has two instances, which share a SQLite file.
 Or paste this into a shell:
 
 JAR=$(mktemp); SEE='%{http_code} at %{url_effective}, expected'; browse() { curl -s -L -o /dev/null -c "$JAR" -b "$JAR" -H 'Accept: text/html' "$@"; }
@@ -294,6 +328,7 @@ browse -w "$SEE 200 at SITE_B: without a password\n" SITE_B
 browse -w "$SEE 200 at IDP: a new key is published\n" -d '' IDP/rotate
 curl -s -w "\n$SEE 200 at IDP/keys: two keys\n" IDP/keys
 browse -w "$SEE 200 at SITE_A: the token of the first key stays valid\n" SITE_A
+browse -w "$SEE 200 at SITE_A: a program uses the token at the second instance\n" -d '' SITE_A/program
 browse -w "$SEE 200 at SITE_A/signed-out: signed out of both\n" -d '' SITE_A/logout
 browse -w "$SEE 200 at IDP/authorize: B asks to sign in\n" SITE_B
 rm "$JAR"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -53,8 +54,15 @@ func TestPages(t *testing.T) {
 	shows("5-a-new-key", "#rotate", s.idp.url+"/", "Signed in as ada")
 	exampletest.Do(t, ctx, chromedp.Navigate(s.a.url))
 	shows("6-site-a-goes-on", "#kid", s.a.url+"/", "Hello, ada")
+	exampletest.Do(t, ctx, chromedp.Click("#start"))
+	shows("6-a-program", "#program", s.a.url+"/", "Hello, ada")
 	exampletest.Do(t, ctx, chromedp.Click("#sign-out"))
-	shows("7-signed-out", "#message", s.a.url+"/signed-out", "Signed out")
+	shows("7-signed-out", "#arrivals", s.a.url+"/signed-out", "Signed out")
+	var rows []string
+	exampletest.Do(t, ctx, chromedp.Evaluate(`[...document.querySelectorAll("#arrivals tbody tr")].map(row => row.innerText)`, &rows))
+	if len(rows) != 3 || !strings.Contains(strings.Join(rows, ""), "Site A, second instance: the program's bearer token") {
+		t.Errorf("rows %q", rows)
+	}
 	exampletest.Do(t, ctx, chromedp.Navigate(s.b.url))
 	shows("8-site-b-asks-again", "#username", s.idp.url+"/authorize", "Sign in")
 	fill("alice", alicePassword)

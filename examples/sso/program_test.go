@@ -27,7 +27,7 @@ func TestProgram(t *testing.T) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	program := exec.CommandContext(ctx, binary, "-idp", "127.0.0.1:0", "-a", "127.0.0.1:0", "-b", "127.0.0.1:0")
+	program := exec.CommandContext(ctx, binary, "-idp", "127.0.0.1:0", "-a", "127.0.0.1:0", "-b", "127.0.0.1:0", "-a2", "127.0.0.1:0", "-b2", "127.0.0.1:0")
 	var log bytes.Buffer
 	program.Stderr = &log
 	stdout, err := program.StdoutPipe()
@@ -99,7 +99,7 @@ func TestProgram(t *testing.T) {
 	if err := program.Wait(); err != nil {
 		t.Errorf("the interrupted program: %v", err)
 	}
-	if strings.Count(log.String(), "shutting down") != 3 || strings.Contains(log.String(), "eyJ") || strings.Contains(log.String(), adaPassword) {
+	if strings.Count(log.String(), "shutting down") != 5 || strings.Contains(log.String(), "eyJ") || strings.Contains(log.String(), adaPassword) {
 		t.Errorf("log:\n%s", log.String())
 	}
 }
@@ -111,7 +111,7 @@ func TestRun_invalidFlags(t *testing.T) {
 	}{
 		{[]string{"-lifetime", "0s"}, "-lifetime"},
 		{[]string{"-interval", "-1s"}, "-interval"},
-		{[]string{"-idp", "127.0.0.1:0", "-a", "127.0.0.1:0", "-b", "0.0.0.0:0"}, "0.0.0.0:0: not a loopback address"},
+		{[]string{"-idp", "127.0.0.1:0", "-a", "127.0.0.1:0", "-b", "0.0.0.0:0", "-a2", "127.0.0.1:0", "-b2", "127.0.0.1:0"}, "0.0.0.0:0: not a loopback address"},
 		{[]string{"-idp", "127.0.0.1:http-no-such"}, "listen"},
 		{[]string{"-no-such-flag"}, "not defined"},
 	} {

@@ -6,18 +6,20 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/examples/internal/demo"
 	"github.com/seed450a7203/jwthttp/jwks"
+	"github.com/seed450a7203/jwthttp/logout"
 	"github.com/seed450a7203/jwthttp/revocation"
+	"github.com/seed450a7203/jwthttp/sqlrevocation"
 )
 
 // fromHeader is where programs send a token. Browsers send it in a cookie.
@@ -40,34 +42,25 @@ type site struct {
 	cookie      string // has the access token
 	beganCookie string // has state and verifier of a sign-in under way
 
-	auth  *jwthttp.Middleware
-	ended revocation.List // in memory, because tokens are valid for minutes only
+	auth    *jwthttp.Middleware
+	ended   *sqlrevocation.Store
+	program *program
 
-	handler http.Handler
-}
-
-// logoutClaims are the claims of a logout token.
-type logoutClaims struct {
-	jwt.RegisteredClaims
-	SessionID string                     `json:"sid"`
-	Events    map[string]json.RawMessage `json:"events"`
-	Nonce     *string                    `json:"nonce,omitempty"`
-}
-
-// Validate checks what OpenID Connect Back-Channel Logout §2.6 requires and
-// jwthttp does not know.
-func (c logoutClaims) Validate() error {
-	if _, ok := c.Events[logoutEvent]; !ok || c.SessionID == "" || c.Nonce != nil {
-		return errors.New("logout event or sid is missing, or there is a nonce")
-	}
-	return nil
+	handler http.Handler // of the first instance, for browsers
+	second  http.Handler // of the second instance, for programs
 }
 
 // newSite returns a site that fetches keys in the background until ctx ends.
-func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*site, error) {
+func newSite(ctx context.Context, id, self, second, other, issuer string, cfg config) (*site, error) {
 	s := &site{
 		id: id, url: self, other: other, issuer: issuer, cfg: cfg, log: cfg.log.With("at", "site "+id),
 		cookie: "__Host-" + id, beganCookie: "__Host-" + id + "-began",
+	}
+	s.program = newProgram(second, "Site "+strings.ToUpper(id), cfg, s.log)
+	file := filepath.Join(cfg.data, id+".db")
+	var err error
+	if s.ended, err = openStore(ctx, file, s.cfg, s.warn); err != nil {
+		return nil, err
 	}
 	keys, err := jwks.Discover(ctx, issuer, jwks.Options{
 		MinInterval: cfg.interval,
@@ -77,7 +70,7 @@ func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*
 		return nil, err
 	}
 	s.auth, err = jwthttp.New[claims](jwthttp.Options{
-		Issuers:      []jwthttp.Issuer{s.trusted(keys, accessToken)},
+		Issuers:      []jwthttp.Issuer{s.trusted(keys, []string{accessToken})},
 		Extractor:    jwthttp.FirstOf(fromHeader, jwthttp.FromCookie(s.cookie)),
 		Leeway:       leeway,
 		Revoked:      s.ended.Revoked,
@@ -87,45 +80,89 @@ func newSite(ctx context.Context, id, self, other, issuer string, cfg config) (*
 	if err != nil {
 		return nil, err
 	}
-	logouts, err := jwthttp.New[logoutClaims](jwthttp.Options{
-		Issuers:      []jwthttp.Issuer{s.trusted(keys, logoutToken)},
-		Extractor:    jwthttp.FromForm("logout_token"),
-		Leeway:       leeway,
-		ErrorHandler: refuseLogout,
-		Observer:     observer(s.log),
+	receiver, err := logout.BackChannel(logout.Options{
+		Issuers:       []jwthttp.Issuer{s.trusted(keys, nil)},
+		Revoke:        s.ended.Revoke,
+		TokenLifetime: cfg.lifetime,
+		Leeway:        leeway,
+		Observer:      s.observeLogout,
 	})
 	if err != nil {
 		return nil, err
 	}
+	s.handler = withSecurityHeaders(self, []string{issuer}, s.route(ctx, receiver))
+	s.second, err = s.newSecond(ctx, file, keys)
+	return s, err
+}
+
+// route returns the routes of the first instance. Programs end with ctx.
+func (s *site) route(ctx context.Context, receiver http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", s.auth.Handler(http.HandlerFunc(s.home)))
 	mux.HandleFunc("GET /style.css", demo.Style)
 	mux.HandleFunc("GET /callback", s.callback)
 	mux.Handle("POST /logout", s.auth.Handler(http.HandlerFunc(s.logout)))
 	mux.HandleFunc("GET /signed-out", s.signedOut)
-	mux.Handle("POST /backchannel-logout", http.MaxBytesHandler(logouts.Handler(http.HandlerFunc(s.backchannelLogout)), 16<<10))
-	s.handler = withSecurityHeaders(self, []string{issuer}, mux)
-	return s, nil
+	mux.Handle("POST /program", s.auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := jwthttp.TokenFromContext(r.Context())
+		s.program.start(ctx, token)
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	})))
+	// The identity service has no token of a user, so this is outside of s.auth.
+	mux.Handle("/backchannel-logout", receiver)
+	return mux
 }
 
-// trusted returns the identity service as an issuer of one type of token. The same
-// keys sign both types, so only "typ" tells them apart.
-func (s *site) trusted(keys *jwks.Set, typ string) jwthttp.Issuer {
+// newSecond returns the second instance of a site, for programs. It shares the file
+// of revocations with the first, and nothing else. On several machines it would be
+// a server such as PostgreSQL or Redis.
+func (s *site) newSecond(ctx context.Context, file string, keys *jwks.Set) (http.Handler, error) {
+	ended, err := openStore(ctx, file, s.cfg, s.warn)
+	if err != nil {
+		return nil, err
+	}
+	auth, err := jwthttp.New[claims](jwthttp.Options{
+		Issuers:   []jwthttp.Issuer{s.trusted(keys, []string{accessToken})},
+		Leeway:    leeway,
+		Revoked:   ended.Revoked,
+		CacheSize: 100,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /me", auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, jwthttp.MustClaims[claims](r.Context()).Subject)
+	})))
+	return mux, nil
+}
+
+func (s *site) warn(err error) { s.log.Warn("revocations", "error", err) }
+
+// trusted returns the identity service as an issuer of the given types of token.
+// The same keys sign access tokens and logout tokens, so only "typ" tells them
+// apart. Package logout sets its types itself.
+func (s *site) trusted(keys *jwks.Set, types []string) jwthttp.Issuer {
 	return jwthttp.Issuer{
 		Name:       s.issuer,
 		Audience:   []string{s.url}, // rejects tokens for the other site
 		Algorithms: []string{"ES256"},
-		Types:      []string{typ},
+		Types:      types,
 		Keys:       keys,
 	}
 }
 
 func (s *site) home(w http.ResponseWriter, r *http.Request) {
 	token, _ := jwthttp.TokenFromContext(r.Context())
+	s.cfg.board.expect(token.SessionID, s.where())
 	show(w, http.StatusOK, "site.html", map[string]any{
 		"ID": s.id, "Name": strings.ToUpper(s.id), "Token": token, "Other": s.other, "OtherName": map[string]string{"a": "B", "b": "A"}[s.id], "Issuer": s.issuer,
+		"Program": s.program.uses(token.SessionID), "Second": s.program.url,
 	})
 }
+
+// where names the first instance on the pages.
+func (s *site) where() string { return "Site " + strings.ToUpper(s.id) + ": your browser" }
 
 // refuse is the jwthttp.Options.ErrorHandler. It redirects a browser to the
 // identity service. A program gets the error response of jwthttp.
@@ -170,7 +207,7 @@ func (s *site) callback(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	if state == "" || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(state)) != 1 {
 		s.log.Warn("callback rejected: another browser's state")
-		show(w, http.StatusBadRequest, "message.html", message{s.id, "Not signed in", "This browser did not begin that sign-in, or the sign-in took too long."})
+		show(w, http.StatusBadRequest, "message.html", message{At: s.id, Title: "Not signed in", Text: "This browser did not begin that sign-in, or the sign-in took too long."})
 		return
 	}
 	setCookie(w, s.beganCookie, "", -1)
@@ -182,7 +219,7 @@ func (s *site) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		s.log.Error("no token for a code", "error", err)
-		show(w, http.StatusBadGateway, "message.html", message{s.id, "Not signed in", "The identity service gave no token for this site."})
+		show(w, http.StatusBadGateway, "message.html", message{At: s.id, Title: "Not signed in", Text: "The identity service gave no token for this site."})
 		return
 	}
 	// The cookie is Lax. A browser does not send a Strict cookie at the end of
@@ -207,17 +244,19 @@ func (s *site) redeem(ctx context.Context, code, verifier string) (answer tokenA
 func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 	token, _ := jwthttp.TokenFromContext(r.Context())
 	ctx := context.WithoutCancel(r.Context()) // a browser that leaves must not stop a logout
+	s.cfg.board.start(token.SessionID)
 	if err := s.end(ctx, token); err != nil {
 		fail(w, s.log, err)
 		return
 	}
+	s.cfg.board.reached(token.SessionID, s.where())
 	setCookie(w, s.cookie, "", -1)
 	if _, err := post(ctx, s.issuer+"/logout", token.Raw(), nil); err != nil {
 		s.log.Error("not signed out everywhere", "error", err)
-		http.Redirect(w, r, "/signed-out?here-only", http.StatusSeeOther)
+		http.Redirect(w, r, "/signed-out?here-only&session="+url.QueryEscape(token.SessionID), http.StatusSeeOther)
 		return
 	}
-	http.Redirect(w, r, "/signed-out", http.StatusSeeOther)
+	http.Redirect(w, r, "/signed-out?session="+url.QueryEscape(token.SessionID), http.StatusSeeOther)
 }
 
 func (s *site) signedOut(w http.ResponseWriter, r *http.Request) {
@@ -225,19 +264,19 @@ func (s *site) signedOut(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("here-only") {
 		text = "You are signed out of this site only. The identity service did not answer, or could not tell the other site."
 	}
-	show(w, http.StatusOK, "message.html", message{s.id, "Signed out", text})
+	show(w, http.StatusOK, "message.html", message{s.id, "Signed out", text, s.cfg.board.arrivals(r.Context(), r.URL.Query().Get("session"))})
 }
 
-// backchannelLogout ends a session when the identity service says so. The caller is
-// a server, and the logout token proves which one. Sending a token twice does no
-// harm.
-func (s *site) backchannelLogout(w http.ResponseWriter, r *http.Request) {
-	token, _ := jwthttp.TokenFromContext(r.Context())
-	if err := s.end(context.WithoutCancel(r.Context()), token); err != nil {
-		fail(w, s.log, err)
+// observeLogout logs what the identity service has sent.
+func (s *site) observeLogout(ctx context.Context, e logout.Event) {
+	if e.Err != nil {
+		s.log.WarnContext(ctx, "logout refused", "event", e)
 		return
 	}
-	s.log.Info("session ended by the identity service")
+	for _, entry := range e.Ended {
+		s.cfg.board.reached(entry.Value, s.where())
+	}
+	s.log.InfoContext(ctx, "session ended by the identity service", "event", e)
 }
 
 // end revokes the tokens of a session.
@@ -249,15 +288,4 @@ func (s *site) end(ctx context.Context, t *jwthttp.Token) error {
 		Kind: revocation.BySession, Issuer: t.Issuer, Value: t.SessionID,
 		IssuedUntil: until, Expires: until.Add(s.cfg.lifetime),
 	})
-}
-
-// refuseLogout answers an invalid token with 400, as OpenID Connect Back-Channel
-// Logout §2.8 requires. Other errors, such as a 503 without keys, are unchanged.
-func refuseLogout(w http.ResponseWriter, _ *http.Request, e *jwthttp.Error) {
-	if e.Status == http.StatusUnauthorized {
-		w.Header().Del("WWW-Authenticate")
-		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid_request"})
-		return
-	}
-	jwthttp.WriteError(w, e)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -23,9 +24,22 @@ var (
 	errPeer   = errors.New("address of the peer is not an IP address and port")
 )
 
+// Unmap returns prefixes of IPv4 instead of those that have it in IPv6, to which no
+// address of Read belongs.
+func Unmap(prefixes []netip.Prefix) []netip.Prefix {
+	unmapped := slices.Clone(prefixes)
+	for i, p := range unmapped {
+		if p.Addr().Is4In6() {
+			unmapped[i] = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+	}
+	return unmapped
+}
+
 // Read returns the certificate in DER of the Client-Cert fields of a request from
 // peer, an address with a port. It returns nil if there are no fields, and if the
-// peer is not one of the proxies: only they may speak for a client.
+// peer is not one of the proxies: only they may speak for a client. The prefixes
+// are those of Unmap.
 func Read(fields []string, peer string, proxies []netip.Prefix) ([]byte, error) {
 	if len(fields) == 0 {
 		return nil, nil

@@ -31,10 +31,11 @@ var (
 	ErrNoProof    = errors.New(`token is bound to a key ("jkt"), and did not come with a DPoP proof`)
 	ErrUnbound    = errors.New("no key is proved that the token is bound to")
 	ErrNonce      = errors.New("nonce of the proof is missing or not valid")
+	ErrLate       = errors.New("checks have taken so long that the proof is too old")
 	ErrReplayed   = errors.New("proof was used before")
 )
 
-// Errors of Parse and Finish. None of them quotes the proof.
+// Errors of Parse and Finish. None of them quotes more of the proof than its URL.
 var (
 	errCount     = errors.New("want one DPoP field")
 	errSize      = fmt.Errorf("proof has more than %d bytes", maxProof)
@@ -120,7 +121,7 @@ func (r *Rules) Parse(fields []string, method, target string) (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := jwk.Fits(p.method, public.Key); err != nil {
+	if err := public.Fits(p.method); err != nil {
 		return nil, err
 	}
 	p.key, p.KeyThumbprint = public.Key, public.Thumbprint
@@ -140,7 +141,7 @@ func (r *Rules) readClaims(p *Proof, payload, method, target string) error {
 		return errMethod
 	}
 	if htu, ok := values[claimHtu].Unquote(); !ok || !r.matches(htu, target) {
-		return errURL
+		return wrongURL(htu)
 	}
 	if p.accessToken, ok = values[claimAth].Unquote(); !ok {
 		return fmt.Errorf("ath: %w", errClaim)
@@ -190,6 +191,16 @@ func (r *Rules) matches(htu, target string) bool {
 		}
 	}
 	return false
+}
+
+// wrongURL names the URL for logs, since it shows which base is missing. It leaves
+// out the query, which may have a secret.
+func wrongURL(htu string) error {
+	url, ok := ParseTarget(htu)
+	if !ok {
+		return errURL
+	}
+	return fmt.Errorf("%w, but %s", errURL, jws.Quoted(url.String()))
 }
 
 // IsFor reports whether the proof was made for an access token (RFC 9449 §4.3,

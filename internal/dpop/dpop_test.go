@@ -218,6 +218,7 @@ func TestRules_Parse_fields(t *testing.T) {
 		_, long := change(t, nil, object{"x": strings.Repeat("x", 4<<10)})
 		duplicate := base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"dpop+jwt","typ":"dpop+jwt","alg":"ES256","jwk":` + rfcJWK + `}`))
 		twoX := base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"dpop+jwt","alg":"ES256","jwk":` + strings.Replace(rfcJWK, `"crv"`, `"x":"AA","crv"`, 1) + `}`))
+		escapedCrit := base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"dpop+jwt","alg":"ES256","\u0063rit":["x"],"jwk":` + rfcJWK + `}`))
 		for _, tt := range []struct {
 			name   string
 			fields []string
@@ -235,6 +236,7 @@ func TestRules_Parse_fields(t *testing.T) {
 			{"more than 4 KiB", []string{header + "." + long + rfcSignature}, false},
 			{"no JSON", []string{header + ".AAAA" + rfcSignature}, false},
 			{"a duplicate name", []string{duplicate + "." + claims + rfcSignature}, false},
+			{"an escaped crit", []string{escapedCrit + "." + claims + rfcSignature}, false},
 			{"a duplicate name in the key", []string{twoX + "." + claims + rfcSignature}, false},
 		} {
 			if p, err := r.Parse(tt.fields, "GET", "/a"); (err == nil) != tt.ok || err == nil && p == nil {

@@ -76,7 +76,10 @@ func (r *Rules) addBase(p *problems.List, base string) {
 		return
 	}
 	target, ok := ParseTarget(base)
-	if !ok || u.RawQuery != "" || u.ForceQuery {
+	if !ok {
+		p.Add("DPoP.BaseURLs", base, "invalid host")
+	}
+	if u.RawQuery != "" || u.ForceQuery {
 		p.Add("DPoP.BaseURLs", base, "want no query")
 	}
 	target.path = strings.TrimSuffix(target.path, "/")

@@ -1,6 +1,9 @@
 package dpop
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // Target is an absolute URI of http or https in the normal form of RFC 3986 §6.2.2
 // and §6.2.3, without query and fragment. Equal Targets name the same resource.
@@ -35,7 +38,8 @@ func parseTarget(uri, end string) (t Target, ok bool) {
 }
 
 func (t *Target) setAuthority(authority string) (ok bool) {
-	if strings.ContainsRune(authority, '@') {
+	// Outside ASCII, lower case makes another name of some hosts.
+	if strings.ContainsFunc(authority, func(r rune) bool { return r == '@' || r >= utf8.RuneSelf }) {
 		return false
 	}
 	host, port := authority, ""
@@ -61,10 +65,11 @@ func (t *Target) setAuthority(authority string) (ok bool) {
 }
 
 // hasPath reports whether url is the base t, which ends without a slash, followed
-// by path.
+// by path. A base alone stands for its root: a proxy that removes the base has to
+// send a path.
 func (t Target) hasPath(url Target, path string) bool {
 	rest, ok := strings.CutPrefix(url.path, t.path)
-	return ok && rest == path && url.scheme == t.scheme && url.host == t.host && url.port == t.port
+	return ok && (rest == path || rest == "" && path == "/") && url.scheme == t.scheme && url.host == t.host && url.port == t.port
 }
 
 // pathOf returns the normal form of the path of a request target: in origin form,

@@ -46,6 +46,9 @@ func TestRules_Parse_target(t *testing.T) {
 		{"absolute form without a path", api, api + "/", "http://other.example", true},
 		{"a base with a slash", api + "/", api + "/a", "/a", true},
 		{"a prefix", prefix, prefix + "/a", "/a", true},
+		{"a prefix alone", prefix, prefix, "/", true},
+		{"a prefix and a slash", prefix, prefix + "/", "/?x", true},
+		{"a prefix with a slash, alone", prefix + "/", prefix, "/", true},
 		{"a prefix with a slash", prefix + "/", prefix + "/a", "/a", true},
 		{"a prefix to normalize", api + "/%7e1", api + "/~1" + "/a", "/a", true},
 
@@ -54,6 +57,12 @@ func TestRules_Parse_target(t *testing.T) {
 		{"a longer path", api, api + "/ab", "/a", false},
 		{"a shorter path", api, api + "/a", "/ab", false},
 		{"another host", api, "https://evil.example/a", "/a", false},
+		{"a host that is the same in lower case only by Unicode", "https://kite.example", "https://\u212aite.example/a", "/a", false},
+		{"that host, encoded", "https://kite.example", "https://%E2%84%AAite.example/a", "/a", false},
+		{"a host that is not ASCII", api, "https://\u00e4pi.example/a", "/a", false},
+		{"a backslash after the host", api, `https://api.example\a`, "/a", false},
+		{"a host after a backslash", api, `https://evil.example\api.example/a`, "/a", false},
+		{"a scheme by Unicode", api, "http\u017f://api.example/a", "/a", false},
 		{"a longer host", api, "https://api.example.evil/a", "/a", false},
 		{"another scheme", api, "http://api.example/a", "/a", false},
 		{"the default port of the other scheme", api, "https://api.example:80/a", "/a", false},
@@ -92,6 +101,10 @@ func TestRules_Parse_target(t *testing.T) {
 		{"without the prefix", prefix, api + "/a", "/a", false},
 		{"the prefix twice", prefix, prefix + "/v1/a", "/a", false},
 		{"a longer prefix", prefix, api + "/v12/a", "/a", false},
+		{"a longer prefix alone", prefix, api + "/v12", "/", false},
+		{"a prefix alone, for another path", prefix, prefix, "/a", false},
+		{"a prefix alone, for two slashes", prefix, prefix, "//", false},
+		{"another host and the prefix alone", prefix, "https://evil.example/v1", "/", false},
 		{"dots out of the prefix", prefix, api + "/a", "/../a", false},
 		{"dots into the prefix", prefix, prefix + "/a", "/../v1/a", false},
 	} {
@@ -164,6 +177,49 @@ func FuzzParseTarget(f *testing.F) {
 			t.Errorf("%q is %q", uri, got)
 		}
 	})
+}
+
+// FuzzTarget checks that net/url reads the host of the base, and the
+// path of the request after that of the base, from each URL that is accepted.
+func FuzzTarget(f *testing.F) {
+	const base = "https://api.example/v1"
+	for _, seed := range [][2]string{{base, "/"}, {base + "/../v1/a", "/a"}, {base + "/%2e/a", "/./a?x"}, {base + "//a", "//a"}, {"HTTPS://API.example:443/v1/a#x", "http://x/a"}, {base + "/a", "/b"}, {base + "/a%2Fb", "/a/b"}, {"https://evil.example/v1/a", "/a"}} {
+		f.Add(seed[0], seed[1])
+	}
+	r := newRules(f, base)
+	f.Fuzz(func(t *testing.T, htu, target string) {
+		synctest.Test(t, func(t *testing.T) {
+			header, claims := change(t, nil, object{"htu": htu})
+			if _, err := r.Parse([]string{header + "." + claims + rfcSignature}, "GET", target); err != nil {
+				return
+			}
+			u, err := url.Parse(htu)
+			if err != nil {
+				return
+			}
+			if u.Scheme != "https" || u.User != nil || u.Port() != "" && u.Port() != "443" || !strings.EqualFold(u.Hostname(), "api.example") && !strings.Contains(u.Host, "%") {
+				t.Errorf("%q is accepted", htu)
+			}
+			v, err := url.ParseRequestURI(target)
+			if err != nil {
+				return
+			}
+			got, want := unescapedPath(t, u), "/v1"+unescapedPath(t, v)
+			if got != want && !(got == "/v1" && want == "/v1/") {
+				t.Errorf("%q is accepted for %q", htu, target)
+			}
+		})
+	})
+}
+
+// unescapedPath returns the path without dot segments.
+func unescapedPath(t *testing.T, u *url.URL) string {
+	t.Helper()
+	path, err := url.PathUnescape(withoutDots(strings.NewReplacer("%2e", ".", "%2E", ".").Replace(u.EscapedPath())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // withoutDots takes the steps of RFC 3986 §5.2.4 one by one.

@@ -115,7 +115,13 @@ func fits(m jwt.SigningMethod, key any) error {
 	case *jwt.SigningMethodRSA, *jwt.SigningMethodRSAPSS:
 		return fitsRSA(key)
 	case *jwt.SigningMethodECDSA:
-		return fitsECDSA(m.CurveBits, key)
+		if err := fitsCurve(m.CurveBits, key); err != nil {
+			return err
+		}
+		if _, err := key.(*ecdsa.PublicKey).Bytes(); err != nil {
+			return errors.New("ECDSA key is not a point of its curve")
+		}
+		return nil
 	default:
 		return fitsEd25519(key)
 	}
@@ -195,7 +201,7 @@ func fitsRSA(key any) error {
 	return nil
 }
 
-func fitsECDSA(bits int, key any) error {
+func fitsCurve(bits int, key any) error {
 	k, ok := key.(*ecdsa.PublicKey)
 	if !ok {
 		return wrongType("*ecdsa.PublicKey", key)
@@ -212,9 +218,6 @@ func fitsECDSA(bits int, key any) error {
 	}
 	if k.Curve != curve {
 		return fmt.Errorf("ECDSA key is on %s, want %s", k.Curve.Params().Name, curve.Params().Name)
-	}
-	if _, err := k.Bytes(); err != nil {
-		return errors.New("ECDSA key is not a point of its curve")
 	}
 	return nil
 }

@@ -8,7 +8,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"math/big"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/seed450a7203/jwthttp/internal/base64url"
 	"github.com/seed450a7203/jwthttp/internal/strictjson"
@@ -21,13 +24,29 @@ var (
 	errMember   = errors.New("JWK member is missing, or not base64url of the right length")
 	errOffCurve = errors.New("JWK is not a point of its curve")
 	errLowOrder = errors.New("JWK is a point of low order, or not in canonical form")
-	errExponent = errors.New("JWK has an invalid RSA exponent")
+	errLargeRSA = fmt.Errorf("JWK has an RSA key of more than %d bits, or an exponent above %d", maxClientRSABits, maxClientExponent)
+)
+
+// Limits of the RSA keys of clients, who choose how long their signatures take to
+// verify. The exponent is the usual one.
+const (
+	maxClientRSABits  = 4096
+	maxClientExponent = 1<<16 + 1
 )
 
 // Public is the public key of a JWK that a client has sent.
 type Public struct {
-	Key        any    // as golang-jwt takes it; its size is not checked, see Fits
+	Key        any    // as golang-jwt takes it; it may be too small, or not for an algorithm, see Fits
 	Thumbprint string // with SHA-256 (RFC 7638), in base64url
+}
+
+// Fits is like the function Fits, but does not check again that the key is a point
+// of its curve.
+func (p Public) Fits(m jwt.SigningMethod) error {
+	if ec, ok := m.(*jwt.SigningMethodECDSA); ok {
+		return fitsCurve(ec.CurveBits, p.Key)
+	}
+	return Fits(m, p.Key)
 }
 
 // members are the parameters of a key as text.
@@ -126,8 +145,8 @@ func (m *members) rsa() (Public, error) {
 	if !ok || !ok2 {
 		return Public{}, errMember
 	}
-	if e.BitLen() > 31 { // as crypto/rsa has it
-		return Public{}, errExponent
+	if n.BitLen() > maxClientRSABits || e.Cmp(big.NewInt(maxClientExponent)) > 0 {
+		return Public{}, errLargeRSA
 	}
 	key := &rsa.PublicKey{N: n, E: int(e.Int64())}
 	return Public{key, thumbprint(`{"e":"`, m.e, `","kty":"RSA","n":"`, m.n, `"}`)}, nil

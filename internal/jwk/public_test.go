@@ -40,6 +40,7 @@ var publicKeys = []struct{ name, jwk, thumbprint string }{
 	{"P-256", `{"kty":"EC","crv":"P-256","x":"` + x256 + `","y":"` + y256 + `"}`, "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}, // RFC 9449 §6.1
 	{"Ed25519", `{"kty":"OKP","crv":"Ed25519","x":"` + xEd + `"}`, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"},                // RFC 8037, appendix A.3
 	{"RSA", `{"kty":"RSA","n":"` + nRSA + `","e":"AQAB","alg":"RS256","kid":"2011-04-29"}`, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"},
+	{"RSA of 4096 bits", `{"kty":"RSA","n":"` + strings.Repeat("_", 682) + `w","e":"Aw"}`, "FQBGH3sVpy6E6sZiD0yAuxPKuPfixDrVsrddaFrTHGQ"},
 	{"other members, escapes", `{"use":"enc","key_ops":[],"ext":true,"x5c":1,"kty":"OKP","crv":"Ed\u00325519","\u0078":"` + xEd + `"}`, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"},
 
 	{"nothing", `{}`, ""},
@@ -52,6 +53,7 @@ var publicKeys = []struct{ name, jwk, thumbprint string }{
 	{"oct without a key", `{"kty":"oct"}`, ""},
 	{"EC with d", `{"kty":"EC","crv":"P-256","x":"` + x256 + `","y":"` + y256 + `","d":"AA"}`, ""},
 	{"EC with a null d", `{"d":null,"kty":"EC","crv":"P-256","x":"` + x256 + `","y":"` + y256 + `"}`, ""},
+	{"EC with an escaped d", `{"kty":"EC","crv":"P-256","x":"` + x256 + `","y":"` + y256 + `","\u0064":"AA"}`, ""},
 	{"EC with k", `{"kty":"EC","crv":"P-256","x":"` + x256 + `","y":"` + y256 + `","k":"AA"}`, ""},
 	{"Ed25519 with d", `{"kty":"OKP","crv":"Ed25519","x":"` + xEd + `","d":"AA"}`, ""},
 	{"RSA with p", `{"kty":"RSA","n":"` + nRSA + `","e":"AQAB","p":"AA"}`, ""},
@@ -79,8 +81,11 @@ var publicKeys = []struct{ name, jwk, thumbprint string }{
 	{"n with a leading zero", `{"kty":"RSA","n":"AAAA` + nRSA + `","e":"AQAB"}`, ""},
 	{"no e", `{"kty":"RSA","n":"` + nRSA + `"}`, ""},
 	{"e with a leading zero", `{"kty":"RSA","n":"` + nRSA + `","e":"AAEAAQ"}`, ""},
+	{"RSA of 4097 bits", `{"kty":"RSA","n":"AQ` + strings.Repeat("A", 682) + `","e":"AQAB"}`, ""},
+	{"e above 65537", `{"kty":"RSA","n":"` + nRSA + `","e":"AQAD"}`, ""},
 	{"e of 32 bits", `{"kty":"RSA","n":"` + nRSA + `","e":"_____w"}`, ""},
 	{"e of 64 bits", `{"kty":"RSA","n":"` + nRSA + `","e":"AQAAAAAAAAAD"}`, ""},
+	{"two x, one of them escaped", `{"kty":"OKP","crv":"Ed25519","x":"` + xEd + `","\u0078":"` + xEd + `"}`, ""},
 	{"two x", `{"kty":"OKP","crv":"Ed25519","x":"` + xEd + `","x":"` + xEd + `"}`, ""},
 }
 
@@ -99,20 +104,20 @@ func TestParsePublic(t *testing.T) {
 	}
 }
 
-// ParsePublic does not check the size of a key. Fits does.
+// ParsePublic accepts small keys. Fits does not.
 func TestParsePublic_weak(t *testing.T) {
 	p, err := parsePublic(t, `{"kty":"RSA","n":"`+nRSA[:168]+`","e":"AQAB"}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if jwk.Fits(jwk.Method("RS256"), p.Key) == nil {
+	if p.Fits(jwk.Method("RS256")) == nil {
 		t.Error("an RSA key of 1024 bits fits")
 	}
 	p, err = parsePublic(t, `{"kty":"RSA","n":"`+nRSA+`","e":"AQ"}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if jwk.Fits(jwk.Method("PS256"), p.Key) == nil {
+	if p.Fits(jwk.Method("PS256")) == nil {
 		t.Error("exponent 1 fits")
 	}
 }

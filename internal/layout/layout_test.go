@@ -78,7 +78,7 @@ func TestImports(t *testing.T) {
 		}
 	}
 	imports := goList(t, `{{join .Deps "\n"}}`, ".")
-	for _, name := range []string{"jwks", "revocation", "protectedresource", "jwthttptest"} {
+	for _, name := range []string{"jwks", "revocation", "protectedresource", "logout", "jwthttptest"} {
 		if slices.Contains(imports, module+"/"+name) {
 			t.Errorf("the root package imports %s", name)
 		}

@@ -10,16 +10,18 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed450a7203/jwthttp/internal/clock"
 	"github.com/seed450a7203/jwthttp/internal/replay"
 )
 
 func fresh(t testing.TB, c *replay.Cache, key, id string, life time.Duration) string {
 	t.Helper()
-	ctx := context.Background()
-	if key != "" {
-		ctx = replay.WithKey(ctx, key)
-	}
-	ok, err := c.Fresh(ctx, id, time.Now().Add(life).Round(0))
+	return freshUntil(t, c, replay.Owners{key}, id, time.Now().Add(life).Round(0))
+}
+
+func freshUntil(t testing.TB, c *replay.Cache, owners replay.Owners, id string, until time.Time) string {
+	t.Helper()
+	ok, err := c.Fresh(replay.WithOwners(context.Background(), owners), id, until)
 	switch {
 	case err != nil && ok:
 		t.Errorf("fresh and the error %v", err)
@@ -47,13 +49,16 @@ func TestCache_Fresh(t *testing.T) {
 			{0, "k", "a", 80 * time.Second, "used", 1},
 			{0, "", "a", 80 * time.Second, "used", 1},
 			{0, "l", "b", 500 * time.Millisecond, "fresh", 2},
-			{0, "l", "past", 0, "fresh", 2},
+			{0, "l", "past", 0, "used", 2},
+			{0, "l", "past", -time.Hour, "used", 2},
 			{time.Second, "l", "b", 10 * time.Second, "fresh", 2},
 			{78 * time.Second, "k", "a", time.Second, "used", 1},
 			{time.Second, "k", "a", time.Second, "used", 1},
 			{time.Second, "k", "a", 24 * time.Hour, "fresh", 1},
-			{23 * time.Hour, "k", "a", time.Second, "used", 1},
-			{2 * time.Hour, "k", "a", time.Second, "fresh", 1},
+			{0, "k", "forever", 1<<63 - 1, "fresh", 2},
+			{0, "k", "forever", 1<<63 - 1, "used", 2},
+			{23 * time.Hour, "k", "a", time.Second, "used", 2},
+			{2 * time.Hour, "k", "a", time.Second, "fresh", 2},
 		} {
 			time.Sleep(step.wait)
 			if got := fresh(t, c, step.key, step.id, step.until); got != step.want || c.Len() != step.remembered {
@@ -94,9 +99,124 @@ func TestCache_Fresh_full(t *testing.T) {
 			t.Errorf("a used id of the full cache is %s", got)
 		}
 		time.Sleep(61 * time.Second)
-		if n := flood("attacker", 5); n != 5 || c.Len() != 5 {
+		if n := flood("later", 5); n != 5 || c.Len() != 5 {
 			t.Errorf("%d after a minute, %d remembered; want 5", n, c.Len())
 		}
+	})
+}
+
+// Someone with many keys has no larger share than with one.
+// Rule 58
+func TestCache_Fresh_owners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := replay.New(80)
+		until := time.Now().Add(time.Minute)
+		use := func(key, subject, id string) string { return freshUntil(t, c, replay.Owners{key, subject}, id, until) }
+		for i := range 20 {
+			want := "fresh"
+			if i >= 10 {
+				want = "error"
+			}
+			id := strconv.Itoa(i)
+			if got := use("key"+id, "attacker", id); got != want {
+				t.Errorf("id %d with another key is %s, want %s", i, got, want)
+			}
+		}
+		if got := use("key0", "alice", "x"); got != "fresh" {
+			t.Errorf("another subject's is %s", got)
+		}
+		if got := use("key0", "", "y"); got != "fresh" {
+			t.Errorf("without a subject it is %s", got)
+		}
+		for i := range 8 {
+			use("shared", strconv.Itoa(i), "shared"+strconv.Itoa(i))
+		}
+		if got := use("shared", "8", "shared8"); got != "fresh" || c.Len() != 21 {
+			t.Errorf("the ninth id of a key is %s, %d remembered", got, c.Len())
+		}
+		use("shared", "9", "shared9")
+		if got := use("shared", "10", "shared10"); got != "error" {
+			t.Errorf("the eleventh id of a key is %s", got)
+		}
+		time.Sleep(62 * time.Second)
+		until = time.Now().Add(time.Minute)
+		if got := use("key0", "attacker", "z"); got != "fresh" || c.Len() != 1 {
+			t.Errorf("a minute later it is %s, %d remembered", got, c.Len())
+		}
+	})
+}
+
+// A clock that is set back revives no proof. Those that cannot have been forgotten
+// are accepted.
+// Rule 58
+func TestCache_Fresh_clock(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		back    time.Duration // at the end
+		waits   time.Duration
+		replay  string // the result for the used proof
+		another string // and for one that is made after that
+	}{
+		{"a minute later", 0, 79 * time.Second, "used", "fresh"},
+		{"when it has expired", 0, 82 * time.Second, "used", "fresh"},
+		{"set back while it is remembered", 30 * time.Second, 79 * time.Second, "used", "fresh"},
+		{"set back after it was forgotten", 30 * time.Second, 82 * time.Second, "error", "fresh"},
+		{"set back by more", time.Hour, 82 * time.Second, "error", "error"},
+		{"set ahead", -30 * time.Second, 79 * time.Second, "used", "fresh"},
+		{"set ahead by more", -time.Hour, 79 * time.Second, "used", "fresh"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := replay.New(100)
+				back := time.Duration(0)
+				replay.SetNow(c, func() clock.Moment {
+					m := clock.Now()
+					m.Wall = m.Wall.Add(-back)
+					return m
+				})
+				until := time.Now().Add(80 * time.Second).Round(0)
+				if got := freshUntil(t, c, replay.Owners{}, "a", until); got != "fresh" {
+					t.Fatal(got)
+				}
+				time.Sleep(tt.waits)
+				freshUntil(t, c, replay.Owners{}, "b", time.Now().Add(80*time.Second).Round(0)) // forgets
+				back = tt.back
+				if got := freshUntil(t, c, replay.Owners{}, "a", until); got != tt.replay {
+					t.Errorf("used again, it is %s, want %s", got, tt.replay)
+				}
+				if got := freshUntil(t, c, replay.Owners{}, "c", time.Now().Add(80*time.Second-back).Round(0)); got != tt.another {
+					t.Errorf("another one is %s, want %s", got, tt.another)
+				}
+			})
+		})
+	}
+}
+
+// No call waits for the removal of many ids, and none of them counts any more
+// where room is short.
+// Rule 58
+func TestCache_Fresh_purge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 8000
+		c := replay.New(size)
+		fill := func(round string) {
+			t.Helper()
+			for i := range size {
+				if got := fresh(t, c, strconv.Itoa(i*8/size), round+strconv.Itoa(i), time.Minute); got != "fresh" {
+					t.Fatalf("id %d is %s", i, got)
+				}
+			}
+		}
+		fill("first")
+		time.Sleep(61 * time.Second)
+		if got := fresh(t, c, "", "x", time.Minute); got != "fresh" || c.Len() < size-100 {
+			t.Errorf("after a minute it is %s, and one call has removed %d", got, size-c.Len())
+		}
+		if got := fresh(t, c, "0", "y", time.Minute); got != "fresh" || c.Len() != 2 {
+			t.Errorf("of a key with a full share it is %s, %d remembered", got, c.Len())
+		}
+		time.Sleep(61 * time.Second)
+		fill("second")
 	})
 }
 
@@ -127,7 +247,7 @@ func BenchmarkCache_Fresh(b *testing.B) {
 	for i := range ids {
 		ids[i] = fmt.Sprintf("%022d", i)
 	}
-	ctx := replay.WithKey(context.Background(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")
+	ctx := replay.WithOwners(context.Background(), replay.Owners{"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", "https://login.example\x00alice"})
 	until := time.Now().Add(time.Hour)
 	b.ReportAllocs()
 	i := 0

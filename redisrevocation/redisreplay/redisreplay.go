@@ -19,7 +19,12 @@
 // that were made in advance do not help.
 //
 // If maxmemory-policy is not noeviction, Redis may forget proofs when memory is
-// short.
+// short. Unlike in a jwthttp.ReplayCache, no client has a limited share of it.
+//
+// Proofs expire by the clock of Redis. If it is set ahead, or if the clock of a
+// machine is set back, by more than 20 seconds (or twice DPoP.Leeway, if that is
+// more), a proof may be forgotten while it is accepted. Let the clocks of servers
+// slew instead.
 package redisreplay
 
 import (
@@ -43,13 +48,17 @@ type Store struct {
 // The Store does not close the client.
 func New(client redis.UniversalClient, prefix string) *Store { return &Store{client, prefix} }
 
-// Fresh remembers id until a time, and reports whether it was not known before.
-// The clock is that of this machine. Several calls with one id are safe at any
-// time, on any machine: one of them returns true. An error means that it is not
-// known whether the id was fresh; it may be remembered.
+// Fresh remembers id until a time, and reports whether it was not known before. It
+// returns false if that time has passed. The clock is that of this machine. Several
+// calls with one id are safe at any time, on any machine: one of them returns true.
+// An error means that it is not known whether the id was fresh; it may be
+// remembered.
 func (s *Store) Fresh(ctx context.Context, id string, until time.Time) (bool, error) {
-	left := max(time.Until(until), 0).Milliseconds() + 1 // rounded up
-	set := once{redis.NewBoolCmd(ctx, "set", s.prefix+":"+id, "", "px", left, "nx")}
+	left := time.Until(until)
+	if left <= 0 { // Redis may have forgotten it
+		return false, nil
+	}
+	set := once{redis.NewBoolCmd(ctx, "set", s.prefix+":"+id, "", "px", left.Milliseconds()+1, "nx")}
 	if err := s.client.Process(ctx, set); err != nil {
 		return false, fmt.Errorf("redisreplay: %w", err)
 	}

@@ -31,21 +31,21 @@ async function send(what, scheme, proof) {
 	return reason;
 }
 
-// call sends a new proof, and another one if the resource asks for a nonce.
+// call sends a new proof, and another one if the resource asks for a nonce. It
+// returns the last one.
 async function call(what, by = key) {
-	const reason = await send(what, "DPoP", await proof(by, "GET", resource, token, nonce));
-	if (reason === "nonce") await send(what + ", with the nonce", "DPoP", await proof(by, "GET", resource, token, nonce));
+	let sent = await proof(by, "GET", resource, token, nonce);
+	if (await send(what, "DPoP", sent) === "nonce") {
+		sent = await proof(by, "GET", resource, token, nonce);
+		await send(what + ", again with the nonce", "DPoP", sent);
+	}
+	return sent;
 }
 
 const actions = {
 	call: () => call("Call"),
 	forget: () => { nonce = undefined; return call("Without a nonce"); },
-	replay: async () => {
-		if (!nonce) await call("Call");
-		const once = await proof(key, "GET", resource, token, nonce);
-		await send("First use of a proof", "DPoP", once);
-		await send("Second use of the proof", "DPoP", once);
-	},
+	replay: async () => send("Second use of the proof", "DPoP", await call("First use of a proof")),
 	thief: async () => call("Stolen, with another key", await newKey()),
 	bearer: () => send("Stolen, as Bearer", "Bearer"),
 };

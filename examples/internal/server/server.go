@@ -42,8 +42,12 @@ func run(ctx context.Context, addr string, setup func(context.Context, string) (
 	if err != nil {
 		return err
 	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // for clients of gRPC
 	server := &http.Server{
 		Handler:           handler,
+		Protocols:         &protocols,
 		ReadHeaderTimeout: 5 * time.Second, // without timeouts, slow clients hold connections forever
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second, // a handler that streams sets its own deadline

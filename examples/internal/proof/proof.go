@@ -1,4 +1,6 @@
-package main
+// Package proof verifies DPoP proofs at the token endpoints of the examples. A
+// resource needs none of it: jwthttp does it there.
+package proof
 
 import (
 	"crypto/ecdsa"
@@ -6,32 +8,38 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
 
-const proofAge = time.Minute
+const maxAge = time.Minute
 
-type proofClaims struct {
+type claims struct {
 	jwt.RegisteredClaims
 	Method string `json:"htm"`
 	URL    string `json:"htu"`
 }
 
-// checkProof verifies the proof of a request to the token endpoint (RFC 9449 §4.3)
-// and returns the thumbprint of its key. It accepts ES256 only.
-func (s *site) checkProof(r *http.Request) (string, error) {
+// Proof is a verified proof that may have been used before.
+type Proof struct {
+	Thumbprint string // of its key
+	ID         string
+	Until      time.Time // remember ID until then
+}
+
+// Check verifies the proof of a request to the token endpoint at url (RFC 9449
+// §4.3). It accepts ES256 only.
+func Check(r *http.Request, url string) (Proof, error) {
 	fields := r.Header.Values("DPoP")
 	if len(fields) != 1 {
-		return "", errors.New("the request must have one DPoP field")
+		return Proof{}, errors.New("the request must have one DPoP field")
 	}
 	var thumbprint string
-	var c proofClaims
+	var c claims
 	_, err := jwt.ParseWithClaims(fields[0], &c, func(t *jwt.Token) (any, error) {
-		if t.Header["typ"] != "dpop+jwt" || t.Header["crit"] != nil {
+		if _, crit := t.Header["crit"]; crit || t.Header["typ"] != "dpop+jwt" {
 			return nil, errors.New("invalid header")
 		}
 		key, hash, err := publicKey(t.Header["jwk"])
@@ -39,33 +47,24 @@ func (s *site) checkProof(r *http.Request) (string, error) {
 		return key, err
 	}, jwt.WithValidMethods([]string{"ES256"}), jwt.WithStrictDecoding())
 	if err != nil {
-		return "", err
+		return Proof{}, err
 	}
-	if c.Method != r.Method || c.URL != s.url+"/token" || c.IssuedAt == nil || c.ID == "" || len(c.ID) > 256 {
-		return "", errors.New("the proof is for another request")
+	if c.Method != r.Method || c.URL != url || c.IssuedAt == nil || c.ID == "" || len(c.ID) > 256 {
+		return Proof{}, errors.New("the proof is for another request")
 	}
-	if age := time.Since(c.IssuedAt.Time); age > proofAge || age < -10*time.Second {
-		return "", errors.New("the proof is too old or from the future")
+	if age := time.Since(c.IssuedAt.Time); age > maxAge || age < -10*time.Second {
+		return Proof{}, errors.New("the proof is too old or from the future")
 	}
-	fresh, err := s.used.Fresh(r.Context(), thumbprint+" "+c.ID, c.IssuedAt.Add(proofAge+20*time.Second))
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("%w: %w", errUnavailable, err)
-	case !fresh:
-		return "", errors.New("the proof was used before")
-	}
-	return thumbprint, nil
+	return Proof{thumbprint, thumbprint + " " + c.ID, c.IssuedAt.Add(maxAge + 20*time.Second)}, nil
 }
-
-// errUnavailable says that it is not known whether a proof was used before.
-var errUnavailable = errors.New("the used proofs cannot be checked")
 
 // publicKey returns the key of a JWK and its thumbprint (RFC 7638 §3).
 func publicKey(v any) (*ecdsa.PublicKey, string, error) {
 	m, _ := v.(map[string]any)
 	x, errX := coordinate(m["x"])
 	y, errY := coordinate(m["y"])
-	if m["kty"] != "EC" || m["crv"] != "P-256" || m["d"] != nil || errX != nil || errY != nil {
+	_, private := m["d"]
+	if m["kty"] != "EC" || m["crv"] != "P-256" || private || errX != nil || errY != nil {
 		return nil, "", errors.New("invalid key")
 	}
 	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
