@@ -7,6 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # A number of runs: when a duration ends, go test may report "context deadline exceeded" (golang/go#75804).
 FUZZTIME ?= 150000x
 FAULTTIME ?= 1m
+ENTRIES ?= 100000,1000000
 BENCHFLAGS ?= -rounds 10 -benchtime 20ms
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 # Each contender is a column; more of them do not fit on a screen.
@@ -41,9 +42,9 @@ fuzz: ## run each fuzz test for FUZZTIME
 		for f in $$(grep -ho '^func Fuzz[A-Za-z]*' $$p/*_test.go | cut -c6-); do \
 			echo "== $$p $$f"; (cd $$p && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 500ms .); done; done
 
-faults: ## run each fault test for FAULTTIME: a failing key server, stores that lose changes; prints figures
+faults: ## run each fault test for FAULTTIME: a failing key server; stores with losses, missing rights, wrong clocks, slow disks
 	@set -e; for p in $$(grep -rl --include='*_test.go' 'flag.*"faults"' . | xargs -n1 dirname | sort -u); do \
-		(cd $$p && go test -count=1 -timeout 0 -run '(?i)faults' -v . -faults $(FAULTTIME)); done
+		(cd $$p && go test -count=1 -timeout 0 -run '(?i)faults|right|clocks' -v . -faults $(FAULTTIME)); done
 
 bench: ## measure all contenders on an idle machine; writes results.md and benchstat.txt in benchmarks
 	@go run -C benchmarks ./report $(BENCHFLAGS) -table results.md -samples samples.out
@@ -52,7 +53,9 @@ bench: ## measure all contenders on an idle machine; writes results.md and bench
 bench-check: ## measure what has a limit, and fail if one is exceeded; takes about two minutes
 	@go run -C benchmarks ./report $(BENCHFLAGS) -check
 
-bench-revocations: ## compare ways to ask whether one of a million tokens is revoked; needs redis-server
+bench-revocations: ## measure the stores with ENTRIES, and what others do with a million; needs redis-server and PostgreSQL
+	@for m in redisrevocation sqlrevocation; do \
+		go test -C $$m -count=1 -run '^$$' -bench Figures -benchtime 1x -timeout 0 . -entries $(ENTRIES) || exit; done
 	@go test -C benchmarks -count=1 -run '^$$' -bench Ways -benchtime 20000x -timeout 0 ./revocations -entries 1000000
 
 examples: ## start each example, send it valid and invalid requests, and stop it

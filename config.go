@@ -57,6 +57,7 @@ type config struct {
 // issuer is the compiled form of an Issuer.
 type issuer struct {
 	Issuer  // Audience nil: any; Types without "application/"
+	found   bool
 	methods keyset.Methods
 	keys    keyset.Keys
 }
@@ -191,6 +192,7 @@ func (c *config) compileFound(ctx context.Context, name string) (*issuer, error)
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
+	iss.found = true
 	return iss, nil
 }
 

@@ -96,6 +96,12 @@ func TestOptions_FindIssuer(t *testing.T) {
 		{"no name", func(s *tenants, _ *jwthttp.Options) { s.add("", func(*jwthttp.Issuer) {}) }, goodToken(map[string]any{"iss": nil}), invalid + "issuer", nil},
 		{"the name Any", func(s *tenants, _ *jwthttp.Options) { s.add("*", func(*jwthttp.Issuer) {}) }, tenantToken("*"), invalid + "issuer", nil},
 		{"an error", func(s *tenants, _ *jwthttp.Options) { s.fail(errors.New("database is gone")) }, tenantToken("a"), issuersUnavailable, []string{"a"}},
+		{"an error together with an issuer", func(s *tenants, o *jwthttp.Options) {
+			o.FindIssuer = func(ctx context.Context, name string) (*jwthttp.Issuer, error) {
+				issuer, _ := s.find(ctx, name)
+				return issuer, errors.New("read half of it")
+			}
+		}, tenantToken("a"), issuersUnavailable, []string{"a"}},
 		{"an issuer of another name", func(s *tenants, _ *jwthttp.Options) { s.add("a", func(i *jwthttp.Issuer) { i.Name = "b" }) }, tenantToken("a"), issuersUnavailable, []string{"a"}},
 		{"an issuer of any name", func(s *tenants, _ *jwthttp.Options) { s.add("a", func(i *jwthttp.Issuer) { i.Name = jwthttp.Any }) }, tenantToken("a"), issuersUnavailable, []string{"a"}},
 		{"an issuer without algorithm", func(s *tenants, _ *jwthttp.Options) { s.add("a", func(i *jwthttp.Issuer) { i.Algorithms = nil }) }, tenantToken("a"), issuersUnavailable, []string{"a"}},
@@ -338,6 +344,27 @@ func TestOptions_MaxIssuers(t *testing.T) {
 	}
 	if s.calls() == before+1 {
 		t.Error("more tenants are kept than MaxIssuers")
+	}
+}
+
+// By default, 1000 tenants are kept. Rule 65
+func TestOptions_MaxIssuers_default(t *testing.T) {
+	for _, tt := range []struct {
+		tenants int
+		again   bool // some are looked up again
+	}{{1000, false}, {1001, true}} {
+		s := newTenants()
+		m := mustNew[struct{}](t, tenantOptions(s))
+		for range 2 {
+			for i := range tt.tenants {
+				name := fmt.Sprint(i)
+				s.add(name, func(*jwthttp.Issuer) {})
+				checkVerdict(t, m, newRequest(withBearer(signHS256(goodHeader, fmt.Sprintf(`{"iss":%q,"aud":%q,"exp":99999999999}`, name, audienceName)))), admitted)
+			}
+		}
+		if again := s.calls() > tt.tenants; again != tt.again {
+			t.Errorf("%d calls for %d tenants", s.calls(), tt.tenants)
+		}
 	}
 }
 

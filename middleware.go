@@ -197,7 +197,7 @@ func (c *config) recheck(r *http.Request, a *admission) *Error {
 	if a.token == nil {
 		return nil
 	}
-	if e := a.verified.issuer.checkTimes(a.token, c.opts.Leeway); e != nil {
+	if e := a.verified.issuer.checkTimes(a.token, time.Now(), c.opts.Leeway); e != nil {
 		return e.about(a.token)
 	}
 	if a.request == nil || r.Method != a.request.Method || isUpgrade(r) != isUpgrade(a.request) {

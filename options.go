@@ -25,12 +25,12 @@ type Options struct {
 	// is set.
 	Issuers []Issuer
 
-	// FindIssuer returns the issuer of a name that Issuers does not have, for tenants
-	// that come and go. The name is an unverified "iss": a key to look up, never an
-	// address. A nil issuer and a nil error mean that there is none, a 401. An error,
-	// an invalid issuer or another Name, and an answer after the deadline of the
-	// context, 1 second, are a 503 for that name and are kept for a second. If nil,
-	// only Issuers counts.
+	// FindIssuer returns the issuer of a name that Issuers does not have. The name is
+	// an unverified "iss": look it up, and compare it with what is stored, since many
+	// databases ignore case or accents. Nil without an error is a 401. An error, an
+	// invalid issuer or another Name, and an answer after the context's deadline of a
+	// second are a 503, kept for a second. An answer is for all requests with the
+	// name, so it must depend on the name alone. If nil, only Issuers counts.
 	FindIssuer func(ctx context.Context, name string) (*Issuer, error)
 
 	// IssuerTTL is how long an answer of FindIssuer is used. A tenant that is

@@ -53,6 +53,17 @@ func TestNew_problem(t *testing.T) {
 			o.Realm, o.ResourceMetadataURL = "our own realm", "https://api.example/.well-known/oauth-protected-resource"
 		}), ""},
 		{"no issuer", jwthttp.Options{}, "Issuers"},
+		{"issuers found at run time", jwthttp.Options{FindIssuer: newTenants().find}, ""},
+		{"the most issuers found at run time", jwthttp.Options{FindIssuer: newTenants().find, IssuerTTL: 24 * time.Hour, MaxIssuers: 1 << 24}, ""},
+		{"negative TTL", jwthttp.Options{FindIssuer: newTenants().find, IssuerTTL: -1}, "IssuerTTL"},
+		{"large TTL", jwthttp.Options{FindIssuer: newTenants().find, IssuerTTL: 24*time.Hour + 1}, "IssuerTTL"},
+		{"negative number of issuers", jwthttp.Options{FindIssuer: newTenants().find, MaxIssuers: -1}, "MaxIssuers"},
+		{"large number of issuers", jwthttp.Options{FindIssuer: newTenants().find, MaxIssuers: 1<<24 + 1}, "MaxIssuers"},
+		{"TTL without FindIssuer", with(func(o *jwthttp.Options) { o.IssuerTTL = time.Minute }), "FindIssuer"},
+		{"number of issuers without FindIssuer", with(func(o *jwthttp.Options) { o.MaxIssuers = 10 }), "FindIssuer"},
+		{"any issuer together with FindIssuer", with(func(o *jwthttp.Options) {
+			o.Issuers[0].Name, o.FindIssuer = jwthttp.Any, newTenants().find
+		}), "Any must be the only issuer"},
 		{"negative leeway, which means none", with(func(o *jwthttp.Options) { o.Leeway = -1 }), ""},
 		{"very negative leeway", with(func(o *jwthttp.Options) { o.Leeway = math.MinInt64 }), ""},
 		{"large leeway", with(func(o *jwthttp.Options) { o.Leeway = 5*time.Minute + 1 }), "Leeway"},

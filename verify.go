@@ -44,7 +44,7 @@ func (c *config) admit(ctx context.Context, found Credential, p *possession) (*a
 		v, e = c.verify(ctx, found, p)
 	}
 	// Only padded segments can be a token that violates the syntax of its field.
-	if (e == nil && c.padding || e != nil && e.Reason == ReasonMalformed) && found.violatesSyntax() {
+	if (e == nil && v.issuer.PaddedSegments || e != nil && e.Reason == ReasonMalformed) && found.violatesSyntax() {
 		return nil, refuseCredential(errSyntax)
 	}
 	if e != nil {
@@ -160,7 +160,7 @@ func (c *config) findIssuer(ctx context.Context, t *Token, padded bool) (*issuer
 	case c.anyIssuer != nil:
 		candidates = []*issuer{c.anyIssuer}
 	case len(candidates) == 0 && c.found != nil:
-		iss, e := c.lookUpIssuer(ctx, t.Issuer)
+		iss, e := c.lookUpIssuer(ctx, t.Issuer, time.Now())
 		if e != nil {
 			return nil, e
 		}
@@ -185,11 +185,11 @@ func (c *config) findIssuer(ctx context.Context, t *Token, padded bool) (*issuer
 
 // lookUpIssuer returns the issuer of FindIssuer for a name, or nil. The name is not
 // verified yet.
-func (c *config) lookUpIssuer(ctx context.Context, name string) (*issuer, *Error) {
+func (c *config) lookUpIssuer(ctx context.Context, name string, now time.Time) (*issuer, *Error) {
 	if name == "" || name == Any || len(name) > maxIssuerName {
 		return nil, nil
 	}
-	iss, err := c.found.Get(ctx, name)
+	iss, err := c.found.Get(ctx, name, now)
 	switch {
 	case err == nil:
 		return iss, nil
@@ -212,13 +212,12 @@ func (iss *issuer) check(t *Token, leeway time.Duration) *Error {
 		return refuse(ReasonAudience, cause.Invalid(jwt.ErrTokenInvalidAudience,
 			"client %s is not among %s", jws.Quoted(t.ClientID), jws.QuotedList(iss.Clients)))
 	}
-	return iss.checkTimes(t, leeway)
+	return iss.checkTimes(t, time.Now(), leeway)
 }
 
 // checkTimes applies RFC 7519 §4.1.4 to §4.1.6. A token expires when "exp" is
 // reached, not after it.
-func (iss *issuer) checkTimes(t *Token, leeway time.Duration) *Error {
-	now := time.Now()
+func (iss *issuer) checkTimes(t *Token, now time.Time, leeway time.Duration) *Error {
 	switch latest := now.Add(leeway); {
 	case t.ExpiresAt.IsZero() && !iss.NoExpiry:
 		return refuse(ReasonMalformed, cause.Fixed(`"exp" is missing`, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenMalformed))
@@ -288,13 +287,13 @@ func (c *config) recall(ctx context.Context, raw string) (*verified, *Error) {
 	if !ok {
 		return nil, nil
 	}
-	if c.found != nil {
-		// It may have been dropped or changed.
-		if iss, e := c.findIssuer(ctx, v.token, v.issuer.PaddedSegments); e != nil || iss != v.issuer {
+	now := time.Now()
+	if v.issuer.found { // it may have been dropped or changed
+		if iss, e := c.lookUpIssuer(ctx, v.token.Issuer, now); e != nil || iss != v.issuer {
 			return nil, e
 		}
 	}
-	if e := v.issuer.checkTimes(v.token, c.opts.Leeway); e != nil {
+	if e := v.issuer.checkTimes(v.token, now, c.opts.Leeway); e != nil {
 		c.cache.Remove(raw)
 		return nil, e
 	}

@@ -185,6 +185,9 @@ func providersNetwork() network {
 	discoverable(pool, pool+"/.well-known/jwks.json", keySet(rsaJWK(keys.rsa, rs256)))
 	discoverable("https://login.example/realms/shop", "https://login.example/realms/shop/protocol/openid-connect/certs", keySet(
 		rsaJWK(keys.otherRSA, object{"kid": "encryption", "use": "enc", "alg": "RSA-OAEP"}), rsaJWK(keys.rsa, withCertificate)))
+	for _, realm := range []string{"https://login.example/realms/garden", "https://login.example/realms/unlisted", "https://evil.example/realms/shop"} {
+		discoverable(realm, realm+"/protocol/openid-connect/certs", keySet(rsaJWK(keys.otherRSA, withCertificate)))
+	}
 	discoverable("https://example-a1b2c3.zitadel.cloud", "https://example-a1b2c3.zitadel.cloud/oauth/v2/keys", keySet(rsaJWK(keys.rsa, rs256)))
 	discoverable("https://login.example/dex", "https://login.example/dex/keys", keySet(rsaJWK(keys.rsa, rs256)))
 	discoverable("https://hydra.example/", "https://hydra.example/.well-known/jwks.json", keySet(
@@ -297,9 +300,14 @@ type provider struct {
 // general returns the refusals that every provider has.
 func (p provider) general() []refusal {
 	alg, forger, public := "PS256", any(keys.otherRSA), publicPEM(keys.rsa)
-	if p.good.header["alg"] == "ES256" {
+	switch p.good.header["alg"] {
+	case "ES256":
 		alg, forger, public = "RS256", keys.otherEC, publicPEM(keys.ec)
+	case "HS256":
+		forger = keys.secret
 	}
+	another := p.good.with(object{"alg": alg}, nil)
+	another.key = nil
 	forged, confused, unsigned := p.good, p.good.with(object{"alg": "HS256"}, nil), p.good.with(object{"alg": "none"}, nil)
 	forged.key, confused.key, unsigned.key = forger, []byte(public), jwt.UnsafeAllowNoneSignatureType
 	list := []refusal{
@@ -310,7 +318,7 @@ func (p provider) general() []refusal {
 		{"unsigned", unsigned, "401 algorithm"},
 		{"another issuer", p.good.with(nil, object{"iss": "https://other.example"}), "401 issuer"},
 		{"another audience", p.good.with(nil, object{"aud": "https://other.example"}), "401 audience"},
-		{"another algorithm", p.good.with(object{"alg": alg}, nil), "401 algorithm"},
+		{"another algorithm", another, "401 algorithm"},
 		{"the public key as a secret", confused, "401 algorithm"},
 		{"another key", forged, "401 signature"},
 		{"an unknown key", p.good.with(object{"kid": "key-2"}, nil), "401 unknown_key"},
@@ -510,4 +518,71 @@ func cognitoIssuer() (jwthttp.Issuer, error) {
 		Algorithms: []string{"RS256"},
 		Keys:       set,
 	}, nil
+}
+
+// stored is a table of tenants in a database that ignores case.
+type stored struct {
+	names []string
+	err   error
+}
+
+func newStored(names ...string) *stored { return &stored{names: names} }
+
+func (s *stored) find(_ context.Context, name string) (string, error) {
+	for _, n := range s.names {
+		if strings.EqualFold(n, name) {
+			return n, s.err
+		}
+	}
+	return "", s.err
+}
+
+// Tenants are dropped and added, and the database fails.
+func TestProviders_tenants(t *testing.T) {
+	entra, realms, shops := entraTokens()[1], keycloakRealmTokens(), shopifyTokens()
+	for _, tt := range []struct {
+		name string
+		good tokenShape
+		key  string
+		auth func(context.Context, *stored) (*jwthttp.Middleware, error)
+	}{
+		{"Entra ID", entra.good, tenant, func(ctx context.Context, s *stored) (*jwthttp.Middleware, error) {
+			return entraTenants(ctx, s.find)
+		}},
+		{"Keycloak", realms.good, "shop", func(ctx context.Context, s *stored) (*jwthttp.Middleware, error) {
+			return keycloakRealms(ctx, s.find)
+		}},
+		{"Shopify", shops.good, "flowers", func(_ context.Context, s *stored) (*jwthttp.Middleware, error) {
+			return shopify(shops.good.claims["aud"].(string), shops.good.key.([]byte), s.find)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				s := newStored(tt.key)
+				auth, err := tt.auth(ctx, s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, step := range []struct {
+					name  string
+					names []string
+					err   error
+					want  string
+				}{
+					{"a tenant", []string{tt.key}, nil, "200"},
+					{"a dropped tenant", nil, nil, "401 issuer"},
+					{"a tenant that comes back", []string{tt.key}, nil, "200"},
+					{"a database out of reach", []string{tt.key}, errors.New("no connection"), "503 issuers_unavailable"},
+				} {
+					s.names, s.err = step.names, step.err
+					time.Sleep(time.Minute) // the IssuerTTL
+					if got := outcome(auth, provider{}.request(tt.good.sign(t))); got != step.want {
+						t.Errorf("%s: %s, want %s", step.name, got, step.want)
+					}
+				}
+			})
+		})
+	}
 }

@@ -163,7 +163,8 @@ func tenantIssuers(ctx context.Context, names []string) (issuers []jwthttp.Issue
 	return issuers, nil
 }
 
-func tenantsAtRunTime(ctx context.Context, isTenant func(ctx context.Context, issuer string) (bool, error)) (*jwthttp.Middleware, error) {
+// findTenant returns the issuer of a tenant as it is stored, or "".
+func tenantsAtRunTime(ctx context.Context, findTenant func(ctx context.Context, issuer string) (string, error)) (*jwthttp.Middleware, error) {
 	const most = 10_000
 	pool, err := jwks.NewPool(ctx, jwks.PoolOptions{MaxSets: most})
 	if err != nil {
@@ -171,7 +172,7 @@ func tenantsAtRunTime(ctx context.Context, isTenant func(ctx context.Context, is
 	}
 	return jwthttp.New[Claims](jwthttp.Options{
 		FindIssuer: func(ctx context.Context, name string) (*jwthttp.Issuer, error) {
-			if found, err := isTenant(ctx, name); !found {
+			if stored, err := findTenant(ctx, name); err != nil || stored != name {
 				return nil, err // nil: there is no such tenant
 			}
 			return &jwthttp.Issuer{

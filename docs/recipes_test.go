@@ -552,10 +552,8 @@ func testTenants(t *testing.T) {
 func testTenantsAtRunTime(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	dropped, failure := "", error(nil)
-	auth, err := tenantsAtRunTime(ctx, func(_ context.Context, issuer string) (bool, error) {
-		return issuer != dropped && (issuer == "https://a.tenants.example" || issuer == "https://b.tenants.example"), failure
-	})
+	tenants := newStored("https://a.tenants.example", "https://b.tenants.example")
+	auth, err := tenantsAtRunTime(ctx, tenants.find)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -574,6 +572,7 @@ func testTenantsAtRunTime(t *testing.T) {
 		{"the first tenant at the host of the second", "b.example", a, "403 forbidden"},
 		{"a host of no tenant", "c.example", a, "403 forbidden"},
 		{"the first tenant's token by the second's key", "a.example", b.with(nil, object{"iss": "https://a.tenants.example"}), "401 signature"},
+		{"a tenant in capitals", "a.example", a.with(nil, object{"iss": "https://A.tenants.example"}), "401 issuer"},
 		{"another tenant", "a.example", a.with(nil, object{"iss": "https://c.tenants.example"}), "401 issuer"},
 		{"another audience", "a.example", a.with(nil, object{"aud": "https://other.example"}), "401 audience"},
 	} {
@@ -588,8 +587,8 @@ func testTenantsAtRunTime(t *testing.T) {
 		change func()
 		want   string
 	}{
-		{"a dropped tenant", func() { dropped = "https://a.tenants.example" }, "401 issuer"},
-		{"a database out of reach", func() { failure = errors.New("no connection") }, "503 issuers_unavailable"},
+		{"a dropped tenant", func() { tenants.names = tenants.names[1:] }, "401 issuer"},
+		{"a database out of reach", func() { tenants.err = errors.New("no connection") }, "503 issuers_unavailable"},
 	} {
 		test.change()
 		time.Sleep(time.Minute)

@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -18,10 +19,10 @@ func typed() object { return object{"alg": "RS256", "kid": keyID, "typ": "JWT"} 
 func providers() []provider {
 	list := []provider{auth0Tokens(), oktaTokens()}
 	list = append(list, entraTokens()...)
-	list = append(list, googleTokens(), firebaseTokens(), cognitoTokens(), keycloakTokens(), zitadelTokens(), hydraTokens(),
+	list = append(list, googleTokens(), firebaseTokens(), cognitoTokens(), keycloakTokens(), keycloakRealmTokens(), zitadelTokens(), hydraTokens(),
 		dexTokens(), duendeTokens(), springTokens())
 	list = append(list, supabaseTokens()...)
-	list = append(list, clerkTokens(), githubTokens(), gitlabTokens(), kubernetesTokens(), spiffeTokens(), cloudflareTokens(), iapTokens())
+	list = append(list, clerkTokens(), shopifyTokens(), githubTokens(), gitlabTokens(), kubernetesTokens(), spiffeTokens(), cloudflareTokens(), iapTokens())
 	return append(append(list, albTokens()...), appleTokens())
 }
 
@@ -96,13 +97,21 @@ func entraTokens() []provider {
 		{
 			heading: "Entra ID, many tenants", block: "entraTenants", good: good, scopes: scopes,
 			auth: func(ctx context.Context) (*jwthttp.Middleware, error) {
-				return entraTenants(ctx, []string{tenant, "bbbbcccc-1111-dddd-2222-eeee3333ffff"})
+				return entraTenants(ctx, newStored(tenant, "bbbbcccc-1111-dddd-2222-eeee3333ffff").find)
 			},
 			more: append(more, good.with(nil, object{
 				"iss": host + "bbbbcccc-1111-dddd-2222-eeee3333ffff/v2.0", "tid": "bbbbcccc-1111-dddd-2222-eeee3333ffff",
 			})),
 			refused: append(general,
 				refusal{"tid of another tenant", good.with(nil, object{"tid": "bbbbcccc-1111-dddd-2222-eeee3333ffff"}), "401 unknown_key"},
+				refusal{"a tenant that is not in the database", good.with(nil, object{"iss": host + personalTenant + "/v2.0", "tid": personalTenant}), "401 issuer"},
+				refusal{"the tenant in capitals", good.with(nil, object{"iss": host + strings.ToUpper(tenant) + "/v2.0", "tid": strings.ToUpper(tenant)}), "401 issuer"},
+				refusal{"the common issuer", good.with(nil, object{"iss": host + "common/v2.0"}), "401 issuer"},
+				refusal{"no path", good.with(nil, object{"iss": host + tenant}), "401 issuer"},
+				refusal{"no host", good.with(nil, object{"iss": tenant + "/v2.0"}), "401 issuer"},
+				refusal{"no tenant", good.with(nil, object{"iss": host + "/v2.0"}), "401 issuer"},
+				refusal{"another host", good.with(nil, object{"iss": "https://login.example/" + tenant + "/v2.0"}), "401 issuer"},
+				refusal{"another path", good.with(nil, object{"iss": host + tenant + "/v2.0/"}), "401 issuer"},
 				refusal{"no tid", good.with(nil, object{"tid": nil}), "401 unknown_key"},
 				refusal{"the key of personal accounts", personalKey, "401 unknown_key"}),
 		},
@@ -181,6 +190,29 @@ func keycloakTokens() provider {
 			{"another realm", good.with(nil, object{"iss": "https://login.example/realms/master"}), "401 issuer"},
 		},
 	}
+}
+
+func keycloakRealmTokens() provider {
+	one := keycloakTokens()
+	other := one.good.with(nil, object{"iss": "https://login.example/realms/garden"})
+	other.key = keys.otherRSA
+	realm := func(iss string) tokenShape { return one.good.with(nil, object{"iss": iss}) }
+	one.block, one.more = "keycloakRealms", append(one.more, other)
+	one.auth = func(ctx context.Context) (*jwthttp.Middleware, error) {
+		return keycloakRealms(ctx, newStored("shop", "garden").find)
+	}
+	one.refused = append(one.refused,
+		refusal{"the key of another realm", realm("https://login.example/realms/garden"), "401 signature"},
+		refusal{"a realm that is not in the list", realm("https://login.example/realms/unlisted"), "401 issuer"},
+		refusal{"the realm in capitals", realm("https://login.example/realms/SHOP"), "401 issuer"},
+		refusal{"the realm master", realm("https://login.example/realms/master"), "401 issuer"},
+		refusal{"another server", realm("https://evil.example/realms/shop"), "401 issuer"},
+		refusal{"the server as a part of a host", realm("https://login.example.evil.example/realms/shop"), "401 issuer"},
+		refusal{"a path above the realms", realm("https://login.example/realms/../realms/shop"), "401 issuer"},
+		refusal{"a slash at the end", realm("https://login.example/realms/shop/"), "401 issuer"},
+		refusal{"the realm without a server", realm("shop"), "401 issuer"},
+		refusal{"no realm", realm("https://login.example/realms/"), "401 issuer"})
+	return one
 }
 
 func zitadelTokens() provider {
@@ -306,6 +338,48 @@ func clerkTokens() provider {
 			{"another origin", good.with(nil, object{"azp": "https://other.example"}), "401 audience"},
 			{"a pending session", good.with(nil, object{"sts": "pending"}), "401 claims"},
 			{"a token of a JWT template", good.with(nil, object{"sid": nil}), "401 claims"},
+		},
+	}
+}
+
+func shopifyTokens() provider {
+	const client, secret = "4bc1f7d1f9bd2ac85f6a0a5d0a1e3c1d", "shpss_0123456789abcdef0123456789abcdef"
+	good := tokenShape{header: object{"alg": "HS256", "typ": "JWT"}, key: []byte(secret), claims: object{
+		"iss": "https://flowers.myshopify.com/admin", "dest": "https://flowers.myshopify.com", "aud": client, "sub": "42", "exp": time.Minute, "nbf": time.Duration(0),
+		"jti": "f8912129-1af6-4cad-9ca3-76b0f7621087", "sid": "aaea182f2732d44c23057c0fea584021a4485b2bd25d3eb7fd349313ad24c685", "sig": "f07cf3740270c17fb61c700b0f0f2e7f",
+	}}
+	shop := func(iss, dest any) tokenShape { return good.with(nil, object{"iss": iss, "dest": dest}) }
+	confused := good
+	confused.key = []byte(publicPEM(keys.rsa))
+	return provider{
+		heading: "Shopify", block: "shopify", good: good,
+		auth: func(context.Context) (*jwthttp.Middleware, error) {
+			return shopify(client, []byte(secret), newStored("flowers", "bicycles").find)
+		},
+		more: []tokenShape{
+			shop("https://bicycles.myshopify.com/admin", "https://bicycles.myshopify.com"),
+			good.with(nil, object{"nbf": 9 * time.Second, "iat": 9 * time.Second}), // a clock that is ahead
+		},
+		skip: []string{"the public key as a secret", "an unknown key"}, // there is no "kid"
+		refused: []refusal{
+			{"a public key as the secret", confused, "401 signature"},
+			{"dest of another shop", shop("https://flowers.myshopify.com/admin", "https://bicycles.myshopify.com"), "401 claims"},
+			{"dest of a longer name", shop("https://flowers.myshopify.com/admin", "https://flowers.myshopify.com.evil.example"), "401 claims"},
+			{"dest without https", shop("https://flowers.myshopify.com/admin", "flowers.myshopify.com"), "401 claims"},
+			{"no dest", shop("https://flowers.myshopify.com/admin", nil), "401 claims"},
+			{"dest that is a list", shop("https://flowers.myshopify.com/admin", []string{"https://flowers.myshopify.com"}), "401 claims"},
+			{"a shop that has not installed the app", shop("https://hats.myshopify.com/admin", "https://hats.myshopify.com"), "401 issuer"},
+			{"the shop in capitals", shop("https://FLOWERS.myshopify.com/admin", "https://FLOWERS.myshopify.com"), "401 issuer"},
+			{"iss without https", shop("flowers.myshopify.com/admin", "flowers.myshopify.com"), "401 issuer"},
+			{"iss without the domain", shop("https://flowers", "https://flowers"), "401 issuer"},
+			{"no shop", shop("https://.myshopify.com/admin", "https://.myshopify.com"), "401 issuer"},
+			{"another domain", shop("https://flowers.evil.example/admin", "https://flowers.evil.example"), "401 issuer"},
+			{"iss without /admin", shop("https://flowers.myshopify.com", "https://flowers.myshopify.com"), "401 issuer"},
+			{"another app", good.with(nil, object{"aud": "another client ID"}), "401 audience"},
+			{"a minute and the leeway later", good.with(nil, object{"exp": -10 * time.Second}), "401 expired"},
+			{"a token of an extension", tokenShape{header: good.header, key: good.key, claims: object{
+				"dest": "flowers.myshopify.com", "aud": client, "exp": 5 * time.Minute, "nbf": time.Duration(0), "jti": "j", "sub": "gid://shopify/Customer/42",
+			}}, "401 issuer"},
 		},
 	}
 }

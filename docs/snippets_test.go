@@ -63,22 +63,33 @@ func entraID(ctx context.Context) (*jwthttp.Middleware, error) {
 	})
 }
 
-func entraTenants(ctx context.Context, tenants []string) (*jwthttp.Middleware, error) {
+// findTenant returns a tenant ID as it is stored, or "".
+func entraTenants(ctx context.Context, findTenant func(ctx context.Context, id string) (string, error)) (*jwthttp.Middleware, error) {
 	const host = "https://login.microsoftonline.com/"
 	keys, err := jwks.New(ctx, host+"common/discovery/v2.0/keys", jwks.Options{})
 	if err != nil {
 		return nil, err
 	}
-	var issuers []jwthttp.Issuer
-	for _, tenant := range tenants {
-		issuers = append(issuers, jwthttp.Issuer{
-			Name:       host + tenant + "/v2.0",
-			Audience:   []string{"00001111-aaaa-2222-bbbb-3333cccc4444"},
-			Algorithms: []string{"RS256"},
-			Keys:       keys,
-		})
-	}
-	return jwthttp.New[jwt.RegisteredClaims](jwthttp.Options{Issuers: issuers, MaxTokenSize: 32 << 10})
+	return jwthttp.New[jwt.RegisteredClaims](jwthttp.Options{
+		FindIssuer: func(ctx context.Context, name string) (*jwthttp.Issuer, error) {
+			rest, begins := strings.CutPrefix(name, host)
+			id, ends := strings.CutSuffix(rest, "/v2.0")
+			if !begins || !ends || id == "" {
+				return nil, nil
+			}
+			if stored, err := findTenant(ctx, id); err != nil || stored != id {
+				return nil, err
+			}
+			return &jwthttp.Issuer{
+				Name:       name,
+				Audience:   []string{"00001111-aaaa-2222-bbbb-3333cccc4444"},
+				Algorithms: []string{"RS256"},
+				Keys:       keys,
+			}, nil
+		},
+		MaxIssuers:   10_000, // not less than the tenants in use
+		MaxTokenSize: 32 << 10,
+	})
 }
 
 func google(ctx context.Context) (*jwthttp.Middleware, error) {
@@ -152,6 +163,33 @@ func keycloak(ctx context.Context) (*jwthttp.Middleware, error) {
 		Algorithms: []string{"RS256"},
 		Keys:       keys,
 	}}})
+}
+
+// findRealm returns the name of a realm as it is stored, or "".
+func keycloakRealms(ctx context.Context, findRealm func(ctx context.Context, realm string) (string, error)) (*jwthttp.Middleware, error) {
+	const server, most = "https://login.example/realms/", 10_000
+	pool, err := jwks.NewPool(ctx, jwks.PoolOptions{MaxSets: most})
+	if err != nil {
+		return nil, err
+	}
+	return jwthttp.New[keycloakClaims](jwthttp.Options{
+		FindIssuer: func(ctx context.Context, name string) (*jwthttp.Issuer, error) {
+			realm, ok := strings.CutPrefix(name, server)
+			if !ok || realm == "" {
+				return nil, nil
+			}
+			if stored, err := findRealm(ctx, realm); err != nil || stored != realm {
+				return nil, err
+			}
+			return &jwthttp.Issuer{
+				Name:       name,
+				Audience:   []string{"orders-api"},
+				Algorithms: []string{"RS256"},
+				Keys:       pool.Discover(name),
+			}, nil
+		},
+		MaxIssuers: most,
+	})
 }
 
 type zitadelClaims struct {
@@ -292,6 +330,43 @@ func clerk(ctx context.Context) (*jwthttp.Middleware, error) {
 			Keys:       keys,
 		}},
 		Extractor: jwthttp.FirstOf(jwthttp.FromHeader("Authorization", "Bearer"), jwthttp.FromCookie("__session")),
+	})
+}
+
+type shopifyClaims struct {
+	jwt.RegisteredClaims
+	Shop string `json:"dest"` // https://{shop}.myshopify.com
+}
+
+func (c shopifyClaims) Validate() error {
+	if c.Issuer != c.Shop+"/admin" {
+		return fmt.Errorf("dest %q is not the shop of iss %q", c.Shop, c.Issuer)
+	}
+	return nil
+}
+
+// findShop returns the name of a shop that has installed the app as it is stored, or "".
+func shopify(clientID string, secret []byte, findShop func(ctx context.Context, shop string) (string, error)) (*jwthttp.Middleware, error) {
+	keys := jwthttp.StaticKey(secret) // the text of the client secret; do not decode it
+	return jwthttp.New[shopifyClaims](jwthttp.Options{
+		FindIssuer: func(ctx context.Context, name string) (*jwthttp.Issuer, error) {
+			rest, begins := strings.CutPrefix(name, "https://")
+			shop, ends := strings.CutSuffix(rest, ".myshopify.com/admin")
+			if !begins || !ends || shop == "" {
+				return nil, nil
+			}
+			if stored, err := findShop(ctx, shop); err != nil || stored != shop {
+				return nil, err
+			}
+			return &jwthttp.Issuer{
+				Name:       name,
+				Audience:   []string{clientID},
+				Algorithms: []string{"HS256"},
+				Keys:       keys,
+			}, nil
+		},
+		MaxIssuers: 10_000,
+		Leeway:     10 * time.Second, // tokens are valid for a minute
 	})
 }
 

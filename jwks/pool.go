@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,7 +50,8 @@ type place struct{ url, issuer string }
 type PoolOptions struct {
 	_ struct{}
 
-	// Options are those of each set.
+	// Options are those of each set. If Client is nil, all use one copy of
+	// [http.DefaultTransport].
 	Options
 
 	// MaxSets is the maximum number of sets. If zero, 1000. With fewer than the
@@ -66,6 +68,11 @@ type PoolOptions struct {
 func NewPool(ctx context.Context, opts PoolOptions) (*Pool, error) {
 	p := problems.List{Prefix: "jwks: "}
 	checkContext(ctx, &p)
+	if shared, ok := http.DefaultTransport.(*http.Transport); ok && opts.Client == nil {
+		// A failing set closes idle connections, over and over if a server is dead.
+		// They must not be those of the whole program.
+		opts.Client = &http.Client{Transport: shared.Clone()}
+	}
 	compiled := opts.Options.compile(&p, "PoolOptions.")
 	if opts.MaxSets < 0 {
 		p.Add("PoolOptions.MaxSets", opts.MaxSets, "want 0 or more")
@@ -118,6 +125,7 @@ func (p *Pool) newSet(at place) (*Set, error) {
 	}
 	s.ctx, s.opts, s.ended = p.ctx, p.opts, &p.ended
 	s.pooled = &poolState{pool: p, at: at}
+	s.pooled.set.Store(s)
 	return s, nil
 }
 
@@ -161,7 +169,7 @@ func (p *Pool) leastUsed() (oldest *Set) {
 
 // drop forgets a set. Whoever uses it now can still do so, and can wait for a fetch.
 func (p *Pool) drop(s *Set) {
-	s.pooled.dropped.Store(true)
+	s.pooled.set.Store(nil)
 	s.stop()
 	delete(p.sets, s.pooled.at)
 }
@@ -177,12 +185,13 @@ func (p *Pool) end() {
 	(&Set{opts: p.opts}).report(slog.LevelWarn, fmt.Errorf("jwks: pool: its context has ended, so keys are no longer fetched: %w", p.ctx.Err()))
 }
 
-// poolState is what a Pool knows about one of its sets.
+// poolState is what a Pool knows about one of its sets. It outlives the set where
+// sources refer to it.
 type poolState struct {
-	pool    *Pool
-	at      place
-	used    atomic.Int64 // the last time, in nanoseconds since the Pool's start
-	dropped atomic.Bool
+	pool *Pool
+	at   place
+	used atomic.Int64        // the last time, in nanoseconds since the Pool's start
+	set  atomic.Pointer[Set] // nil: dropped
 }
 
 // use notes that a token needs the set. It is exact to a second, so that requests on
@@ -193,7 +202,7 @@ func (s *poolState) use() {
 	}
 }
 
-func (s *poolState) isDropped() bool { return s != nil && s.dropped.Load() }
+func (s *poolState) isDropped() bool { return s != nil && s.set.Load() == nil }
 
 // dropIdle drops a set that no token has needed for long, and reports whether it is
 // dropped.
@@ -203,10 +212,10 @@ func (s *poolState) dropIdle(set *Set) bool {
 	}
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
-	if !s.dropped.Load() && time.Since(s.pool.start)-time.Duration(s.used.Load()) >= s.pool.idleAfter {
+	if !s.isDropped() && time.Since(s.pool.start)-time.Duration(s.used.Load()) >= s.pool.idleAfter {
 		s.pool.drop(set)
 	}
-	return s.dropped.Load()
+	return s.isDropped()
 }
 
 // source is the KeySource of one place. It finds the set again after it was dropped.
@@ -214,7 +223,7 @@ type source struct {
 	pool *Pool
 	at   place
 	err  error // of the place
-	last atomic.Pointer[Set]
+	last atomic.Pointer[poolState]
 }
 
 var (
@@ -224,15 +233,17 @@ var (
 )
 
 func (k *source) set() (*Set, error) {
-	if s := k.last.Load(); s != nil && !s.pooled.isDropped() {
-		s.pooled.use()
-		return s, nil
+	if last := k.last.Load(); last != nil {
+		if s := last.set.Load(); s != nil {
+			last.use()
+			return s, nil
+		}
 	}
 	s, err := k.pool.set(k.at)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", jwthttp.ErrKeysUnavailable, err)
 	}
-	k.last.Store(s)
+	k.last.Store(s.pooled)
 	return s, nil
 }
 

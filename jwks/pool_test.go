@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
 	"runtime"
 	"slices"
 	"strings"
@@ -290,6 +293,19 @@ func TestPool_MaxSets(t *testing.T) {
 			t.Error("a dropped set is refreshed")
 		}
 	})
+	bubble(t, "a set that was used once is newer than one that was used before", func(t *testing.T) {
+		h := newHosts()
+		m := poolMiddleware(t, h.pool(t, jwks.PoolOptions{MaxSets: 2}))
+		for _, host := range []string{"a.test", "a.test", "b.test", "c.test", "b.test"} {
+			time.Sleep(2 * time.Second)
+			if got := verdict(m, tenantToken(t, host, "k")); got != admitted {
+				t.Errorf("%s: %s", host, got)
+			}
+		}
+		if n := h.fetches("b.test"); n != 1 {
+			t.Errorf("%d fetches", n)
+		}
+	})
 	bubble(t, "there are never more", func(t *testing.T) {
 		h := newHosts()
 		m := poolMiddleware(t, h.pool(t, jwks.PoolOptions{MaxSets: 50, IdleAfter: 24 * time.Hour}))
@@ -339,6 +355,83 @@ func TestPool_MaxSets(t *testing.T) {
 	})
 }
 
+// A KeySource does not keep the keys of a set that was dropped.
+func TestPool_MaxSets_memory(t *testing.T) {
+	var keys strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&keys, "%s,", edJWK(fmt.Sprintf(`,"kid":"%d"`, i)))
+	}
+	h := newHosts()
+	p := h.pool(t, jwks.PoolOptions{MaxSets: 1})
+	text := tenantToken(t, "a.test", "k")
+	memory := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	var sources []jwthttp.KeySource
+	use := func(n int) uint64 {
+		before := memory()
+		for range n {
+			host := fmt.Sprint(len(sources), ".test")
+			h.becomes(host, func(r *http.Request) (*http.Response, error) {
+				return answer(r, http.StatusOK, jwkSet(keys.String()+edJWK(`,"kid":"k"`))), nil
+			})
+			source := p.Keys("https://" + host + "/keys")
+			if _, err := jwt.Parse(text, source.KeyfuncCtx(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			sources = append(sources, source)
+		}
+		return memory() - min(before, memory())
+	}
+	one := use(1)
+	if more := use(20); more > 5*one {
+		t.Errorf("20 dropped sets keep %d bytes, one set has %d", more, one)
+	}
+	runtime.KeepAlive(sources)
+}
+
+// A failing key server does not close idle connections of the program.
+func TestNewPool_connections(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound) // no key set
+	}))
+	defer server.Close()
+	reused := false
+	request := func() {
+		trace := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+		r, err := http.NewRequestWithContext(trace, "GET", server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := newHosts()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	own, err := jwks.NewPool(ctx, jwks.PoolOptions{Options: jwks.Options{OnError: h.onError}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request()
+	if _, err := jwt.Parse(tenantToken(t, "a.test", "k"), own.Keys(server.URL+"/keys").KeyfuncCtx(t.Context())); !errors.Is(err, jwthttp.ErrKeysUnavailable) {
+		t.Errorf("a server without keys: %v", err)
+	}
+	request()
+	if !reused {
+		t.Error("the connection was closed")
+	}
+}
+
 // Sets that were started at once do not refresh at once.
 func TestPool_spread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -356,11 +449,17 @@ func TestPool_spread(t *testing.T) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		seconds := map[time.Duration]int{}
+		first, last := time.Hour, time.Duration(0)
 		for host, times := range h.fetched {
 			if len(times) < 2 {
 				t.Fatalf("%s is not refreshed within 15 minutes", host)
 			}
-			seconds[times[1].Sub(start).Truncate(time.Second)]++
+			at := times[1].Sub(start)
+			seconds[at.Truncate(time.Second)]++
+			first, last = min(first, at), max(last, at)
+		}
+		if last-first < 5*time.Minute {
+			t.Errorf("all sets are refreshed between %v and %v", first, last)
 		}
 		for at, n := range seconds {
 			if n > sets/50 {

@@ -2,6 +2,7 @@ package redisrevocation_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"runtime"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 	"github.com/seed450a7203/jwthttp/redisrevocation"
 )
 
@@ -34,32 +36,22 @@ end`, keys, from, min(n, from+some)-1, time.Now().Add(time.Hour).Unix()).Err()
 	}
 }
 
-// BenchmarkLoad is how long Open takes with so many entries, and what they take
-// in the memory of the program and of Redis.
-func BenchmarkLoad(b *testing.B) {
-	for _, n := range []int{100_000, 1_000_000, 10_000_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			if testing.Short() && n > 1_000_000 {
-				b.Skip("needs 6 GB of memory")
-			}
-			srv := newServer(b, "--appendonly", "no")
+var entries = flag.String("entries", "100000,1000000", "how many entries BenchmarkFigures measures with; 10000000 needs 6 GB of memory")
+
+// BenchmarkFigures measures the load, the memory, look-ups beside 2,000 changes a second,
+// and the propagation to nine other instances.
+func BenchmarkFigures(b *testing.B) {
+	for _, n := range storetest.Sizes(b, *entries) {
+		b.Run(fmt.Sprint("entries=", n), func(b *testing.B) {
+			srv := newServer(b, "--appendfsync", "everysec")
 			fill(b, srv.client(), n)
-			var before, after runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&before)
-			var last *opened
-			for b.Loop() {
-				last = mustOpen(b, srv.addr, redisrevocation.Options{})
-			}
-			runtime.GC()
-			runtime.ReadMemStats(&after)
-			if last.Len() != n {
-				b.Fatalf("%d entries", last.Len())
-			}
-			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/load")
-			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(b.N)/float64(n), "B/entry")
-			b.ReportMetric(float64(srv.client().MemoryUsage(context.Background(), "{jwthttp}:entries", 0).Val()+
-				srv.client().MemoryUsage(context.Background(), "{jwthttp}:expiry", 0).Val())/float64(n), "redisB/entry")
+			memory := redis.NewClient(&redis.Options{Addr: srv.addr, ReadTimeout: -1})
+			defer func() { _ = memory.Close() }()
+			storetest.Measure(b, n, func(ctx context.Context) (storetest.Store, error) {
+				return open(ctx, srv.addr, redisrevocation.Options{OnError: func(error) {}})
+			})
+			b.ReportMetric(float64(memory.MemoryUsage(context.Background(), keys[0], 0).Val()+
+				memory.MemoryUsage(context.Background(), keys[1], 0).Val())/float64(n), "redisB/entry")
 		})
 	}
 }

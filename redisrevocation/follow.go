@@ -79,7 +79,7 @@ func (f *follower) reportLoss(lost int) {
 // step reads what has changed, or that nothing has.
 func (f *follower) step(ctx context.Context) error {
 	at, ok := f.copy.Position()
-	if !ok {
+	if !ok || f.copy.Loading() {
 		return f.load(ctx)
 	}
 	err := f.stepFrom(ctx, at)
@@ -166,57 +166,161 @@ func (f *follower) state(ctx context.Context, at replica.Position) (r reply, err
 	return r, err
 }
 
-// load replaces the copy by what Redis has.
+// load replaces the copy by what Redis has. Meanwhile the copy follows, if the log has
+// a change that it has.
 func (f *follower) load(ctx context.Context) error {
-	asked := time.Now()
 	start, err := f.state(ctx, replica.Position{})
 	if err != nil {
 		return err
 	}
-	snapshot := new(replica.Snapshot)
-	at, err := f.readPages(ctx, snapshot, start.head)
+	follows, err := f.rejoin(ctx)
 	if err != nil {
 		return err
 	}
-	// What has changed since the last page.
-	for more := true; more; {
-		r, err := f.lines(ctx, at)
-		if err != nil {
-			return fmt.Errorf("while everything was loaded: %w", err)
-		}
-		if err := snapshot.Follow(r.changes...); err != nil {
+	m := &meanwhile{follower: f, follows: follows, tick: time.NewTicker(f.block / 8)}
+	defer m.tick.Stop()
+	snapshot := f.copy.NewSnapshot()
+	at, err := m.readPages(ctx, snapshot, start.head)
+	if err != nil {
+		return err
+	}
+	at, asked, err := m.join(ctx, snapshot, at)
+	if err != nil {
+		return fmt.Errorf("while everything was loaded: %w", err)
+	}
+	for more := true; more; m.follow(ctx) {
+		if more, err = f.copy.Merge(); err != nil {
 			return err
 		}
-		at = r.end(at)
-		more = len(r.changes) == pageSize
 	}
-	f.reportLoss(f.copy.Install(snapshot, at, asked))
+	if lost, ok := f.copy.Install(snapshot, at, asked); ok {
+		f.reportLoss(lost)
+	}
 	return nil
+}
+
+// meanwhile follows while everything is loaded.
+type meanwhile struct {
+	*follower
+	follows bool // there is a position to follow from
+	tick    *time.Ticker
+}
+
+// follow follows if it is time to.
+func (m *meanwhile) follow(ctx context.Context) {
+	select {
+	case <-m.tick.C:
+		m.followNow(ctx)
+	default:
+	}
+}
+
+func (m *meanwhile) followNow(ctx context.Context) {
+	if !m.follows {
+		return
+	}
+	if ok, err := m.rejoin(ctx); err == nil { // otherwise the next page may fail, too
+		m.follows = ok
+	}
+}
+
+// join follows what has changed since the last page, until the snapshot is where the
+// copy is. It returns the position, and when Redis had nothing newer.
+func (m *meanwhile) join(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, time.Time, error) {
+	for {
+		asked := time.Now()
+		r, err := m.lines(ctx, at)
+		if err != nil {
+			return at, asked, err
+		}
+		joined := false
+		if len(r.changes) == pageSize {
+			err = snapshot.Follow(r.changes...)
+		} else {
+			joined, err = m.copy.Join(snapshot, at, r.changes...)
+		}
+		if at = r.end(at); err != nil || joined {
+			return at, asked, err
+		}
+		m.followNow(ctx)
+	}
+}
+
+// rejoin makes the copy follow again from where it is, or from the newest change that
+// it and Redis have. It returns false if there is none in the log.
+func (f *follower) rejoin(ctx context.Context) (ok bool, err error) {
+	if _, ok := f.copy.Position(); ok {
+		if ok, err := f.catchUp(ctx); ok || err != nil {
+			return ok, err
+		}
+	}
+	start, err := f.state(ctx, replica.Position{})
+	if err != nil {
+		return false, err
+	}
+	for _, at := range f.copy.Past() {
+		if at.Seq > start.head.Seq {
+			continue
+		}
+		at.Epoch = start.head.Epoch // the marks tell which changes these are
+		r, err := f.state(ctx, at)
+		if err != nil {
+			return false, err
+		}
+		if r.continues {
+			f.copy.Rejoin(at)
+			return f.catchUp(ctx)
+		}
+	}
+	return false, nil
+}
+
+// catchUp follows until the copy has all that Redis had. It returns false if Redis does
+// not continue from where the copy is.
+func (f *follower) catchUp(ctx context.Context) (ok bool, err error) {
+	for start := time.Now(); f.copy.Staleness() > time.Since(start); {
+		err := f.ask(ctx)
+		if errors.Is(err, replica.ErrLost) || errors.Is(err, replica.ErrGap) {
+			at, _ := f.copy.Position()
+			return !f.copy.Break(at), nil
+		}
+		if _, ok := f.copy.Position(); err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // readPages reads all entries, and with each page the changes that were made since the
 // page before. So a load ends even if the log is shorter than what changes meanwhile.
 // It returns the position of the last of these changes.
-func (f *follower) readPages(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, error) {
+func (m *meanwhile) readPages(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	pages, failed := make(chan page, 4), make(chan error, 1)
 	go func() { // some pages are on their way while another one is added
 		defer close(pages)
-		failed <- f.sendPages(ctx, at, pages)
+		failed <- m.sendPages(ctx, at, pages)
 	}()
 	defer func() {
 		cancel()
 		for range pages { // until the goroutine has ended
 		}
 	}()
-	for p := range pages {
-		if err := p.addTo(snapshot); err != nil {
-			return at, err
+	for {
+		select {
+		case p, ok := <-pages:
+			if !ok {
+				return at, <-failed
+			}
+			if err := p.addTo(snapshot); err != nil {
+				return at, err
+			}
+			m.copy.Preview(p.changes...)
+			at = p.end(at)
+		case <-m.tick.C:
+			m.followNow(ctx)
 		}
-		f.copy.Preview(p.changes...)
-		at = p.end(at)
 	}
-	return at, <-failed
 }
 
 // sendPages sends all pages. The first has the changes after at, and each of the

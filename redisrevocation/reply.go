@@ -71,14 +71,11 @@ type page struct {
 
 // addTo adds the entries of a page, and then the changes up to it.
 func (p page) addTo(snapshot *replica.Snapshot) error {
-	for i := 0; i+1 < len(p.entries); i += 2 {
-		record, err := parseState(p.entries[i], p.entries[i+1])
-		if err == nil {
-			err = snapshot.Add(record)
-		}
-		if err != nil {
-			return err
-		}
+	err := snapshot.AddAll(len(p.entries)/2, func(i int) (replica.Record, error) {
+		return parseState(p.entries[2*i], p.entries[2*i+1])
+	})
+	if err != nil {
+		return err
 	}
 	return snapshot.Follow(p.changes...)
 }

@@ -62,8 +62,9 @@
 // loss. Redis remembers it for a day. An instance that was out of reach for nearly as
 // long may keep in force what was removed meanwhile. It does not write that back.
 //
-// A change that comes after a loss waits until its instance has loaded everything,
-// which takes a second or two longer.
+// A change that comes after a loss waits until its instance follows again. That takes
+// milliseconds if the log has a change that the instance has. Otherwise the change waits
+// until everything has been loaded, for at most 30 seconds.
 //
 // # Clocks
 //

@@ -10,6 +10,11 @@ type Stats struct {
 	// Unlike [Store.Len], it includes expired entries that are not deleted yet.
 	Entries int
 
+	// Loading is true while the whole store is read again, because the instance
+	// cannot follow its changes. Until that has ended, Lost does not include what
+	// the instance has not compared yet.
+	Loading bool
+
 	// Lost is the number of entries that are in force on this instance although
 	// the store has lost them. It returns to zero when they have been written
 	// back. If it does not, an instance that starts later does not have them.

@@ -2,9 +2,6 @@ package sqlrevocation_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"database/sql"
-	"encoding/base64"
 	"flag"
 	"fmt"
 	"slices"
@@ -12,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed450a7203/jwthttp"
+	"github.com/seed450a7203/jwthttp/internal/storetest"
 	"github.com/seed450a7203/jwthttp/revocation"
 	"github.com/seed450a7203/jwthttp/sqlrevocation"
 )
@@ -22,10 +20,14 @@ func eachDatabase(b *testing.B, run func(*testing.B, database)) {
 	b.Run("db=PostgreSQL", func(b *testing.B) { run(b, postgresDatabase(b)) })
 }
 
-// fill puts n entries into the tables, faster than Revoke would.
+// fill puts n entries into the tables, faster than Revoke would. Those in SQLite have
+// other keys than Revoke would give them.
 func (d database) fill(b testing.TB, n int) {
 	b.Helper()
 	d.open(b) // makes the tables
+	if n == 0 {
+		return
+	}
 	if d.opts.Dialect == sqlrevocation.PostgreSQL {
 		d.exec(b, fmt.Sprintf(`INSERT INTO %s SELECT translate(rtrim(encode(sha256(n::text::bytea), 'base64'), '='), '+/', '-_'), `+
 			`format('{"iss":"%s","jti":"token-%%s"}', n), 0, %d + n %% 3600 FROM generate_series(0, %d) n`,
@@ -33,53 +35,26 @@ func (d database) fill(b testing.TB, n int) {
 		d.exec(b, "ANALYZE "+d.table(""))
 		return
 	}
-	tx, err := connect(b, d.driver, d.address).Begin()
-	if err != nil {
-		b.Fatal(err)
-	}
-	insert, err := tx.Prepare("INSERT INTO " + d.table("") + " (key, identity, until, expires) VALUES ($1, $2, 0, $3)")
-	if err != nil {
-		b.Fatal(err)
-	}
-	expires := time.Now().Add(time.Hour).Unix()
-	for i := range n {
-		sum := sha256.Sum256(fmt.Append(nil, i))
-		identity := fmt.Sprintf(`{"iss":%q,"jti":"token-%d"}`, issuer, i)
-		if _, err := insert.Exec(base64.RawURLEncoding.EncodeToString(sum[:]), identity, expires+int64(i%3600)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		b.Fatal(err)
-	}
+	d.exec(b, fmt.Sprintf(`WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < %d) `+
+		`INSERT INTO %s SELECT printf('%%043d', n), '{"iss":"%s","jti":"token-' || n || '"}', 0, %d + n %% 3600 FROM numbers`,
+		n-1, d.table(""), issuer, time.Now().Add(time.Hour).Unix()))
 }
 
-var loaded = flag.Int("entries", 1_000_000, "how many entries BenchmarkLoad loads")
+var entries = flag.String("entries", "100000,1000000", "how many entries BenchmarkFigures measures with")
 
-func BenchmarkLoad(b *testing.B) {
-	eachDatabase(b, func(b *testing.B, d database) {
-		n := *loaded
-		d.fill(b, n)
-		for b.Loop() {
-			db, err := sql.Open(d.driver, d.address)
-			if err != nil {
-				b.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(context.Background())
-			s, err := sqlrevocation.Open(ctx, db, d.opts)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if s.Len() != n {
-				b.Fatalf("%d entries", s.Len())
-			}
-			cancel()
-			s.Wait()
-			_ = db.Close()
-		}
-		b.ReportMetric(float64(n), "entries")
-		b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/float64(n), "ns/entry")
-	})
+// BenchmarkFigures measures the load, the memory, look-ups beside 2,000 changes a second,
+// and the propagation to nine other instances.
+func BenchmarkFigures(b *testing.B) {
+	for _, n := range storetest.Sizes(b, *entries) {
+		b.Run(fmt.Sprint("entries=", n), func(b *testing.B) {
+			eachDatabase(b, func(b *testing.B, d database) {
+				d.fill(b, n)
+				storetest.Measure(b, n, func(ctx context.Context) (storetest.Store, error) {
+					return openInstance(ctx, d.driver, d.address, d.opts)
+				})
+			})
+		})
+	}
 }
 
 // BenchmarkRevoke shows that a write takes no longer if there are many entries.

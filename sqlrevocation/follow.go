@@ -69,28 +69,41 @@ func (s *Store) follow(ctx context.Context) {
 
 // catchUp brings the copy up to what the database had when it was asked last.
 func (s *Store) catchUp(ctx context.Context) error {
+	if _, ok := s.copy.Position(); !ok || s.copy.Loading() {
+		return s.load(ctx)
+	}
+	err := s.followUp(ctx)
+	lost := errors.Is(err, replica.ErrLost)
+	if !lost && !errors.Is(err, replica.ErrGap) {
+		return err
+	}
+	s.lost = s.lost || lost // also if loading fails the first time
+	s.reports[0].Report(s.opts.OnError, fmt.Errorf("sqlrevocation: follow: %w: loading everything again", err))
+	if err := sleep(ctx, s.pace.Next(s.opts.MaxStale)); err != nil {
+		return err
+	}
+	return s.load(ctx)
+}
+
+// followUp is catchUp without a load. If it returns ErrLost or ErrGap, the copy has to
+// be loaded.
+func (s *Store) followUp(ctx context.Context) error {
 	for {
 		at, ok := s.copy.Position()
 		if !ok {
-			return s.load(ctx)
+			return fmt.Errorf("%w: a write has found that", replica.ErrGap)
 		}
 		if err := s.sameFile(); err != nil {
 			return err
 		}
 		sent := time.Now()
 		head, err := s.advance(ctx, at)
-		lost := errors.Is(err, replica.ErrLost)
 		switch {
-		case lost || errors.Is(err, replica.ErrGap):
+		case errors.Is(err, replica.ErrLost) || errors.Is(err, replica.ErrGap):
 			if !s.copy.Break(at) {
 				continue // a write has followed meanwhile
 			}
-			s.lost = s.lost || lost // also if loading fails the first time
-			s.reports[0].Report(s.opts.OnError, fmt.Errorf("sqlrevocation: follow: %w: loading everything again", err))
-			if err := sleep(ctx, s.pace.Next(s.opts.MaxStale)); err != nil {
-				return err
-			}
-			return s.load(ctx)
+			return err
 		case err != nil:
 			return err
 		}

@@ -252,6 +252,29 @@ func TestStore_changedByHand(t *testing.T) {
 	}
 }
 
+// A row that is deleted by hand is in force where it was, and missing elsewhere, until
+// a running instance loads everything again. Then it is written back.
+func TestStore_deletedRow(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		var told heard
+		d.opts.OnError = told.add
+		a := d.open(t)
+		revoke(t, a, "deleted", "kept")
+		d.exec(t, "DELETE FROM "+d.table("")+` WHERE identity LIKE '%"deleted"%'`)
+		late := d.open(t)
+		revoke(t, late, "after")
+		within(t, soon, "followed", func() bool { return revoked(a, "after") })
+		if !revoked(a, "deleted") || revoked(late, "deleted") || a.Stats().Loads != 1 || strings.Contains(told.String(), "lost") {
+			t.Errorf("in force: %v, on another instance: %v; %+v; told %v", revoked(a, "deleted"), revoked(late, "deleted"), a.Stats(), &told)
+		}
+		d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another'") // so that both load
+		within(t, soon, "written back", func() bool { return revoked(late, "deleted") && a.Stats().Lost == 0 })
+		if !strings.Contains(told.String(), "lost changes: 1 entries") {
+			t.Errorf("told %v", &told)
+		}
+	})
+}
+
 // The log is much shorter than what changes while everything is loaded.
 func TestOpen_changesMeanwhile(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {

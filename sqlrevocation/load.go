@@ -3,6 +3,7 @@ package sqlrevocation
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,36 +11,185 @@ import (
 )
 
 // load replaces the copy by all that the database has. It reads pages, so that no
-// statement takes long, and no transaction keeps the database from its work.
+// statement takes long, and no transaction keeps the database from its work. Meanwhile
+// the copy follows, if the log has a change that it has.
 func (s *Store) load(ctx context.Context) error {
-	if err := s.sameFile(); err != nil {
+	err := s.sameFile()
+	if err == nil {
+		err = s.loadAll(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("loading: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) loadAll(ctx context.Context) error {
+	follows, err := s.rejoin(ctx)
+	if err != nil {
 		return err
 	}
-	sent := time.Now()
+	m := &meanwhile{Store: s, follows: follows, tick: time.NewTicker(s.opts.Poll)}
+	defer m.tick.Stop()
+	snapshot := s.copy.NewSnapshot()
+	last, err := m.readPages(ctx, snapshot)
+	if err != nil {
+		return err
+	}
+	at, err := m.join(ctx, snapshot, last.at)
+	if err != nil {
+		return err
+	}
+	for more := true; more; m.follow(ctx) {
+		if more, err = s.copy.Merge(); err != nil {
+			return err
+		}
+	}
+	if lost, ok := s.copy.Install(snapshot, at, last.sent); ok {
+		s.reportLoss(lost)
+	}
+	return nil
+}
+
+// meanwhile follows while everything is loaded.
+type meanwhile struct {
+	*Store
+	follows bool // there is a position to follow from
+	tick    *time.Ticker
+}
+
+// follow follows if it is time to.
+func (m *meanwhile) follow(ctx context.Context) {
+	select {
+	case <-m.tick.C:
+		m.followNow(ctx)
+	default:
+	}
+}
+
+func (m *meanwhile) followNow(ctx context.Context) {
+	if !m.follows {
+		return
+	}
+	if ok, err := m.rejoin(ctx); err == nil { // otherwise the next page may fail, too
+		m.follows = ok
+	}
+}
+
+// join follows what has changed since the last page, until the snapshot is where the
+// copy is. It returns the position.
+func (m *meanwhile) join(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, error) {
+	var changes []replica.Change
+	for {
+		joined, err := m.copy.Join(snapshot, at, changes...)
+		if at = end(at, changes); err != nil || joined {
+			return at, err
+		}
+		m.followNow(ctx)
+		p, err := m.ask(ctx, at.Seq)
+		if err == nil {
+			changes, err = p.after(at)
+		}
+		if err != nil {
+			return at, err
+		}
+	}
+}
+
+// readPages reads all entries, and with each page the changes since the page before. It
+// returns the last page.
+func (m *meanwhile) readPages(ctx context.Context, snapshot *replica.Snapshot) (last loaded, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	pages, failed := make(chan loaded), make(chan error, 1)
 	go func() { // a page is on its way while the one before is added
 		defer close(pages)
-		failed <- s.sendPages(ctx, pages)
+		failed <- m.sendPages(ctx, pages)
 	}()
 	defer func() {
 		cancel()
 		for range pages { // until the goroutine has ended
 		}
 	}()
-	snapshot, at := new(replica.Snapshot), replica.Position{}
-	for p := range pages {
-		if err := p.addTo(snapshot); err != nil {
-			return fmt.Errorf("loading: %w", err)
+	for {
+		select {
+		case p, ok := <-pages:
+			if !ok {
+				return last, <-failed
+			}
+			if err := p.addTo(snapshot); err != nil {
+				return last, err
+			}
+			m.copy.Preview(p.changes...)
+			last = p
+		case <-m.tick.C:
+			m.followNow(ctx)
 		}
-		s.copy.Preview(p.changes...)
-		at = p.at
 	}
-	if err := <-failed; err != nil {
-		return fmt.Errorf("loading: %w", err)
+}
+
+// rejoin makes the copy follow again from where it is, or from the newest change that
+// it and the database have. It returns false if there is none in the log.
+func (s *Store) rejoin(ctx context.Context) (ok bool, err error) {
+	if _, ok := s.copy.Position(); ok {
+		if ok, err := s.followAll(ctx); ok || err != nil {
+			return ok, err
+		}
 	}
-	s.reportLoss(s.copy.Install(snapshot, at, sent))
-	return nil
+	past := s.copy.Past()
+	if len(past) == 0 {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	var at replica.Position
+	err = s.retry(ctx, func() (err error) {
+		at, ok, err = s.common(ctx, past)
+		return err
+	})
+	if err != nil || !ok {
+		return false, err
+	}
+	s.copy.Rejoin(at)
+	return s.followAll(ctx)
+}
+
+// followAll is catchUp during a load. It returns false if the database does not
+// continue from where the copy is.
+func (s *Store) followAll(ctx context.Context) (ok bool, err error) {
+	err = s.followUp(ctx)
+	if errors.Is(err, replica.ErrGap) || errors.Is(err, replica.ErrLost) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// common returns the newest of some positions that the database has in its log, or
+// false.
+func (s *Store) common(ctx context.Context, past []replica.Position) (at replica.Position, ok bool, err error) {
+	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.reading())
+	if err != nil {
+		return at, false, err
+	}
+	defer func() { _ = tx.Rollback() }() // it has only read
+	head, err := s.position(ctx, tx)
+	if err != nil {
+		return at, false, err
+	}
+	for _, at := range past {
+		if at.Seq > head.Seq {
+			continue
+		}
+		at.Epoch = head.Epoch // the marks tell which changes these are
+		var mark uint64
+		err := tx.StmtContext(ctx, s.stmts.mark).QueryRowContext(ctx, int64(at.Seq)).Scan(&mark)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return at, false, nil // nor does the log have older ones
+		case err != nil || mark == at.Mark:
+			return at, err == nil, err
+		}
+	}
+	return at, false, nil
 }
 
 // reportLoss tells OnError that the database has lost changes.
@@ -58,6 +208,7 @@ func (s *Store) reportLoss(lost int) {
 
 // loaded is a page of the entries as it was at a position.
 type loaded struct {
+	sent    time.Time
 	changes []replica.Change // between the position of the page before, if there is one, and this one
 	records []replica.Record
 	at      replica.Position
@@ -65,10 +216,9 @@ type loaded struct {
 
 // addTo adds the entries of a page, and then the changes up to it.
 func (p loaded) addTo(snapshot *replica.Snapshot) error {
-	for _, r := range p.records {
-		if err := snapshot.Add(r); err != nil {
-			return err
-		}
+	err := snapshot.AddAll(len(p.records), func(i int) (replica.Record, error) { return p.records[i], nil })
+	if err != nil {
+		return err
 	}
 	return snapshot.Follow(p.changes...)
 }
@@ -103,6 +253,7 @@ func (s *Store) sendPages(ctx context.Context, pages chan<- loaded) error {
 func (s *Store) readPage(ctx context.Context, at replica.Position, key string, first bool) (p loaded, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
+	p.sent = time.Now()
 	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.reading())
 	if err != nil {
 		return p, err
@@ -142,10 +293,17 @@ func (s *Store) changesBetween(ctx context.Context, tx *sql.Tx, from, to replica
 			return nil, err
 		}
 		all = append(all, changes...)
-		last := changes[len(changes)-1]
-		from.Seq, from.Mark = last.Seq, last.Mark
+		from = end(from, changes)
 	}
 	return all, nil
+}
+
+// end is the position of the last change, or at if there is none.
+func end(at replica.Position, changes []replica.Change) replica.Position {
+	for _, change := range changes {
+		at.Seq, at.Mark = change.Seq, change.Mark
+	}
+	return at
 }
 
 // readEntries reads a page of the entries after key.

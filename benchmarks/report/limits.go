@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/seed450a7203/jwthttp/benchmarks"
 )
@@ -60,11 +61,20 @@ func (r results) limits() []limit {
 			return limit{what: fmt.Sprintf("admitted, %s: %s, parallel to serial", alg, contender), measured: ratio, max: 1}
 		}))
 	}
-	return append(append(all, r.ofProofs()...), limit{
+	return slices.Concat(all, r.ofProofs(), r.added())
+}
+
+// added limits what options add to an admitted request.
+func (r results) added() []limit {
+	return []limit{{
 		what:     fmt.Sprintf("admitted: added by a list of %d revocations", listSize),
 		measured: medianDifference(r.unit(revocations, "HS256", withList).ns, r.unit(revocations, "HS256", withoutList).ns),
 		max:      1000, unit: "ns",
-	})
+	}, {
+		what:     "admitted: added by an issuer found at run time",
+		measured: medianDifference(r.unit(tenants, "HS256", found).ns, r.unit(tenants, "HS256", static).ns),
+		max:      100, unit: "ns",
+	}}
 }
 
 // ofProofs limits what a proof takes, without its signature.

@@ -21,6 +21,7 @@ func TestLimits(t *testing.T) {
 		{"parallel", parallel, "HS256", benchmarks.CachedFlat, "admitted, HS256: jwthttp-cached-flat, parallel to serial"},
 		{"a proof", bound, "EdDSA", benchmarks.BoundProof, "bound, EdDSA: proof without its signature"},
 		{"revocations", revocations, "HS256", withList, "admitted: added by a list of 1000000 revocations"},
+		{"tenants", tenants, "HS256", found, "admitted: added by an issuer found at run time"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			limits := fake(c.group, c.alg, c.slow).limits()
@@ -43,11 +44,11 @@ func TestLimits(t *testing.T) {
 // fake returns results where hand takes 1000 ns, all others 10 ns, and one unit
 // 6000 ns.
 func fake(slowGroup, slowAlg, slowUnit string) (r results) {
-	names := slices.Concat(benchmarks.Cases(), benchmarks.MoreRefusals(), []string{parallel, revocations, bound})
+	names := slices.Concat(benchmarks.Cases(), benchmarks.MoreRefusals(), []string{parallel, revocations, tenants, bound})
 	for _, name := range names {
 		for _, alg := range benchmarks.Algorithms() {
 			g := &group{name: name, alg: alg}
-			for _, contender := range append(slices.Clone(limited), withList, withoutList, benchmarks.BoundProof) {
+			for _, contender := range append(slices.Clone(limited), withList, withoutList, found, static, benchmarks.BoundProof) {
 				ns := 10.0
 				switch {
 				case name == slowGroup && alg == slowAlg && contender == slowUnit:

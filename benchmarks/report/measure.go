@@ -27,12 +27,16 @@ const (
 	parallel = "parallel"
 	// revocations is the admitted request with and without a list of revocations.
 	revocations = "revocations"
+	// tenants is the admitted request with an issuer of Options.Issuers, and with one
+	// of FindIssuer.
+	tenants = "tenants"
 	// bound is a request whose token is bound to a key, see benchmarks.Bound.
 	bound = "bound"
 	// calls is a unary call of gRPC, see benchmarks.Calls.
 	calls = "calls"
 
 	withList, withoutList = "list", "no-list"
+	found, static         = "found", "static"
 	listSize              = 1_000_000
 )
 
@@ -96,6 +100,11 @@ func measure(onlyLimited bool, rounds int, d time.Duration) (results, error) {
 	// Separately, because every garbage collection would look at the list.
 	g, err := newRevocations(fixtures["HS256"])
 	if err != nil {
+		return results{}, err
+	}
+	timeAll([]*group{g}, rounds, d)
+	groups = append(groups, g)
+	if g, err = newTenants(fixtures["HS256"]); err != nil {
 		return results{}, err
 	}
 	timeAll([]*group{g}, rounds, d)
@@ -193,6 +202,31 @@ func newRevocations(f *benchmarks.Fixture) (*group, error) {
 	return g, nil
 }
 
+// newTenants uses the fastest contender, as newRevocations does.
+func newTenants(f *benchmarks.Fixture) (*group, error) {
+	o := benchmarks.CachedOptions(f, 16)
+	atRunTime, issuer := o, o.Issuers[0]
+	atRunTime.Issuers = nil
+	atRunTime.FindIssuer = func(_ context.Context, name string) (*jwthttp.Issuer, error) {
+		if name != issuer.Name {
+			return nil, nil
+		}
+		return &issuer, nil
+	}
+	g := &group{name: tenants, alg: f.Alg, fixture: f}
+	for _, c := range []struct {
+		name string
+		opts jwthttp.Options
+	}{{static, o}, {found, atRunTime}} {
+		h, err := benchmarks.GuardOurs[benchmarks.FlatClaims](c.opts, nothing)
+		if err != nil {
+			return nil, err
+		}
+		g.units = append(g.units, &unit{contender: c.name, handler: h})
+	}
+	return g, nil
+}
+
 // newList has as many entries of each kind that a token can match. None of them
 // matches.
 func newList() (*revocation.List, error) {
@@ -213,7 +247,7 @@ func newList() (*revocation.List, error) {
 
 // shown returns the request of a group.
 func shown(name string) string {
-	if name == parallel || name == revocations {
+	if name == parallel || name == revocations || name == tenants {
 		return benchmarks.Admitted
 	}
 	return name

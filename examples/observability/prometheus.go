@@ -57,6 +57,12 @@ func prometheusStore(registry prometheus.Registerer, stats func() revocation.Sta
 		{"jwt_revocation_entries", "Revocations on this instance.", func(s revocation.Stats) float64 { return float64(s.Entries) }},
 		{"jwt_revocation_lost", "Revocations that the store has lost and that are not written back yet.", func(s revocation.Stats) float64 { return float64(s.Lost) }},
 		{"jwt_revocation_healed", "Lost revocations that were written back.", func(s revocation.Stats) float64 { return float64(s.Healed) }},
+		{"jwt_revocation_loading", "1 while the whole store is read again.", func(s revocation.Stats) float64 {
+			if s.Loading {
+				return 1
+			}
+			return 0
+		}},
 		{"jwt_revocation_loads", "How often the whole store was read.", func(s revocation.Stats) float64 { return float64(s.Loads) }},
 		{"jwt_revocation_staleness_seconds", "Age of the copy on this instance.", func(s revocation.Stats) float64 { return s.Staleness.Seconds() }},
 	} {

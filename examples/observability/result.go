@@ -34,6 +34,7 @@ var reasons = []jwthttp.Reason{
 	jwthttp.ReasonScope,
 	jwthttp.ReasonForbidden,
 	jwthttp.ReasonCrossOrigin,
+	jwthttp.ReasonIssuersUnavailable,
 	jwthttp.ReasonKeysUnavailable,
 	jwthttp.ReasonRevocationUnavailable,
 	jwthttp.ReasonReplayUnavailable,

@@ -18,7 +18,9 @@ func Now() Moment {
 }
 
 // Age returns how long ago m was, by the clock that advanced more.
-func (m Moment) Age() time.Duration {
-	now := time.Now()
+func (m Moment) Age() time.Duration { return m.AgeAt(time.Now()) }
+
+// AgeAt is Age for a caller that has just read the clock.
+func (m Moment) AgeAt(now time.Time) time.Duration {
 	return max(now.Sub(m.Monotonic), now.Round(0).Sub(m.Wall))
 }

@@ -28,6 +28,9 @@ func TestMoment_Age(t *testing.T) {
 				if got := m.Age(); got != tt.want {
 					t.Errorf("age %v, want %v", got, tt.want)
 				}
+				if got := m.AgeAt(time.Now().Add(time.Second)); got != tt.want+time.Second {
+					t.Errorf("age a second later %v", got)
+				}
 			})
 		})
 	}

@@ -68,9 +68,11 @@ func New[V any](find func(context.Context, string) (*V, error), ttl time.Duratio
 //
 // The context of find has the values of ctx, but does not end with it, because others
 // may wait for the answer.
-func (t *Table[V]) Get(ctx context.Context, name string) (*V, error) {
-	for {
-		if a := t.known(name); a != nil {
+//
+// The caller has just read the clock for now.
+func (t *Table[V]) Get(ctx context.Context, name string, now time.Time) (*V, error) {
+	for came := now; ; now = time.Now() {
+		if a := t.known(name, now); a != nil {
 			return a.value, a.err
 		}
 		c, mine := t.join(ctx, name)
@@ -80,23 +82,29 @@ func (t *Table[V]) Get(ctx context.Context, name string) (*V, error) {
 		if mine {
 			t.ask(c, name)
 		}
-		if a, err := c.wait(ctx); a != nil {
-			return a.value, a.err
-		} else if err != nil {
+		a, err := c.wait(ctx)
+		if err != nil {
 			return nil, err
+		}
+		// The answer of a call that began before the caller came may be older than the
+		// TTL. If it is not, it is known now.
+		if a != nil && (mine || !a.since.Monotonic.Before(came)) {
+			return a.value, a.err
 		}
 	}
 }
 
 // known returns the answer for a name that is remembered, or nil.
-func (t *Table[V]) known(name string) *answer[V] {
+func (t *Table[V]) known(name string, now time.Time) *answer[V] {
 	for _, answers := range [...]*cache.Cache[*answer[V]]{t.found, t.missing} {
-		if a, ok := answers.Get(name); ok && a.since.Age() < a.ttl {
+		if a, ok := answers.Get(name); ok && a.fresh(now) {
 			return a
 		}
 	}
 	return nil
 }
+
+func (a *answer[V]) fresh(now time.Time) bool { return a.since.AgeAt(now) < a.ttl }
 
 // join returns the call for a name that is under way, or else a new one that the
 // caller has to make. It returns nil if the answer is known.
@@ -106,18 +114,20 @@ func (t *Table[V]) join(ctx context.Context, name string) (c *call[V], mine bool
 	if c = t.calls[name]; c != nil {
 		return c, false
 	}
-	if t.known(name) != nil {
+	if t.known(name, time.Now()) != nil {
 		return nil, false
 	}
 	c = &call[V]{done: make(chan struct{})}
 	c.ctx, c.cancel = context.WithTimeout(context.WithoutCancel(ctx), patience)
-	t.calls[strings.Clone(name)] = c
+	t.calls[name] = c
 	return c, true
 }
 
-// ask calls find.
+// ask calls find. Find and the caches get a name that is part of nothing larger, which
+// they may keep.
 func (t *Table[V]) ask(c *call[V], name string) {
-	defer t.end(c, strings.Clone(name)) // even if find panics
+	name = strings.Clone(name)
+	defer t.end(c, name) // even if find panics
 	began := clock.Now()
 	value, err := t.find(c.ctx, name)
 	if err == nil && c.ctx.Err() != nil {
@@ -130,7 +140,7 @@ func (t *Table[V]) ask(c *call[V], name string) {
 	c.answer = &answer[V]{value: value, since: began, ttl: t.ttl}
 }
 
-// end remembers the answer of a call. The name is part of nothing larger.
+// end remembers the answer of a call.
 func (t *Table[V]) end(c *call[V], name string) {
 	t.mu.Lock()
 	if a := c.answer; a != nil {

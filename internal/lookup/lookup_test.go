@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -44,7 +45,7 @@ func (f *finder) calls() int {
 
 // said returns what a Table says in one word.
 func said(ctx context.Context, t *lookup.Table[string], name string) string {
-	value, err := t.Get(ctx, name)
+	value, err := t.Get(ctx, name, time.Now())
 	switch {
 	case value != nil && err != nil:
 		return "both"
@@ -181,6 +182,39 @@ func TestTable_Get_concurrent(t *testing.T) {
 	})
 }
 
+// Who comes during a call does not get an answer that is older than the TTL.
+func TestTable_Get_slowerThanTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(value string) func(context.Context, string) (*string, error) {
+			return func(context.Context, string) (*string, error) {
+				time.Sleep(500 * time.Millisecond)
+				return text(value), nil
+			}
+		}
+		f := &finder{answer: slow("old")}
+		table := lookup.New(f.find, 10*time.Millisecond, 10, 100)
+		go func() {
+			if got := said(t.Context(), table, "a"); got != "old" {
+				t.Errorf("who has asked: %q", got)
+			}
+		}()
+		time.Sleep(100 * time.Millisecond)
+		f.becomes(slow("new"))
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				if got := said(t.Context(), table, "a"); got != "new" {
+					t.Errorf("who came later: %q", got)
+				}
+			})
+		}
+		all.Wait()
+		if f.calls() != 2 {
+			t.Errorf("%d calls", f.calls())
+		}
+	})
+}
+
 // Those who wait have their own contexts, and the same deadline as the one who asks.
 func TestTable_Get_waiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -294,11 +328,37 @@ func TestTable_Get_bounds(t *testing.T) {
 	})
 }
 
+// A name is a part of a token, which is not kept with it.
+func TestTable_Get_memory(t *testing.T) {
+	memory := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const names, size = 50, 1 << 20
+	table := lookup.New(func(_ context.Context, name string) (*string, error) {
+		if strings.HasSuffix(name, "0") {
+			return &name, nil // as FindIssuer does
+		}
+		return nil, nil
+	}, time.Hour, names, 100)
+	before := memory()
+	for i := range names {
+		token := strings.Repeat("x", size) + fmt.Sprint(i)
+		said(t.Context(), table, token[size:])
+	}
+	if more := memory() - min(before, memory()); more > 3*size {
+		t.Errorf("%d bytes for %d names", more, names)
+	}
+	runtime.KeepAlive(table)
+}
+
 func BenchmarkTable_Get(b *testing.B) {
 	table := lookup.New(func(context.Context, string) (*string, error) { return text("found"), nil }, time.Hour, 10, 100)
 	b.Run("found", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := table.Get(b.Context(), "a"); err != nil {
+			if _, err := table.Get(b.Context(), "a", time.Now()); err != nil {
 				b.Fatal(err)
 			}
 		}

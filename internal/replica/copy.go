@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,15 +50,22 @@ type Copy struct {
 	maxStale time.Duration
 	start    time.Time
 	heard    atomic.Pointer[clock.Moment] // when the store was last known to have nothing newer; nil: never
-	ahead    func() time.Duration         // of the wall clock; nil except in tests
+	jump     func() time.Duration         // how far ahead the wall clock is; nil except in tests
 
 	sets atomic.Pointer[sets]
 
 	mu        sync.Mutex // held to change any of it
 	at        Position
-	broken    bool          // nothing can be followed from at
-	breaks    chan struct{} // has an element if broken was set by a writer
-	installed chan struct{} // closed by the next Install
+	trail     trail               // ends with at
+	broken    bool                // nothing can be followed from at
+	loading   bool                // everything has to be loaded
+	rejoined  bool                // since the last Install
+	previewed uint64              // the number of the last change that was made while loading
+	added     map[revset.Key]bool // by changes that came one after the other up to that one
+	ahead     Position            // where the copy was when Join had less
+	merging   *merge              // from Join to Install
+	breaks    chan struct{}       // has an element if broken was set by a writer
+	installed chan struct{}       // closed by the next Install or Rejoin
 	own       map[uint64]bool
 	removed   map[uint64]int64 // marks of the known removals; until when the store has them
 
@@ -79,7 +87,7 @@ type sets struct {
 func NewCopy(maxStale time.Duration) *Copy {
 	c := &Copy{
 		maxStale: maxStale, start: time.Now(),
-		broken: true, breaks: make(chan struct{}, 1), installed: make(chan struct{}),
+		broken: true, loading: true, breaks: make(chan struct{}, 1), installed: make(chan struct{}),
 		own: map[uint64]bool{}, removed: map[uint64]int64{}, losses: make(chan struct{}, 1),
 	}
 	c.sets.Store(&sets{new(revset.Set), new(revset.Set)})
@@ -113,8 +121,8 @@ func (c *Copy) Staleness() time.Duration {
 
 // wall returns what the wall clock said at a time.
 func (c *Copy) wall(at time.Time) time.Time {
-	if c.ahead != nil {
-		return at.Round(0).Add(c.ahead())
+	if c.jump != nil {
+		return at.Round(0).Add(c.jump())
 	}
 	return at.Round(0)
 }
@@ -157,11 +165,19 @@ func (c *Copy) Now() time.Time {
 	return revset.Slower(c.start, now, c.wall(now))
 }
 
-// Position returns where the copy is, and false if it has to be loaded.
+// Position returns where the copy is, and false if nothing can be followed from there
+// until Rejoin or Install.
 func (c *Copy) Position() (Position, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.at, !c.broken
+}
+
+// Loading reports whether everything has to be loaded.
+func (c *Copy) Loading() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.loading
 }
 
 // Heard says that the copy has everything the store had at a time: when the
@@ -177,12 +193,12 @@ func (c *Copy) Heard(asOf time.Time) {
 }
 
 // Break says that the store does not continue from a position. If the copy is still
-// there, it follows nothing until Install. Break reports whether that is so.
+// there, it follows nothing until Rejoin or Install. Break reports whether that is so.
 func (c *Copy) Break(at Position) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at == at {
-		c.broken = true
+		c.broken, c.loading, c.merging = true, true, nil
 	}
 	return c.broken
 }
@@ -193,6 +209,10 @@ func (c *Copy) Break(at Position) bool {
 func (c *Copy) Follow(after Position, changes ...Change) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.follow(after, changes)
+}
+
+func (c *Copy) follow(after Position, changes []Change) error {
 	if c.broken {
 		return fmt.Errorf("%w: the copy is being loaded", ErrGap)
 	}
@@ -200,22 +220,38 @@ func (c *Copy) Follow(after Position, changes ...Change) error {
 	if err != nil {
 		return err
 	}
-	s := c.sets.Load()
 	for _, change := range changes {
-		healed, err := s.follow(change)
-		if err != nil {
+		if err := c.apply(change); err != nil {
 			return err
-		}
-		if healed {
-			c.healed++
-		}
-		if change.Removed {
-			c.remember(change.Mark, change.Record.Expires)
 		}
 		if _, ok := c.own[change.Mark]; ok {
 			c.own[change.Mark] = true
 		}
 		c.at.Seq, c.at.Mark = change.Seq, change.Mark
+	}
+	c.trail.add(c.at)
+	return nil
+}
+
+// apply makes one change.
+func (c *Copy) apply(change Change) error {
+	follow := c.sets.Load().follow
+	if c.loading {
+		follow = c.preview
+	}
+	healed, err := follow(change)
+	if err != nil {
+		return err
+	}
+	if c.merging != nil {
+		again, _ := c.merging.next.follow(change)
+		healed = healed || again
+	}
+	if healed {
+		c.healed++
+	}
+	if change.Removed {
+		c.remember(change.Mark, change.Record.Expires)
 	}
 	return nil
 }
@@ -273,9 +309,11 @@ func (c *Copy) remember(mark uint64, expires int64) {
 	}
 }
 
-// Snapshot is all entries of a store, while they are read.
+// Snapshot is all entries of a store, while they are read. The zero value is ready for
+// use; NewSnapshot returns one that is faster to merge.
 type Snapshot struct {
 	set      revset.Set
+	mu       sync.Mutex // of removals
 	removals []removal
 }
 
@@ -283,6 +321,13 @@ type removal struct {
 	mark    uint64
 	expires int64
 	key     revset.Key
+}
+
+// NewSnapshot returns an empty Snapshot for the copy.
+func (c *Copy) NewSnapshot() *Snapshot {
+	s := new(Snapshot)
+	s.set.Align(c.sets.Load().store)
+	return s
 }
 
 // Add adds an entry or a removal. An error means that the store holds what it
@@ -296,12 +341,38 @@ func (s *Snapshot) Add(r Record) error {
 	case err != nil:
 		return err
 	case ok:
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.removals = append(s.removals, removal{mark, r.Expires, key})
 	default:
 		s.set.Load(key, times)
 	}
 	return nil
 }
+
+// AddAll adds n records, with the goroutines that the machine has processors for: to
+// parse and to add millions takes most of the time of a load.
+func (s *Snapshot) AddAll(n int, record func(int) (Record, error)) error {
+	parts := min(runtime.GOMAXPROCS(0), 1+n/leastPart)
+	errs := make([]error, parts)
+	var adding sync.WaitGroup
+	for part := range parts {
+		adding.Go(func() {
+			for i := n * part / parts; i < n*(part+1)/parts && errs[part] == nil; i++ {
+				r, err := record(i)
+				if err == nil {
+					err = s.Add(r)
+				}
+				errs[part] = err
+			}
+		})
+	}
+	adding.Wait()
+	return errors.Join(errs...)
+}
+
+// leastPart is how many records are worth a goroutine.
+const leastPart = 200
 
 // Follow makes changes that the store has made while it was read, in its order.
 func (s *Snapshot) Follow(changes ...Change) error {
@@ -319,74 +390,57 @@ func (s *Snapshot) Follow(changes ...Change) error {
 }
 
 // Preview puts changes in force that the store has made while it is loaded. They
-// must be part of the Snapshot, too. It does nothing if the copy need not be loaded.
+// must be part of the Snapshot, too. It does nothing after Rejoin: the copy may have
+// those changes and later ones.
 func (c *Copy) Preview(changes ...Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.broken {
+	if !c.broken || c.rejoined {
 		return
 	}
-	s := c.sets.Load()
 	for _, change := range changes {
-		key, times, err := change.Record.parse()
-		switch {
-		case err != nil: // the Snapshot does not accept it either
-		case change.Removed:
-			s.store.Remove(key)
-			s.lost.Remove(key)
-		default:
-			s.store.Put(key, times) // later times here are lost ones
-		}
+		_ = c.apply(change) // the Snapshot does not accept it either
 	}
 }
 
-// Install replaces the copy by a snapshot of the store at a position. What the copy
-// had and the store does not have stays in force if it was not removed meanwhile: a
-// revocation that was acknowledged is in force as long as this program runs. Heal
-// writes it back, except after a day without an answer from the store, which has
-// forgotten the removals of that time. Install
-// returns how many entries the store has lost since the Install before.
-func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	old, now := c.sets.Load(), c.Now()
-	removed := map[revset.Key]bool{}
-	for _, r := range s.removals {
-		// An old one may be from a backup, and older than what it would remove.
-		if _, known := c.removed[r.mark]; !known && now.Before(time.Unix(r.expires, 0)) {
-			removed[r.key] = true
+// preview is follow for a copy that may have the change, or later ones that the store
+// has lost.
+func (c *Copy) preview(change Change) (healed bool, err error) {
+	if change.Seq <= c.previewed || c.added == nil {
+		c.added = map[revset.Key]bool{}
+	}
+	c.previewed = change.Seq
+	s := c.sets.Load()
+	key, times, err := change.Record.parse()
+	switch {
+	case err != nil:
+		return false, err
+	case !change.Removed:
+		if _, ok := s.store.Get(key); !ok {
+			c.added[key] = true
 		}
-		c.remember(r.mark, r.expires)
-	}
-	next := &sets{&s.set, new(revset.Set)}
-	for _, set := range [...]*revset.Set{old.store, old.lost} {
-		for key, times := range set.All() {
-			has, ok := s.set.Get(key)
-			switch {
-			case removed[key] || times.Expired(now):
-			case ok && times.Within(has):
-				if set == old.lost {
-					c.healed++
-				}
-			default:
-				next.lost.Put(key, times)
-				if set == old.store {
-					lost++
-				}
-			}
+		s.store.Put(key, times) // later times here are lost ones
+		lost, ok := s.lost.Get(key)
+		if healed = ok && lost.Within(times); healed {
+			s.lost.Remove(key)
 		}
+	case c.removes(change.Mark, change.Record.Expires):
+		s.store.Remove(key)
+		s.lost.Remove(key)
+	case c.added[key]: // by an earlier change of those that the copy may have
+		s.store.Remove(key)
+	default:
+		_, known := c.removed[change.Mark]
+		c.unsure = c.unsure || !known
 	}
-	c.unsure = next.lost.Size() > 0 && (c.unsure || c.Staleness() > removalFor-time.Hour)
-	c.sets.Store(next)
-	c.at, c.broken = at, false
-	c.loads, c.loaded = c.loads+1, time.Now()
-	if next.lost.Size() > 0 {
-		signal(c.losses)
-	}
-	close(c.installed)
-	c.installed = make(chan struct{})
-	c.Heard(asOf)
-	return lost
+	return healed, nil
+}
+
+// removes reports whether a removal applies to what the copy has. One that it knows
+// may be older than what it would remove, and so may an old one, from a backup.
+func (c *Copy) removes(mark uint64, expires int64) bool {
+	_, known := c.removed[mark]
+	return !known && c.Now().Before(time.Unix(expires, 0))
 }
 
 // signal puts an element into a channel that has room for one, if there is none.

@@ -115,7 +115,7 @@ func (c *Copy) lost(most int) (at Position, records []Record) {
 // Stats describes the copy.
 func (c *Copy) Stats() revocation.Stats {
 	c.mu.Lock()
-	stats := revocation.Stats{Healed: c.healed, Loads: c.loads, LastLoad: c.loaded}
+	stats := revocation.Stats{Loading: c.loading, Healed: c.healed, Loads: c.loads, LastLoad: c.loaded}
 	s := c.sets.Load()
 	c.mu.Unlock()
 	stats.Entries, stats.Lost = s.store.Size()+s.onlyLost(), s.lost.Size()

@@ -151,6 +151,7 @@ func TestCopy_Heal(t *testing.T) {
 		}, healed: 1, want: map[string]bool{"x": true}},
 		{name: "out of reach for a day", poll: 10 * time.Minute, run: func(h *healing, before state, a, b *store) {
 			h.db.set(true)
+			before.at, before.log = replica.Position{Epoch: "another"}, nil
 			h.db.restore(before)
 			time.Sleep(24 * time.Hour)
 			h.db.set(false)
@@ -162,6 +163,21 @@ func TestCopy_Heal(t *testing.T) {
 			time.Sleep(2 * h.poll)
 			h.db.restore(before)
 		}, healed: 1, want: map[string]bool{"x": true}},
+		{name: "out of reach for a day, and the log has what changed", poll: 10 * time.Minute, run: func(h *healing, before state, a, b *store) {
+			h.db.set(true)
+			h.db.restore(before)
+			time.Sleep(24 * time.Hour)
+			h.db.set(false)
+		}, healed: 1, want: map[string]bool{"x": true}},
+		{name: "out of reach for a day, and the log has an old removal", poll: 10 * time.Minute, run: func(h *healing, before state, a, b *store) {
+			r, err := replica.NewRemoval(entry("x"))
+			h.must(err)
+			h.db.set(true)
+			h.db.restore(before)
+			h.db.make(replica.Change{Record: r, Removed: true, Mark: replica.NewMark()})
+			time.Sleep(25 * time.Hour)
+			h.db.set(false)
+		}, left: 1, want: map[string]bool{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -14,7 +14,8 @@
 // When the store does not know the change that the copy has got to, it has lost
 // changes, or they have left its log. Then the copy loads everything again, and
 // keeps in force what the store does not have. The store has to remember removals
-// for that; see [Removal].
+// for that; see [Removal]. Meanwhile the copy follows from the newest change that it
+// and the store have; see [Copy.Rejoin].
 package replica
 
 import (

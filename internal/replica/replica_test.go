@@ -1,6 +1,7 @@
 package replica_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,8 @@ type database struct {
 	down    bool
 	at      replica.Position
 	entries map[string]replica.Record
-	log     []replica.Change // the last logLength changes
+	log     []replica.Change // the last changes
+	keeps   int              // how many; 0: logLength
 
 	refuses  bool             // to heal
 	healings int              // how often that was tried
@@ -60,6 +62,16 @@ func (d *database) after(at replica.Position) ([]replica.Change, error) {
 		}
 	}
 	return nil, replica.ErrGap
+}
+
+// records returns the next ten entries after a key.
+func (d *database) records(after string) (page []replica.Record) {
+	for _, key := range slices.Sorted(maps.Keys(d.entries)) {
+		if key > after && len(page) < 10 {
+			page = append(page, d.entries[key])
+		}
+	}
+	return page
 }
 
 // write makes a change, and returns those after a position.
@@ -104,7 +116,7 @@ func (d *database) make(change replica.Change) {
 	d.at.Seq++
 	d.at.Mark = change.Mark
 	change.Seq = d.at.Seq
-	d.log = append(d.log[max(0, len(d.log)-logLength+1):len(d.log):len(d.log)], change)
+	d.log = append(d.log[max(0, len(d.log)-cmp.Or(d.keeps, logLength)+1):len(d.log):len(d.log)], change)
 }
 
 // state is what a backup has of a database.
@@ -133,14 +145,19 @@ type store struct {
 	db   *database
 	done chan struct{}
 	poll time.Duration
-	lost atomic.Int64 // what Install has returned
+	page time.Duration // how long a page of a load takes
+	lost atomic.Int64  // what Install has returned
 
 	reports atomic.Int64 // how often healing has failed
 }
 
 func open(ctx context.Context, db *database, maxStale time.Duration) (*store, error) {
 	s := &store{Copy: replica.NewCopy(maxStale), db: db, done: make(chan struct{}), poll: time.Millisecond}
-	if err := errors.Join(ctx.Err(), s.load()); err != nil {
+	err := s.load()
+	for errors.Is(err, replica.ErrGap) { // the log is short
+		err = s.load()
+	}
+	if err := errors.Join(ctx.Err(), err); err != nil {
 		return nil, err
 	}
 	s.run(ctx)
@@ -152,20 +169,86 @@ func (s *store) run(ctx context.Context) {
 	go s.Heal(ctx, s.writeBack, func(error) { s.reports.Add(1) })
 }
 
+// load reads pages of ten entries, with the changes since the page before. Before each
+// of them the copy follows, if it can.
 func (s *store) load() error {
+	var snapshot replica.Snapshot
+	var at replica.Position
+	for last, follows := "", true; ; {
+		if follows {
+			follows = s.rejoin()
+		}
+		sent := time.Now()
+		s.db.mu.Lock()
+		next, records := s.db.at, s.db.records(last)
+		if last == "" {
+			at = next
+		}
+		changes, err := s.db.after(at)
+		s.db.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			err = errors.Join(err, snapshot.Add(r))
+		}
+		if err := errors.Join(err, snapshot.Follow(changes...)); err != nil {
+			return err
+		}
+		time.Sleep(s.page)
+		s.Preview(changes...)
+		if at = next; len(records) > 0 {
+			last = records[len(records)-1].Key
+			continue
+		}
+		if joined, err := s.Join(&snapshot, at); err != nil || !joined {
+			continue
+		}
+		for more, n := true, 0; more; n++ {
+			if more, err = s.Merge(); err != nil {
+				return err
+			}
+			if n%50 == 0 {
+				time.Sleep(s.page / 5)
+				follows = follows && s.rejoin()
+			}
+		}
+		if lost, ok := s.Install(&snapshot, at, sent); ok {
+			s.lost.Add(int64(lost))
+			return nil
+		}
+	}
+}
+
+// rejoin makes the copy follow from where it is, or from the newest change that it and
+// the store have.
+func (s *store) rejoin() bool {
+	sent := time.Now()
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
 	if s.db.down {
-		return errDown
+		return true // try again
 	}
-	var snapshot replica.Snapshot
-	for _, e := range s.db.entries {
-		if err := snapshot.Add(e); err != nil {
-			return err
+	at, ok := s.Position()
+	changes, err := s.db.after(at)
+	if ok = ok && err == nil; !ok {
+		s.Break(at)
+	}
+	for _, past := range s.Past() {
+		if ok {
+			break
+		}
+		past.Epoch = s.db.at.Epoch
+		if changes, err = s.db.after(past); err == nil {
+			at, ok = past, true
+			s.Rejoin(at)
 		}
 	}
-	s.lost.Add(int64(s.Install(&snapshot, s.db.at, time.Now())))
-	return nil
+	if !ok || s.Follow(at, changes...) != nil {
+		return false
+	}
+	s.Heard(sent)
+	return true
 }
 
 func (s *store) follow(ctx context.Context) {
@@ -183,7 +266,7 @@ func (s *store) follow(ctx context.Context) {
 func (s *store) catchUp() {
 	sent := time.Now()
 	at, ok := s.Position()
-	if !ok {
+	if !ok || s.Loading() {
 		_ = s.load()
 		return
 	}
@@ -246,7 +329,7 @@ func (s *store) Wait()                       { <-s.done }
 
 func TestCopy_store(t *testing.T) {
 	revocationtest.TestStore(t, func(*testing.T) revocationtest.Backend {
-		db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}}
+		db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}, keeps: 100_000}
 		down := func(down bool) func() {
 			return func() {
 				db.mu.Lock()
@@ -428,8 +511,6 @@ func FuzzRecord_parse(f *testing.F) {
 // While a copy is loaded, changes are in force at once.
 func TestCopy_Preview(t *testing.T) {
 	c := fresh(t, 5, "a", "b")
-	c.Preview(revokes(t, 6, "early"))
-	want(t, c, "early", false) // the store can be followed
 	c.Break(at(5))
 	later := record(t, "b")
 	later.Expires = time.Now().Add(-time.Hour).Unix()
@@ -437,7 +518,7 @@ func TestCopy_Preview(t *testing.T) {
 	want(t, c, "a", false)
 	want(t, c, "b", true) // the later time is lost, or was removed before
 	want(t, c, "c", true)
-	if n := c.Install(snapshot(t, record(t, "c"), removes(t, 2, "a").Removal()), at(3), time.Now()); n != 1 {
+	if n, _ := c.Install(snapshot(t, record(t, "c"), removes(t, 2, "a").Removal()), at(3), time.Now()); n != 1 {
 		t.Errorf("%d lost", n)
 	}
 	want(t, c, "a", false)
@@ -555,7 +636,7 @@ func TestCopy_Install(t *testing.T) {
 			if tt.before != nil {
 				tt.before(c)
 			}
-			if n := c.Install(snapshot(t, tt.load...), at(1), time.Now()); n != tt.lost {
+			if n, _ := c.Install(snapshot(t, tt.load...), at(1), time.Now()); n != tt.lost {
 				t.Errorf("%d lost, want %d", n, tt.lost)
 			}
 			follow(t, c, 1, tt.after...)
@@ -578,10 +659,10 @@ func TestCopy_Install_earlierTimes(t *testing.T) {
 	r := record(t, "a")
 	c := fresh(t, 5, "a")
 	r.Expires = time.Now().Add(time.Hour).Unix()
-	if n := c.Install(snapshot(t, r), at(3), time.Now()); n != 1 || c.Len() != 1 {
+	if n, _ := c.Install(snapshot(t, r), at(3), time.Now()); n != 1 || c.Len() != 1 {
 		t.Errorf("%d lost, %d entries", n, c.Len())
 	}
-	if n := c.Install(snapshot(t, record(t, "a")), at(4), time.Now()); n != 0 || c.Len() != 1 {
+	if n, _ := c.Install(snapshot(t, record(t, "a")), at(4), time.Now()); n != 0 || c.Len() != 1 {
 		t.Errorf("%d lost when it is back, %d entries", n, c.Len())
 	}
 	c.Install(snapshot(t, removes(t, 5, "a").Removal()), at(5), time.Now())
@@ -604,7 +685,7 @@ func TestCopy_Install_manyLosses(t *testing.T) {
 			short.Record.Expires = time.Now().Add(time.Minute).Unix()
 			follow(t, c, 0, append(changes, short)...)
 			time.Sleep(10 * time.Minute)
-			if n := c.Install(snapshot(t), at(0), time.Now()); n != 100 || c.Len() != 100 {
+			if n, _ := c.Install(snapshot(t), at(0), time.Now()); n != 100 || c.Len() != 100 {
 				t.Fatalf("loss %d: %d entries are lost, %d in force", loss, n, c.Len())
 			}
 		}
@@ -618,7 +699,7 @@ func TestSnapshot_Follow(t *testing.T) {
 	if err := s.Follow(removes(t, 2, "a"), revokes(t, 3, "c"), removes(t, 4, "b")); err != nil {
 		t.Fatal(err)
 	}
-	if n := c.Install(s, at(4), time.Now()); n != 0 {
+	if n, _ := c.Install(s, at(4), time.Now()); n != 0 {
 		t.Errorf("%d lost", n)
 	}
 	want(t, c, "a", false)
@@ -806,7 +887,7 @@ func TestCopy_Make(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}}
+			db := &database{at: replica.Position{Epoch: "e"}, entries: map[string]replica.Record{}, keeps: 100_000}
 			a, b := slow(t, db), slow(t, db)
 			tt.run(t, db, a, b, func(err error) {
 				t.Helper()

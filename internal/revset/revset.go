@@ -66,6 +66,13 @@ func (s *Set) init() {
 	s.seed, s.start = maphash.MakeSeed(), time.Now()
 }
 
+// Align puts the entries of s into the same parts as those of another Set. It must be
+// called before s has an entry.
+func (s *Set) Align(with *Set) {
+	with.once.Do(with.init)
+	s.once.Do(func() { s.seed, s.start = with.seed, time.Now() })
+}
+
 // now returns the slower of the wall clock and the monotonic clock. Neither a
 // jump ahead of the one nor a correction of it afterwards may revive a token.
 func (s *Set) now() time.Time {
@@ -101,13 +108,20 @@ func (s *Set) Replace(key Key, times Times) {
 }
 
 // Load is Replace for a Set with millions of entries that is being filled. It does
-// not look for expired ones.
+// not look for expired ones, and it hashes the value for the map only once.
 func (s *Set) Load(key Key, times Times) {
 	s.once.Do(s.init)
-	sh := s.shard(key.Value)
+	value := strings.Clone(key.Value) // see put; nearly all entries are new
+	sh := s.shard(value)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	s.put(sh, key, times, latest)
+	e := sh.entriesOf(key)
+	before := len(e.times)
+	e.times[value] = times
+	if len(e.times) > before {
+		e.peak = max(e.peak, before+1)
+		s.held[key.Kind].Add(1)
+	}
 }
 
 // latest returns the new times of an entry.
@@ -268,6 +282,14 @@ func (s *Set) All() iter.Seq2[Key, Times] {
 			}
 		}
 	}
+}
+
+// Parts is how many parts a Set has.
+const Parts = shardCount
+
+// Part is All for one of the parts.
+func (s *Set) Part(i int) iter.Seq2[Key, Times] {
+	return func(yield func(Key, Times) bool) { s.shards[i].all(yield) }
 }
 
 func (sh *shard) all(yield func(Key, Times) bool) bool {

@@ -90,10 +90,20 @@ func TestSet_counts(t *testing.T) {
 	times := Times{Until: time.Now().UnixNano(), Expires: Never}
 	s.Put(key, times)
 	s.Put(key, times)
+	s.Load(key, Times{Until: 1, Expires: Never})
+	if got, ok := s.Get(key); !ok || got.Until != 1 {
+		t.Errorf("loaded %v, %v", got, ok)
+	}
 	if n := s.held[BySubject].Load(); n != 1 {
 		t.Errorf("%d entries by subject", n)
 	}
 	s.Remove(key)
+	s.Remove(key)
+	s.Load(key, times)
+	s.Load(key, times)
+	if n := s.held[BySubject].Load(); n != 1 || !s.Contains(&jwthttp.Token{Issuer: "i", Subject: "s"}) {
+		t.Errorf("%d entries by subject after Load", n)
+	}
 	s.Remove(key)
 	if n := s.held[BySubject].Load(); n != 0 || s.Len() != 0 {
 		t.Errorf("%d entries by subject after Remove, Len %d", n, s.Len())
@@ -134,5 +144,30 @@ func TestSet_clock(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Aligned sets have an entry in the same part, also if the first is empty.
+func TestSet_Align(t *testing.T) {
+	var a, b Set
+	b.Align(&a)
+	for i := range 1000 {
+		a.Put(byID(i), in(time.Hour))
+		b.Put(byID(i), in(time.Hour))
+	}
+	n := 0
+	for part := range Parts {
+		in := map[Key]bool{}
+		for key := range a.Part(part) {
+			in[key] = true
+		}
+		for key := range b.Part(part) {
+			if n++; !in[key] {
+				t.Fatalf("%v is in part %d of one of two sets", key, part)
+			}
+		}
+	}
+	if n != 1000 {
+		t.Errorf("%d entries", n)
 	}
 }

@@ -99,6 +99,12 @@ func RunFaults(t *testing.T, f FaultTest) {
 		seed, f.Faults, kinds, time.Since(start).Round(time.Millisecond), len(r.acked), len(r.unknown), r.asked.Load(), r.unready.Load(), r.wronglyRefused.Load(), r.slowest.Round(time.Millisecond)))
 }
 
+// Seed returns a random seed, or the one of STORETEST_SEED, and logs it.
+func Seed(t *testing.T) uint64 {
+	t.Helper()
+	return newSeed(t)
+}
+
 // newSeed returns a random seed, or the one of STORETEST_SEED.
 func newSeed(t *testing.T) uint64 {
 	t.Helper()

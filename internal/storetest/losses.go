@@ -241,7 +241,10 @@ func (r *lossRun) awaitHealed() {
 	for start := time.Now(); ; <-time.After(time.Millisecond) {
 		lost := 0
 		for _, s := range r.stores {
-			lost += s.Stats().Lost
+			stats := s.Stats()
+			if lost += stats.Lost; stats.Loading {
+				lost++ // it may find more
+			}
 		}
 		switch {
 		case lost == 0:

@@ -1,0 +1,176 @@
+package sqlrevocation_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed450a7203/jwthttp/sqlrevocation"
+)
+
+// slowPages is a driver whose pages of entries are late while slow is true.
+type slowPages struct {
+	parent  driver.Driver
+	address string
+	slow    *atomic.Bool
+}
+
+func (d slowPages) Connect(context.Context) (driver.Conn, error) {
+	conn, err := d.parent.Open(d.address)
+	if err != nil {
+		return nil, err
+	}
+	return slowConn{conn.(fullConn), d.slow}, nil
+}
+
+func (d slowPages) Driver() driver.Driver { return d.parent }
+
+// fullConn is what both drivers' connections are.
+type fullConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.SessionResetter
+}
+
+type slowConn struct {
+	fullConn
+	slow *atomic.Bool
+}
+
+func (c slowConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	stmt, err := c.fullConn.PrepareContext(ctx, query)
+	if err != nil || !strings.Contains(query, "ORDER BY key") {
+		return stmt, err
+	}
+	return slowStmt{stmt, c.slow}, nil
+}
+
+type slowStmt struct {
+	driver.Stmt
+	slow *atomic.Bool
+}
+
+func (s slowStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if s.slow.Load() {
+		<-time.After(600 * time.Millisecond)
+	}
+	return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
+}
+
+// To load everything again takes much longer than MaxStale. As long as the log has a
+// change that the copy has, the copy is fresh meanwhile, follows, and takes writes.
+func TestStore_reload_slow(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		happen func(t *testing.T, d database, before history)
+		fresh  bool
+	}{
+		{"another epoch", func(t *testing.T, d database, _ history) {
+			d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another'")
+		}, true},
+		{"the last changes are lost", func(t *testing.T, d database, before history) {
+			d.rewind(t, before)
+		}, true},
+		{"others have the numbers of what is lost", func(t *testing.T, d database, before history) {
+			d.rewind(t, before)
+			revoke(t, d.open(t), "1", "2", "3")
+		}, true},
+		{"the log is outgrown", func(t *testing.T, d database, _ history) {
+			d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another', seq = seq + 1000")
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, d database) { reloadSlowly(t, d, tt.happen, tt.fresh) })
+		})
+	}
+}
+
+func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, history), fresh bool) {
+	d.fill(t, 30_000)
+	other := d.open(t)
+	revoke(t, other, ids(6)...)
+	var slow atomic.Bool
+	var told heard
+	const maxStale = 3 * time.Second
+	opts := d.opts
+	opts.Poll, opts.MaxStale, opts.OnError = 300*time.Millisecond, maxStale, told.add
+	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, &slow})
+	defer func() { _ = db.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := sqlrevocation.Open(ctx, db, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); s.Wait() }()
+	before := d.history(t)
+	revoke(t, s, "last 1", "last 2")
+	within(t, soon, "followed", func() bool { return revoked(other, "last 2") })
+	slow.Store(true)
+	start := time.Now()
+	happen(t, d, before)
+	within(t, soon, "it is noticed", func() bool { return strings.Contains(told.String(), "follow") })
+	if fresh {
+		checkReload(t, s, other, func() {
+			d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'a third one'")
+		})
+	} else {
+		within(t, soon, "stale, since changes may be unknown", func() bool { return s.Ready(ctx) != nil })
+	}
+	loading := s.Stats().Loads == 1
+	if took := time.Since(start); !loading || fresh && took <= maxStale {
+		t.Errorf("loading after %v: %v", took, loading)
+	}
+	slow.Store(false)
+	within(t, soon, "loaded", func() bool { return s.Stats().Loads > 1 })
+	for _, id := range []string{"token-0", "token-29999", "last 1", "last 2"} {
+		if !revoked(s, id) {
+			t.Errorf("%s is not revoked", id)
+		}
+	}
+	for i, id := range ids(6) {
+		if removed := fresh && i%2 == 1; revoked(s, id) == removed {
+			t.Errorf("%s is removed and revoked: %v", id, removed)
+		}
+	}
+	within(t, soon, "healed", func() bool { return s.Stats().Lost == 0 })
+	// The other instance has written back what was lost.
+	within(t, soon, "the loss is reported", func() bool { return strings.Contains(told.String(), "has lost changes: 0 entries") })
+}
+
+// checkReload revokes and removes through both instances while s loads everything, for
+// longer than its MaxStale. Once it calls again, for another loss.
+func checkReload(t *testing.T, s, other *sqlrevocation.Store, again func()) {
+	t.Helper()
+	for start, n := time.Now(), 0; n < 3 || time.Since(start) < 5*time.Second; n++ {
+		if err := s.Ready(t.Context()); err != nil {
+			t.Fatalf("after %v: %v", time.Since(start), err)
+		}
+		switch {
+		case n < 3:
+			here, there := fmt.Sprint("here ", n), fmt.Sprint("there ", n)
+			revoke(t, s, here)
+			revoke(t, other, there)
+			if !revoked(s, here) {
+				t.Fatalf("%s is not revoked", here)
+			}
+			within(t, soon, there, func() bool { return revoked(s, there) && revoked(other, here) })
+			if err := s.Remove(t.Context(), byID(ids(6)[2*n+1])); err != nil {
+				t.Fatal(err)
+			}
+			if n == 1 {
+				again()
+			}
+		case s.Staleness() > 2*time.Second:
+			t.Fatalf("%v old", s.Staleness())
+		}
+		<-time.After(time.Millisecond)
+	}
+}
