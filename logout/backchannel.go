@@ -95,6 +95,9 @@ func logoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 			return "", errors.New("logout: logout_token in the query")
 		}
 	}
+	if !form.IsForm(r) { // what middleware has parsed before may be another kind of form
+		return "", errors.New("logout: Content-Type is not application/x-www-form-urlencoded")
+	}
 	own := *r // an Observer that prints the form must not show the token
 	own.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if _, err := form.Parse(&own); err != nil {

@@ -191,6 +191,11 @@ func TestBackChannel_request(t *testing.T) {
 		{"a body that ends early", func(r *http.Request, token string) {
 			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("logout_token="+token), errorReader{}))
 		}, 400},
+		{"a form of parts that was parsed before", func(r *http.Request, token string) {
+			setBody(r, "--x\r\nContent-Disposition: form-data; name=logout_token\r\n\r\n"+token+"\r\n--x--\r\n")
+			r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+			_ = r.ParseMultipartForm(1 << 20)
+		}, 400},
 		{"a form that was parsed before", func(r *http.Request, _ string) { _ = r.ParseForm() }, 200},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
