@@ -357,40 +357,49 @@ func TestPool_MaxSets(t *testing.T) {
 
 // A KeySource does not keep the keys of a set that was dropped.
 func TestPool_MaxSets_memory(t *testing.T) {
-	var keys strings.Builder
+	var many strings.Builder
 	for i := range 300 {
-		fmt.Fprintf(&keys, "%s,", edJWK(fmt.Sprintf(`,"kid":"%d"`, i)))
+		fmt.Fprintf(&many, "%s,", edJWK(fmt.Sprintf(`,"kid":"%d"`, i)))
 	}
 	h := newHosts()
-	p := h.pool(t, jwks.PoolOptions{MaxSets: 1})
 	text := tenantToken(t, "a.test", "k")
-	memory := func() uint64 {
+	const sets = 40
+	for i := range sets {
+		h.becomes(fmt.Sprint(i, ".test"), func(r *http.Request) (*http.Response, error) {
+			return answer(r, http.StatusOK, jwkSet(many.String()+edJWK(`,"kid":"k"`))), nil
+		})
+	}
+	memory := func() int64 {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		return int64(m.HeapAlloc)
 	}
-	var sources []jwthttp.KeySource
-	use := func(n int) uint64 {
-		before := memory()
-		for range n {
-			host := fmt.Sprint(len(sources), ".test")
-			h.becomes(host, func(r *http.Request) (*http.Response, error) {
-				return answer(r, http.StatusOK, jwkSet(keys.String()+edJWK(`,"kid":"k"`))), nil
-			})
-			source := p.Keys("https://" + host + "/keys")
-			if _, err := jwt.Parse(text, source.KeyfuncCtx(t.Context())); err != nil {
+	fill := func(p *jwks.Pool) (sources []jwthttp.KeySource) {
+		for i := range sets {
+			sources = append(sources, p.Keys(fmt.Sprintf("https://%d.test/keys", i)))
+			if _, err := jwt.Parse(text, sources[i].KeyfuncCtx(t.Context())); err != nil {
 				t.Fatal(err)
 			}
-			sources = append(sources, source)
 		}
-		return memory() - min(before, memory())
+		return sources
 	}
-	one := use(1)
-	if more := use(20); more > 5*one {
-		t.Errorf("20 dropped sets keep %d bytes, one set has %d", more, one)
+	before := memory()
+	large, small := h.pool(t, jwks.PoolOptions{MaxSets: sets}), h.pool(t, jwks.PoolOptions{MaxSets: 1})
+	kept := fill(large)
+	all := memory() - before
+	dropped := fill(small)
+	for start := time.Now(); ; <-time.After(10 * time.Millisecond) { // until the last fetches have ended
+		more := memory() - before - all
+		if more < all/2 {
+			break
+		}
+		if time.Since(start) > 30*time.Second {
+			t.Fatalf("%d sets have %d bytes, and as many that were dropped have %d", sets, all, more)
+		}
 	}
-	runtime.KeepAlive(sources)
+	runtime.KeepAlive(kept)
+	runtime.KeepAlive(dropped)
 }
 
 // A failing key server does not close idle connections of the program.
