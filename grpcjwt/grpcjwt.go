@@ -24,6 +24,12 @@
 //   - A method without a Middleware is refused. Call [Interceptors.Check] after all
 //     services are registered, so that the program does not start without it.
 //   - Interceptors that stand before these ones run for calls that are refused later.
+//   - A panic of a rule, an extractor or FindIssuer ends the program, as any panic in a
+//     gRPC server does, unless an interceptor that stands before recovers it.
+//   - Interceptors run only for calls that arrive at the server. The functions
+//     Register...HandlerServer of grpc-gateway call a service without any check.
+//   - Behind grpc.Server.ServeHTTP, refused clients get no www-authenticate: net/http
+//     does not send such a trailer, and logs each one.
 //   - The newest DPoP nonce is sent with refusals only. Clients repeat such a call.
 package grpcjwt
 

@@ -2,6 +2,7 @@ package grpcjwt
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -33,17 +34,44 @@ func (s *stream) untilEnd(do func() error) error {
 	if err := s.refusal(); err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	go func() { done <- do() }()
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			r.panicked = recover() // on this goroutine it would end the program
+			done <- r
+		}()
+		r.err = do()
+		r.returned = true
+	}()
 	select {
-	case err := <-done:
-		return err
+	case r := <-done:
+		return r.get()
 	case <-s.ctx.Done():
 	}
 	if err := s.refusal(); err != nil {
 		return err
 	}
-	return <-done // the call itself has ended, and do with it
+	r := <-done // the call itself has ended, and do with it
+	return r.get()
+}
+
+// result is how a read or write ended on another goroutine.
+type result struct {
+	err      error
+	returned bool
+	panicked any // nil: runtime.Goexit, unless it has returned
+}
+
+// get ends the caller's goroutine as the other one ended.
+func (r result) get() error {
+	switch {
+	case r.panicked != nil:
+		panic(r.panicked)
+	case !r.returned:
+		runtime.Goexit()
+	}
+	return r.err
 }
 
 // refusal returns why the token has ended, as a status, or nil.

@@ -9,7 +9,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"math/big"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -216,6 +218,100 @@ func (s *blockedStream) Context() context.Context  { return s.ctx }
 func (s *blockedStream) SetTrailer(md metadata.MD) { s.trailer = metadata.Join(s.trailer, md) }
 func (s *blockedStream) RecvMsg(any) error         { return s.SendMsg(nil) }
 func (s *blockedStream) SendMsg(any) error         { s.calls.Add(1); <-s.end; return nil }
+
+// What the client gets when a handler returns, and the end of its context.
+func TestInterceptors_Stream_returns(t *testing.T) {
+	mine := errors.New("mine")
+	for _, tt := range []struct {
+		name         string
+		after        time.Duration // the token lives for an hour
+		cancel       bool          // the call, before
+		err          error         // of the handler
+		want         error
+		unauthorized bool // instead
+	}{
+		{"success", time.Minute, false, nil, nil, false},
+		{"success after the token has ended, unnoticed", 3 * time.Hour, false, nil, nil, false},
+		{"an error", time.Minute, false, mine, mine, false},
+		{"an error after the token has ended", 3 * time.Hour, false, mine, nil, true},
+		{"an error after the call has ended", time.Minute, true, mine, mine, false},
+		{"an error after both have ended", 3 * time.Hour, true, mine, mine, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				issuer := jwthttptest.New(t, "ES256")
+				stream := newCalls(t, all(newMiddleware(t, issuer, nil))).Stream()
+				ctx, cancel := context.WithCancel(metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+issuer.Token(nil))))
+				defer cancel()
+				ss := &blockedStream{ctx: ctx}
+				var seen context.Context
+				err := stream(nil, ss, &grpc.StreamServerInfo{FullMethod: "/a.B/M"}, func(_ any, ss grpc.ServerStream) error {
+					seen = ss.Context()
+					if tt.cancel {
+						cancel()
+					}
+					<-time.After(tt.after)
+					return tt.err
+				})
+				if tt.unauthorized {
+					if got := outcome(t, err); got != "Unauthenticated expired" || len(ss.trailer) == 0 {
+						t.Errorf("%s with %v", got, ss.trailer)
+					}
+				} else if err != tt.want || len(ss.trailer) > 0 {
+					t.Errorf("%v with %v, want %v", err, ss.trailer, tt.want)
+				}
+				if seen.Err() == nil {
+					t.Error("the context of the handler has not ended")
+				}
+			})
+		})
+	}
+}
+
+// A panic of an interceptor that stands before must reach the handler's goroutine, where
+// another one may recover it. Elsewhere it would end the program.
+func TestInterceptors_Stream_panic(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		do   func(grpc.ServerStream) error
+		end  func()
+		want any
+	}{
+		{"a read panics", func(ss grpc.ServerStream) error { return ss.RecvMsg(nil) }, func() { panic("mine") }, "mine"},
+		{"a write panics", func(ss grpc.ServerStream) error { return ss.SendMsg(nil) }, func() { panic("mine") }, "mine"},
+		{"a read ends its goroutine", func(ss grpc.ServerStream) error { return ss.RecvMsg(nil) }, runtime.Goexit, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				issuer := jwthttptest.New(t, "ES256")
+				stream := newCalls(t, all(newMiddleware(t, issuer, nil))).Stream()
+				ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+issuer.Token(nil)))
+				start, panicked := time.Now(), make(chan any)
+				go func() {
+					defer func() { panicked <- recover() }()
+					err := stream(nil, &endingStream{ctx: ctx, end: tt.end}, &grpc.StreamServerInfo{FullMethod: "/a.B/M"}, func(_ any, ss grpc.ServerStream) error {
+						return tt.do(ss)
+					})
+					t.Errorf("returned %v", err)
+				}()
+				if got := <-panicked; got != tt.want || time.Since(start) > 0 {
+					t.Errorf("panic %v after %v, want %v at once", got, time.Since(start), tt.want)
+				}
+			})
+		})
+	}
+}
+
+// endingStream runs code of the program for each message.
+type endingStream struct {
+	grpc.ServerStream
+	ctx context.Context
+	end func()
+}
+
+func (s *endingStream) Context() context.Context { return s.ctx }
+func (s *endingStream) RecvMsg(any) error        { s.end(); return nil }
+func (s *endingStream) SendMsg(any) error        { s.end(); return nil }
 
 func TestInterceptors_Stream_panickingHook(t *testing.T) {
 	issuer := jwthttptest.New(t, "ES256")

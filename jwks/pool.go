@@ -30,7 +30,7 @@ import (
 // long if there are MaxSets. A request that uses a dropped set is not disturbed. The
 // next token fetches the set again.
 //
-// A set has no goroutine of its own, except during a fetch.
+// A set has a goroutine during a fetch only.
 type Pool struct {
 	ctx       context.Context
 	opts      Options
@@ -177,6 +177,11 @@ func (p *Pool) drop(s *Set) {
 func (p *Pool) end() {
 	now := clock.Now()
 	p.ended.Store(&now)
+	p.mu.Lock()
+	for _, s := range p.sets {
+		s.stop()
+	}
+	p.mu.Unlock()
 	(&Set{opts: p.opts}).report(slog.LevelWarn, fmt.Errorf("jwks: pool: its context has ended, so keys are no longer fetched: %w", p.ctx.Err()))
 }
 

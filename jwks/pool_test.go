@@ -508,6 +508,37 @@ func TestPool_goroutines(t *testing.T) {
 	}
 }
 
+// The timers of its sets do not keep a Pool in memory whose context has ended.
+func TestPool_memoryAfterEnd(t *testing.T) {
+	freed, ended := make(chan struct{}), make(chan struct{})
+	func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		p, err := jwks.NewPool(ctx, jwks.PoolOptions{Options: jwks.Options{
+			Client: &http.Client{Transport: newHosts()}, OnError: func(error) { close(ended) },
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := jwt.Parse(tenantToken(t, "a.test", "k"), p.Keys("https://a.test/keys").KeyfuncCtx(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		runtime.AddCleanup(p, func(freed chan struct{}) { close(freed) }, freed)
+		cancel()
+		<-ended
+	}()
+	for start := time.Now(); ; {
+		runtime.GC()
+		select {
+		case <-freed:
+			return
+		case <-time.After(time.Millisecond):
+			if time.Since(start) > 30*time.Second {
+				t.Fatal("still in memory")
+			}
+		}
+	}
+}
+
 func TestNewPool_problems(t *testing.T) {
 	deadline, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()

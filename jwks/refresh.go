@@ -178,7 +178,7 @@ func (s *Set) finish(f *fetch, set *keys, err error) {
 		if err == nil {
 			s.failures = 0
 		}
-		if !s.pooled.isDropped() {
+		if !s.pooled.isDropped() && s.ctx.Err() == nil {
 			s.next = time.AfterFunc(s.pause(s.failures), s.refresh)
 		}
 	}

@@ -95,6 +95,9 @@ func logoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 			return "", errors.New("logout: logout_token in the query")
 		}
 	}
+	if !form.IsForm(r) { // what middleware has parsed before may be another kind of form
+		return "", errors.New("logout: Content-Type is not application/x-www-form-urlencoded")
+	}
 	own := *r // an Observer that prints the form must not show the token
 	own.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if _, err := form.Parse(&own); err != nil {
@@ -130,7 +133,7 @@ func (m message) checkLogout() *failure {
 func (rc *receiver) logoutEntries(m message, issuers []string) (entries []revocation.Entry) {
 	for _, issuer := range issuers {
 		if m.SessionID != "" {
-			entries = append(entries, sessionEntry(issuer, m.SessionID))
+			entries = append(entries, sessionEntry(issuer, m.SessionID, m.IssuedAt))
 		}
 		if m.SessionID == "" || rc.opts.BySubject && m.Subject != "" {
 			entries = append(entries, subjectEntry(issuer, m.Subject, m.IssuedAt))
@@ -139,12 +142,16 @@ func (rc *receiver) logoutEntries(m message, issuers []string) (entries []revoca
 	return entries
 }
 
-func sessionEntry(issuer, session string) revocation.Entry {
-	return revocation.Entry{Kind: revocation.BySession, Issuer: issuer, Value: session, IssuedUntil: time.Now().Add(sessionMargin)}
+// sessionEntry revokes the tokens of a session that ended at a time, by the clock of
+// the sender. If that clock is ahead, so are the dates in the tokens.
+func sessionEntry(issuer, session string, ended time.Time) revocation.Entry {
+	now := time.Now()
+	ahead := max(0, ended.Sub(now)) + sessionMargin
+	return revocation.Entry{Kind: revocation.BySession, Issuer: issuer, Value: session, IssuedUntil: now.Add(min(ahead, maxAhead))}
 }
 
-// subjectEntry revokes the tokens that a subject got until a time. It is never
-// later than the message, so that a replay does not end a new login.
+// subjectEntry revokes the tokens that a subject got until a time. It is one that
+// the message has, never now, so that a replay does not end a new login.
 func subjectEntry(issuer, subject string, until time.Time) revocation.Entry {
 	return revocation.Entry{Kind: revocation.BySubject, Issuer: issuer, Value: subject, IssuedUntil: until}
 }

@@ -3,6 +3,7 @@ package logout_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed450a7203/jwthttp"
@@ -189,6 +191,11 @@ func TestBackChannel_request(t *testing.T) {
 		{"a body that ends early", func(r *http.Request, token string) {
 			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("logout_token="+token), errorReader{}))
 		}, 400},
+		{"a form of parts that was parsed before", func(r *http.Request, token string) {
+			setBody(r, "--x\r\nContent-Disposition: form-data; name=logout_token\r\n\r\n"+token+"\r\n--x--\r\n")
+			r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+			_ = r.ParseMultipartForm(1 << 20)
+		}, 400},
 		{"a form that was parsed before", func(r *http.Request, _ string) { _ = r.ParseForm() }, 200},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -233,6 +240,46 @@ func TestBackChannel_observedRequest(t *testing.T) {
 	}
 	if w := serve(mustBackChannel(t, opts), r); w.Code != 200 {
 		t.Error(w.Code)
+	}
+}
+
+// The clock of the issuer is ahead, within the leeway. Rule 68.
+func TestReceivers_fastIssuer(t *testing.T) {
+	for _, ahead := range []time.Duration{0, 2 * time.Minute, 5 * time.Minute} {
+		for name, send := range map[string]func(testing.TB, *jwthttptest.Issuer, logout.Options, int64) *httptest.ResponseRecorder{
+			"BackChannel": func(tb testing.TB, sender *jwthttptest.Issuer, opts logout.Options, iat int64) *httptest.ResponseRecorder {
+				return serve(mustBackChannel(tb, opts), postForm(logoutToken(sender, nil, object{"iat": iat})))
+			},
+			"Push": func(tb testing.TB, sender *jwthttptest.Issuer, opts logout.Options, iat int64) *httptest.ResponseRecorder {
+				return serve(mustPush(tb, logout.PushOptions{Options: opts}), postToken(securityToken(sender, nil, object{
+					"iat": iat, "sub_id": object{"format": "complex", "session": object{"format": "opaque", "id": "session-1"}},
+				})))
+			},
+		} {
+			bubble(t, fmt.Sprint(name, " ", ahead), func(t *testing.T) {
+				var list revocation.List
+				sender := jwthttptest.New(t, "ES256")
+				api, err := jwthttp.New[jwt.MapClaims](jwthttp.Options{
+					Issuers: []jwthttp.Issuer{sender.Trusted()}, Revoked: list.Revoked, Leeway: 5 * time.Minute,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				opts := newOptions(sender, list.Revoke)
+				opts.Leeway = 5 * time.Minute
+				iat := time.Now().Add(ahead).Unix()
+				token := sender.Token(object{"sid": "session-1", "iat": iat})
+				if isRevoked(t, api, token) {
+					t.Fatal("revoked before")
+				}
+				if w := send(t, sender, opts, iat); w.Code != 200 && w.Code != 202 {
+					t.Fatal(w.Code, w.Body)
+				}
+				if !isRevoked(t, api, token) {
+					t.Error("not revoked")
+				}
+			})
+		}
 	}
 }
 

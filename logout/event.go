@@ -71,7 +71,7 @@ func defaultEntries(e SecurityEvent, bySubject bool) (entries []revocation.Entry
 		if isUser {
 			issuer = user.Issuer
 		}
-		entries = append(entries, sessionEntry(issuer, session.ID))
+		entries = append(entries, sessionEntry(issuer, session.ID, e.Time))
 		isUser = isUser && bySubject
 	}
 	if isUser {

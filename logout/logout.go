@@ -64,6 +64,7 @@ type Options struct {
 	// TokenIssuer returns the "iss" of the tokens that a sender may revoke, if it
 	// is not the name of the sender. If nil, each sender revokes the tokens that
 	// have its own name as "iss". An empty list refuses the message.
+	// revocation.NoIssuer stands for tokens without "iss".
 	TokenIssuer func(sender string) []string
 
 	// Leeway is the clock skew allowed for dates in messages and tokens; see
@@ -131,7 +132,8 @@ type PushOptions struct {
 	// the issuers of Options.TokenIssuer. Entries is not called for verification
 	// and stream-updated events. Its entries are stored without a check of the
 	// issuer. A zero Expires is filled in. An error or panic is a 503, after
-	// which the sender tries again. The context is that of Revoke.
+	// which the sender tries again. So is an entry that Revoke rejects, such as
+	// one whose Expires has passed. The context is that of Revoke.
 	Entries func(ctx context.Context, e SecurityEvent) ([]revocation.Entry, error)
 }
 

@@ -24,6 +24,9 @@ const (
 	// A session that has ended never comes back, but a refresh that is in flight
 	// may still get a token.
 	sessionMargin = time.Minute
+
+	// maxAhead is how far ahead of now a store takes IssuedUntil.
+	maxAhead = 5 * time.Minute
 )
 
 // receiver verifies messages and revokes what they name.

@@ -375,6 +375,8 @@ var mistakes = []struct {
 		for _, form := range []url.Values{
 			{"grant_type": {"refresh_token"}, "client_id": {"cli"}}, refreshForm(""),
 			{"grant_type": {"refresh_token"}, "client_id": {"cli"}, "refresh_token": {p.Refresh, p.Refresh}},
+			{"grant_type": {"refresh_token"}, "client_id": {"cli", "other"}, "refresh_token": {p.Refresh}},
+			{"grant_type": {"refresh_token", "password"}, "client_id": {"cli"}, "refresh_token": {p.Refresh}},
 			{"client_id": {"cli"}, "refresh_token": {p.Refresh}},
 			{"grant_type": {"password"}, "client_id": {"cli"}, "refresh_token": {p.Refresh}},
 		} {
@@ -682,6 +684,17 @@ func TestSessions_cleaning(t *testing.T) {
 	for _, table := range []string{"sessions", "tokens"} {
 		if n := k.count(table); n != 1 {
 			t.Errorf("%d %s, want 1", n, table)
+		}
+	}
+}
+
+func TestNewSite_invalidFlags(t *testing.T) {
+	for flag, cfg := range map[string]config{
+		"-rotate": {data: t.TempDir(), rotate: 0},
+		"-grace":  {data: t.TempDir(), rotate: time.Hour, grace: -1},
+	} {
+		if _, err := newSite(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s: %v", flag, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -69,6 +70,12 @@ func newSite(ctx context.Context, cfg config) (*site, error) {
 	}
 	if cfg.blocked == nil {
 		cfg.blocked = func(string) bool { return false }
+	}
+	switch {
+	case cfg.rotate <= 0:
+		return nil, fmt.Errorf("-rotate: %v: want a positive duration", cfg.rotate)
+	case cfg.grace < 0:
+		return nil, fmt.Errorf("-grace: %v: want 0 or more", cfg.grace)
 	}
 	if err := os.MkdirAll(cfg.data, 0o700); err != nil {
 		return nil, err
@@ -194,15 +201,17 @@ func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 }
 
-// onlyToken returns the one value that a form has for a field. A token in the URL
-// would end up in logs.
+// onlyToken returns the value that a form has for a field. No field may be there twice
+// (RFC 6749 §3.2). A token in the URL would end up in logs.
 func onlyToken(r *http.Request, field string) (string, bool) {
 	err := r.ParseForm()
-	values := r.PostForm[field]
-	if err != nil || len(values) != 1 || values[0] == "" || r.URL.Query().Has(field) {
-		return "", false
+	for _, values := range r.PostForm {
+		if len(values) > 1 {
+			return "", false
+		}
 	}
-	return values[0], true
+	token := r.PostForm.Get(field)
+	return token, err == nil && token != "" && !r.URL.Query().Has(field)
 }
 
 // tell revokes the access tokens of ended sessions.
