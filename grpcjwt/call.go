@@ -27,7 +27,7 @@ func (i *Interceptors) Unary() grpc.UnaryServerInterceptor {
 		admitted, _, err := i.authenticate(ctx, info.FullMethod)
 		if err != nil {
 			a := answerTo(err)
-			_ = grpc.SetTrailer(ctx, a.metadata)
+			_ = grpc.SetHeader(ctx, a.metadata) // nothing has been sent
 			return nil, a.status.Err()
 		}
 		return handler(admitted, message)
@@ -43,9 +43,7 @@ func (i *Interceptors) Stream() grpc.StreamServerInterceptor {
 		ctx, m, err := i.authenticate(ss.Context(), info.FullMethod)
 		switch {
 		case err != nil:
-			a := answerTo(err)
-			ss.SetTrailer(a.metadata)
-			return a.status.Err()
+			return answerTo(err).end(ss)
 		case m == nil:
 			return handler(service, ss)
 		}
@@ -54,9 +52,7 @@ func (i *Interceptors) Stream() grpc.StreamServerInterceptor {
 		s := &stream{ServerStream: ss, ctx: watched}
 		err = handler(service, s)
 		if refusal := s.ended(); refusal != nil && (err != nil || s.told.Load()) {
-			a := answerTo(refusal)
-			ss.SetTrailer(a.metadata)
-			return a.status.Err()
+			return answerTo(refusal).end(ss)
 		}
 		return err
 	}

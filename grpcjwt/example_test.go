@@ -94,9 +94,9 @@ func Example() {
 
 	reply, err := client.UnaryCall(alice, new(testpb.SimpleRequest))
 	fmt.Println(reply.GetUsername(), err)
-	var trailer metadata.MD
-	_, err = client.UnaryCall(anonymous, new(testpb.SimpleRequest), grpc.Trailer(&trailer))
-	fmt.Println(status.Code(err), trailer["www-authenticate"])
+	var header metadata.MD
+	_, err = client.UnaryCall(anonymous, new(testpb.SimpleRequest), grpc.Header(&header))
+	fmt.Println(status.Code(err), header["www-authenticate"])
 	_, err = client.EmptyCall(alice, new(testpb.Empty))
 	fmt.Println(err)
 	healthy, err := healthpb.NewHealthClient(conn).Check(anonymous, new(healthpb.HealthCheckRequest))

@@ -28,8 +28,8 @@
 //     gRPC server does, unless an interceptor that stands before recovers it.
 //   - Interceptors run only for calls that arrive at the server. The functions
 //     Register...HandlerServer of grpc-gateway call a service without any check.
-//   - Behind grpc.Server.ServeHTTP, refused clients get no www-authenticate: net/http
-//     does not send such a trailer, and logs each one.
+//   - The challenge is in the header metadata www-authenticate. A stream that has sent its
+//     header has it in the trailer. Behind grpc.Server.ServeHTTP it does not arrive then.
 //   - The newest DPoP nonce is sent with refusals only. Clients repeat such a call.
 package grpcjwt
 

@@ -107,7 +107,10 @@ func TestInterceptors_tokens(t *testing.T) {
 				if got := outcome(t, err); got != tt.want {
 					t.Errorf("%s (%v), want %s", got, err, tt.want)
 				}
-				challenges := metadata.Join(header, trailer).Get("www-authenticate")
+				if len(trailer.Get("www-authenticate")) > 0 {
+					t.Error("a challenge in the trailer")
+				}
+				challenges := header.Get("www-authenticate")
 				if tt.challenge == "" && len(challenges) > 0 || tt.challenge != "" && (len(challenges) != 1 || !strings.Contains(challenges[0], tt.challenge)) {
 					t.Errorf("challenges %q, want %s", challenges, tt.challenge)
 				}
@@ -342,20 +345,23 @@ func TestInterceptors_Stream_unread(t *testing.T) {
 		t.Error("called")
 		return nil
 	})
-	if got := outcome(t, err); got != "Unauthenticated missing" || len(ss.trailer.Get("www-authenticate")) != 1 {
-		t.Error(got, ss.trailer)
+	if got := outcome(t, err); got != "Unauthenticated missing" || len(ss.header.Get("www-authenticate")) != 1 {
+		t.Error(got, ss.header)
 	}
 }
 
 type unreadStream struct {
 	grpc.ServerStream
-	t       *testing.T
-	ctx     context.Context
-	trailer metadata.MD
+	t      *testing.T
+	ctx    context.Context
+	header metadata.MD
 }
 
-func (s *unreadStream) Context() context.Context  { return s.ctx }
-func (s *unreadStream) SetTrailer(md metadata.MD) { s.trailer = metadata.Join(s.trailer, md) }
+func (s *unreadStream) Context() context.Context { return s.ctx }
+func (s *unreadStream) SetHeader(md metadata.MD) error {
+	s.header = metadata.Join(s.header, md)
+	return nil
+}
 func (s *unreadStream) RecvMsg(any) error {
 	s.t.Error("a message is read")
 	return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -76,6 +77,15 @@ func answerTo(err error) answer {
 		}
 	}
 	return a
+}
+
+// end ends a stream. A challenge is no trailer (RFC 9110 §6.5.1), and net/http sends none,
+// unless the header has been sent.
+func (a answer) end(ss grpc.ServerStream) error {
+	if ss.SetHeader(a.metadata) != nil {
+		ss.SetTrailer(a.metadata)
+	}
+	return a.status.Err()
 }
 
 // codeOf returns the code of an HTTP status.

@@ -214,10 +214,11 @@ type blockedStream struct {
 	trailer metadata.MD
 }
 
-func (s *blockedStream) Context() context.Context  { return s.ctx }
-func (s *blockedStream) SetTrailer(md metadata.MD) { s.trailer = metadata.Join(s.trailer, md) }
-func (s *blockedStream) RecvMsg(any) error         { return s.SendMsg(nil) }
-func (s *blockedStream) SendMsg(any) error         { s.calls.Add(1); <-s.end; return nil }
+func (s *blockedStream) Context() context.Context    { return s.ctx }
+func (s *blockedStream) SetHeader(metadata.MD) error { return errors.New("the header has been sent") }
+func (s *blockedStream) SetTrailer(md metadata.MD)   { s.trailer = metadata.Join(s.trailer, md) }
+func (s *blockedStream) RecvMsg(any) error           { return s.SendMsg(nil) }
+func (s *blockedStream) SendMsg(any) error           { s.calls.Add(1); <-s.end; return nil }
 
 // What the client gets when a handler returns, and the end of its context.
 func TestInterceptors_Stream_returns(t *testing.T) {

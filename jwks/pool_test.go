@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -536,6 +537,98 @@ func TestPool_memoryAfterEnd(t *testing.T) {
 				t.Fatal("still in memory")
 			}
 		}
+	}
+}
+
+// Tenants are added, dropped and given other keys while requests come, and sets are
+// dropped. No token is accepted that was refused before the request for longer than the
+// answers and keys are kept. Rules 63, 66
+func TestPool_underLoad(t *testing.T) {
+	const names, ttl, refresh = 12, 20 * time.Millisecond, 20 * time.Millisecond
+	h := newHosts()
+	p := h.pool(t, jwks.PoolOptions{MaxSets: names / 2, IdleAfter: 50 * time.Millisecond,
+		Options: jwks.Options{RefreshInterval: refresh, MinInterval: time.Millisecond}})
+	var tenants [names]struct {
+		sync.Mutex
+		dropped bool
+		refused time.Time // since when its token must be refused; zero: it is good
+		token   string
+	}
+	number := func(host string) (i int) {
+		_, _ = fmt.Sscanf(host, "%d.test", &i)
+		return i
+	}
+	m, err := jwthttp.New[struct{}](jwthttp.Options{IssuerTTL: ttl, CacheSize: 100, FindIssuer: func(_ context.Context, name string) (*jwthttp.Issuer, error) {
+		host := strings.TrimPrefix(name, "https://")
+		tenant := &tenants[number(host)]
+		tenant.Lock()
+		defer tenant.Unlock()
+		if tenant.dropped {
+			return nil, nil
+		}
+		issuer := tenantIssuer(p.Keys(name+"/keys"), host)
+		return &issuer, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const other = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" // RFC 8037 A.2
+	for i := range tenants {
+		tenants[i].token = tenantToken(t, fmt.Sprint(i, ".test"), "k")
+		h.becomes(fmt.Sprint(i, ".test"), func(r *http.Request) (*http.Response, error) {
+			tenant := &tenants[i]
+			tenant.Lock()
+			defer tenant.Unlock()
+			key := edJWK(`,"kid":"k"`)
+			if !tenant.dropped && !tenant.refused.IsZero() {
+				key = strings.Replace(key, b64(testKeys().ed[32:]), other, 1)
+			}
+			return answer(r, http.StatusOK, jwkSet(key)), nil
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	var good atomic.Int64
+	for worker := range 4 {
+		all.Go(func() {
+			for i := worker; ctx.Err() == nil; i = (i + 5) % names {
+				tenant := &tenants[i]
+				tenant.Lock()
+				refused, dropped := tenant.refused, tenant.dropped
+				tenant.Unlock()
+				asked := time.Now()
+				if verdict(m, tenant.token) != admitted {
+					continue
+				}
+				good.Add(1)
+				if dropped && asked.Sub(refused) > ttl {
+					tenant.Lock()
+					if tenant.dropped && tenant.refused.Equal(refused) {
+						t.Errorf("tenant %d is admitted %v after it was dropped", i, asked.Sub(refused))
+					}
+					tenant.Unlock()
+				}
+			}
+		})
+	}
+	for n := range 1500 {
+		tenant := &tenants[n*5%names]
+		tenant.Lock()
+		switch n / names % 3 {
+		case 0: // added
+			tenant.dropped, tenant.refused = false, time.Time{}
+		case 1: // another key under the same name
+			tenant.refused = time.Now()
+		default:
+			tenant.dropped, tenant.refused = true, time.Now()
+		}
+		tenant.Unlock()
+		<-time.After(200 * time.Microsecond)
+	}
+	cancel()
+	all.Wait()
+	if good.Load() == 0 {
+		t.Error("nothing was admitted")
 	}
 }
 

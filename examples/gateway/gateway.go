@@ -54,7 +54,7 @@ func refuse(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w h
 			w.Header().Set("Retry-After", strconv.FormatInt(retry.RetryDelay.GetSeconds(), 10))
 		}
 	}
-	runtime.DefaultHTTPErrorHandler(ctx, mux, m, challenger{w, md.TrailerMD.Get("www-authenticate")}, r, err)
+	runtime.DefaultHTTPErrorHandler(ctx, mux, m, challenger{w, md.HeaderMD.Get("www-authenticate")}, r, err)
 }
 
 // challenger replaces the WWW-Authenticate field that grpc-gateway sends, which is
