@@ -410,7 +410,7 @@ func TestOptions_FindIssuer_panic(t *testing.T) {
 // Tenants are added, dropped and given new keys under load. Rule 63
 func TestOptions_FindIssuer_underLoad(t *testing.T) {
 	s := newTenants()
-	const names, ttl = 20, 20 * time.Millisecond
+	const names, ttl = 20, 5 * time.Millisecond
 	opts := tenantOptions(s)
 	opts.IssuerTTL, opts.CacheSize, opts.MaxIssuers = ttl, 100, names/2
 	m := mustNew[jwt.MapClaims](t, opts)
@@ -441,21 +441,19 @@ func TestOptions_FindIssuer_underLoad(t *testing.T) {
 			}
 		})
 	}
-	for n := range 2000 {
+	for n := range 1000 {
 		i := n * 13 % names
 		dropped[i].Lock()
-		switch name := fmt.Sprint(i); n / names % 3 {
-		case 0:
+		switch name, phase := fmt.Sprint(i), n/names/4%3; { // each is longer than the TTL
+		case phase == 0:
 			s.add(name, func(*jwthttp.Issuer) {})
 			dropped[i].at = time.Time{}
-		case 1: // a key that does not verify the token
+		case dropped[i].at.IsZero() && n/names/12%2 == 0: // a key that does not verify the token
 			s.add(name, func(i *jwthttp.Issuer) { i.Keys = jwthttp.StaticKey([]byte(strings.Repeat("other", 10))) })
 			dropped[i].at = time.Now()
-		default:
+		case dropped[i].at.IsZero():
 			s.drop(name)
-			if dropped[i].at.IsZero() {
-				dropped[i].at = time.Now()
-			}
+			dropped[i].at = time.Now()
 		}
 		dropped[i].Unlock()
 		<-time.After(100 * time.Microsecond)

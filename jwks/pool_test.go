@@ -544,7 +544,7 @@ func TestPool_memoryAfterEnd(t *testing.T) {
 // dropped. No token is accepted that was refused before the request for longer than the
 // answers and keys are kept. Rules 63, 66
 func TestPool_underLoad(t *testing.T) {
-	const names, ttl, refresh = 12, 20 * time.Millisecond, 20 * time.Millisecond
+	const names, ttl, refresh = 12, 5 * time.Millisecond, 20 * time.Millisecond
 	h := newHosts()
 	p := h.pool(t, jwks.PoolOptions{MaxSets: names / 2, IdleAfter: 50 * time.Millisecond,
 		Options: jwks.Options{RefreshInterval: refresh, MinInterval: time.Millisecond}})
@@ -611,19 +611,19 @@ func TestPool_underLoad(t *testing.T) {
 			}
 		})
 	}
-	for n := range 1500 {
+	for n := range 1000 {
 		tenant := &tenants[n*5%names]
 		tenant.Lock()
-		switch n / names % 3 {
-		case 0: // added
+		switch phase := n / names / 4 % 3; { // each is longer than the answers are kept
+		case phase == 0: // added
 			tenant.dropped, tenant.refused = false, time.Time{}
-		case 1: // another key under the same name
+		case phase == 1 && tenant.refused.IsZero(): // another key under the same name
 			tenant.refused = time.Now()
-		default:
+		case phase == 2 && !tenant.dropped:
 			tenant.dropped, tenant.refused = true, time.Now()
 		}
 		tenant.Unlock()
-		<-time.After(200 * time.Microsecond)
+		<-time.After(200 * time.Microsecond) // at least 9 ms a phase
 	}
 	cancel()
 	all.Wait()
