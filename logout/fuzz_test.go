@@ -84,7 +84,7 @@ func FuzzBackChannel(f *testing.F) {
 	for _, change := range []struct{ from, to string }{
 		{"", ""}, {`"sub":"a",`, ``}, {`"sid":"s",`, ``}, {`"sub":"a"`, `"nonce":null`}, {`"sub":"a"`, `"Nonce":1`}, {`:{}}`, `:null}`}, {`:{}}`, `:{},"x":1}`},
 		{`"jti":"1",`, ``}, {`"s"`, `7`}, {`"s"`, `7.5`}, {`"s"`, `"\u0073"`}, {`"s"`, `""`}, {`"a"`, `null`}, {`"sid"`, `"SID"`}, {`"events"`, `"Events"`}, {`{"iss"`, ` {"iss"`},
-		{`:{}}`, `:{},` + fmt.Sprintf("%q", logoutEvent) + `:{}}`},
+		{`:{}}`, `:{},` + fmt.Sprintf("%q", logoutEvent) + `:{}}`}, {fmt.Sprint(now - 60), "6"}, {fmt.Sprintf(`"iat":%d,`, now-60), `"iat":6,"sub":"b",`},
 	} {
 		f.Add(`{"alg":"HS256","typ":"logout+jwt"}`, strings.Replace(good, change.from, change.to, 1), "logout_token=TOKEN", "")
 	}
@@ -110,7 +110,7 @@ func FuzzBackChannel(f *testing.F) {
 		if w.Code == http.StatusBadRequest && len(store.entries) == 0 {
 			return
 		}
-		if w.Code != http.StatusOK || len(store.entries) == 0 {
+		if w.Code != http.StatusOK {
 			t.Fatalf("%d, %d entries", w.Code, len(store.entries))
 		}
 		fields, err := url.ParseQuery(body)
@@ -130,10 +130,15 @@ func FuzzBackChannel(f *testing.F) {
 		if !slices.Contains([]string{"", "jwt", "logout+jwt"}, typ) || !isLogout || hasNonce || identifier(claims["jti"]) == "" || claims["iat"] == nil {
 			t.Fatalf("accepted %q, %q", header, payload)
 		}
+		issued, _ := claims["iat"].(float64)
+		old := time.Since(time.Unix(int64(issued), 0)) - lifetime // of the last token of the subject
 		for kind, claim := range map[revocation.Kind]string{revocation.BySession: "sid", revocation.BySubject: "sub"} {
 			want := []string{identifier(claims[claim])}
-			if want[0] == "" {
+			if want[0] == "" || kind == revocation.BySubject && old > 0 {
 				want = nil
+			}
+			if kind == revocation.BySubject && old.Abs() < 5*time.Second {
+				continue // it expires while the test looks
 			}
 			if got := values(store.entries, kind); !slices.Equal(got, want) && !isLarge(claims[claim]) {
 				t.Errorf("%q revokes %v %q, want %q", payload, kind, got, want)
