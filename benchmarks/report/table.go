@@ -137,7 +137,7 @@ func writeSamples(w io.Writer, r results) error {
 		for _, u := range g.units {
 			for _, ns := range u.ns {
 				fmt.Fprintf(w, "BenchmarkServe/case=%s/alg=%s/by=%s-%d\t%d\t%.1f ns/op\t%.0f B/op\t%.0f allocs/op\n",
-					g.name, g.alg, strings.ReplaceAll(u.contender, "/", "-"), runtime.GOMAXPROCS(0), u.n, ns, u.bytes, u.allocs)
+					g.name, g.alg, strings.NewReplacer("/", "-", " ", "-").Replace(u.contender), runtime.GOMAXPROCS(0), u.n, ns, u.bytes, u.allocs)
 			}
 		}
 	}
