@@ -480,20 +480,27 @@ func TestHandler_proofURL(t *testing.T) {
 		{"another than an escaped slash", "/a%2Fb", "", "https://api.example/v1/a/b", 401},
 		{"a trailing slash", "/a/", "", "https://api.example/v1/a/", 204},
 	} {
-		r, err := http.NewRequest("GET", server.URL+tt.path, http.NoBody)
-		if err != nil {
-			t.Fatal(err)
+		send := func() int {
+			r, err := http.NewRequest("GET", server.URL+tt.path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = tt.host
+			r.Header.Set("X-Forwarded-Host", "evil.example")
+			withDPoP(token, p.Proof("GET", tt.htu, token, nil))(r)
+			resp, err := server.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			return resp.StatusCode
 		}
-		r.Host = tt.host
-		r.Header.Set("X-Forwarded-Host", "evil.example")
-		withDPoP(token, p.Proof("GET", tt.htu, token, nil))(r)
-		resp, err := server.Client().Do(r)
-		if err != nil {
-			t.Fatal(err)
+		got := send()
+		for got == http.StatusServiceUnavailable { // a busy machine stood still for the second that Replay has
+			got = send()
 		}
-		resp.Body.Close()
-		if resp.StatusCode != tt.want {
-			t.Errorf("%s: status %d, want %d", tt.name, resp.StatusCode, tt.want)
+		if got != tt.want {
+			t.Errorf("%s: status %d, want %d", tt.name, got, tt.want)
 		}
 	}
 	// A request that no server has made has no RequestURI.
