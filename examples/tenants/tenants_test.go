@@ -21,7 +21,7 @@ import (
 	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 )
 
-var invented = flag.Int("invented", 100_000, "number of invented names in TestTenThousandTenants")
+var invented = flag.Int("invented", 30_000, "number of invented names in TestTenThousandTenants")
 
 func TestProgram(t *testing.T) {
 	p := exampletest.Start(t, "-ttl", "200ms")
