@@ -94,7 +94,7 @@ func TestStore_reload_slow(t *testing.T) {
 }
 
 func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, history), fresh bool) {
-	d.fill(t, 30_000)
+	d.fill(t, 75_000) // enough pages to take longer than the checks on a busy machine
 	other := d.open(t)
 	revoke(t, other, ids(6)...)
 	var slow atomic.Bool
