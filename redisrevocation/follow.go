@@ -184,6 +184,9 @@ func (f *follower) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for snapshot.Settle() {
+		m.follow(ctx)
+	}
 	at, asked, err := m.join(ctx, snapshot, at)
 	if err != nil {
 		return fmt.Errorf("while everything was loaded: %w", err)

@@ -25,8 +25,9 @@ const cleanEvery = time.Minute
 
 // How many rows are read at once.
 const (
-	pageSize    = 1000 // of the log
-	entriesSize = 5000
+	pageSize      = 1000 // of the log
+	entriesSize   = 5000 // of the entries in SQLite
+	entriesBlocks = 128  // of the entries in PostgreSQL: some 5,000 rows
 )
 
 func newEpoch() string { return rand.Text() }

@@ -36,6 +36,9 @@ func (s *Store) loadAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for snapshot.Settle() {
+		m.follow(ctx)
+	}
 	at, err := m.join(ctx, snapshot, last.at)
 	if err != nil {
 		return err
@@ -212,6 +215,15 @@ type loaded struct {
 	changes []replica.Change // between the position of the page before, if there is one, and this one
 	records []replica.Record
 	at      replica.Position
+	next    place
+	last    bool // there are no more entries
+}
+
+// place is where a page of the entries begins.
+type place struct {
+	key   string // in SQLite: after this one
+	file  int64  // in PostgreSQL: the file
+	block int64  // and a block of it
 }
 
 // addTo adds the entries of a page, and then the changes up to it.
@@ -226,11 +238,10 @@ func (p loaded) addTo(snapshot *replica.Snapshot) error {
 // sendPages sends all pages. Each has the changes since the page before. So the log
 // need not be longer than what changes during one page.
 func (s *Store) sendPages(ctx context.Context, pages chan<- loaded) error {
-	p, key := loaded{}, ""
-	for first := true; ; first = false {
-		at := p.at
+	for before, first := (loaded{}), true; !before.last; first = false {
+		var p loaded
 		err := s.retry(ctx, func() (err error) {
-			p, err = s.readPage(ctx, at, key, first)
+			p, err = s.readPage(ctx, before, first)
 			return err
 		})
 		if err != nil {
@@ -241,16 +252,14 @@ func (s *Store) sendPages(ctx context.Context, pages chan<- loaded) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if len(p.records) < entriesSize {
-			return nil
-		}
-		key = p.records[entriesSize-1].Key
+		before = p
 	}
+	return nil
 }
 
-// readPage reads the entries after key, and the changes after a position that were
-// made until then. It does so in one transaction, which sees one state.
-func (s *Store) readPage(ctx context.Context, at replica.Position, key string, first bool) (p loaded, err error) {
+// readPage reads the entries after a page, and the changes that were made meanwhile. It
+// does so in one transaction, which sees one state.
+func (s *Store) readPage(ctx context.Context, before loaded, first bool) (p loaded, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	p.sent = time.Now()
@@ -263,12 +272,48 @@ func (s *Store) readPage(ctx context.Context, at replica.Position, key string, f
 		return p, err
 	}
 	if !first {
-		if p.changes, err = s.changesBetween(ctx, tx, at, p.at); err != nil {
+		if p.changes, err = s.changesBetween(ctx, tx, before.at, p.at); err != nil {
 			return p, fmt.Errorf("while everything was loaded: %w", err)
 		}
 	}
-	p.records, err = s.readEntries(ctx, tx, key)
+	if s.opts.Dialect == SQLite {
+		err = s.readRows(ctx, tx, &p, before.next)
+	} else {
+		err = s.readBlocks(ctx, tx, &p, before.next)
+	}
 	return p, err
+}
+
+// readRows reads the entries after a key.
+func (s *Store) readRows(ctx context.Context, tx *sql.Tx, p *loaded, from place) (err error) {
+	p.records, err = s.readEntries(ctx, tx, from.key)
+	if n := len(p.records); n == entriesSize {
+		p.next.key = p.records[n-1].Key
+	} else {
+		p.last = true
+	}
+	return err
+}
+
+// readBlocks reads the entries in some blocks of a table of PostgreSQL. A row that an
+// UPDATE moves to another block is among the changes. VACUUM FULL and CLUSTER move rows
+// to another file, which is read from its beginning. The rows are read first, because
+// the transaction keeps the file from then on.
+func (s *Store) readBlocks(ctx context.Context, tx *sql.Tx, p *loaded, from place) (err error) {
+	if p.records, err = s.readEntries(ctx, tx, from.block); err != nil {
+		return err
+	}
+	p.next.block = from.block + entriesBlocks
+	var blocks int64
+	if err := tx.StmtContext(ctx, s.stmts.file).QueryRowContext(ctx).Scan(&p.next.file, &blocks); err != nil {
+		return err
+	}
+	if from.block > 0 && p.next.file != from.file {
+		p.next.block = 0
+	} else {
+		p.last = p.next.block >= blocks
+	}
+	return nil
 }
 
 // position returns where the history is.
@@ -306,9 +351,9 @@ func end(at replica.Position, changes []replica.Change) replica.Position {
 	return at
 }
 
-// readEntries reads a page of the entries after key.
-func (s *Store) readEntries(ctx context.Context, tx *sql.Tx, key string) ([]replica.Record, error) {
-	rows, err := tx.StmtContext(ctx, s.stmts.entries).QueryContext(ctx, key)
+// readEntries reads a page of the entries.
+func (s *Store) readEntries(ctx context.Context, tx *sql.Tx, from any) ([]replica.Record, error) {
+	rows, err := tx.StmtContext(ctx, s.stmts.entries).QueryContext(ctx, from)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ type slowConn struct {
 
 func (c slowConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	stmt, err := c.fullConn.PrepareContext(ctx, query)
-	if err != nil || !strings.Contains(query, "ORDER BY key") {
+	if err != nil || !strings.Contains(query, "WHERE key > ") && !strings.Contains(query, "WHERE ctid >= ") {
 		return stmt, err
 	}
 	return slowStmt{stmt, c.slow}, nil
@@ -59,8 +59,8 @@ type slowStmt struct {
 }
 
 func (s slowStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	if s.slow.Load() {
-		<-time.After(600 * time.Millisecond)
+	for start := time.Now(); s.slow.Load() && time.Since(start) < 600*time.Millisecond; {
+		<-time.After(10 * time.Millisecond)
 	}
 	return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
 }
@@ -94,7 +94,7 @@ func TestStore_reload_slow(t *testing.T) {
 }
 
 func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, history), fresh bool) {
-	d.fill(t, 75_000) // enough pages to take longer than the checks on a busy machine
+	d.fill(t, 150_000) // enough pages to take longer than the checks on a busy machine
 	other := d.open(t)
 	revoke(t, other, ids(6)...)
 	var slow atomic.Bool

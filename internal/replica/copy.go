@@ -313,6 +313,8 @@ func (c *Copy) remember(mark uint64, expires int64) {
 // use; NewSnapshot returns one that is faster to merge.
 type Snapshot struct {
 	set      revset.Set
+	settled  int        // parts of the set
+	changes  []Change   // made while the store was read, until all parts are settled
 	mu       sync.Mutex // of removals
 	removals []removal
 }
@@ -374,19 +376,51 @@ func (s *Snapshot) AddAll(n int, record func(int) (Record, error)) error {
 // leastPart is how many records are worth a goroutine.
 const leastPart = 200
 
-// Follow makes changes that the store has made while it was read, in its order.
+// Follow makes changes that the store has made while it was read, in its order. They are
+// as new as what was added, or newer.
 func (s *Snapshot) Follow(changes ...Change) error {
 	for _, change := range changes {
-		if _, err := (&sets{&s.set, new(revset.Set)}).follow(change); err != nil {
+		if _, _, err := change.Record.parse(); err != nil {
 			return err
 		}
-		if change.Removed {
-			if err := s.Add(change.Removal()); err != nil {
-				return err
-			}
-		}
+	}
+	if s.settled < revset.Parts {
+		s.changes = append(s.changes, changes...)
+	} else {
+		s.make(changes)
 	}
 	return nil
+}
+
+// make makes changes whose records can be parsed.
+func (s *Snapshot) make(changes []Change) {
+	for _, change := range changes {
+		_, _ = (&sets{&s.set, new(revset.Set)}).follow(change)
+		if change.Removed {
+			_ = s.Add(change.Removal())
+		}
+	}
+}
+
+// Settle prepares some of the records to be looked up, and reports whether there are
+// more. None may be added after it. Finally it makes the changes.
+func (s *Snapshot) Settle() (more bool) {
+	if s.settled == revset.Parts {
+		return false
+	}
+	var settling sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), revset.Parts-s.settled) {
+		part := s.settled
+		settling.Go(func() { s.set.Settle(part) })
+		s.settled++
+	}
+	settling.Wait()
+	if s.settled < revset.Parts {
+		return true
+	}
+	s.make(s.changes)
+	s.changes = nil
+	return false
 }
 
 // Preview puts changes in force that the store has made while it is loaded. They

@@ -41,6 +41,8 @@ func (c *Copy) Join(s *Snapshot, after Position, changes ...Change) (bool, error
 }
 
 func (c *Copy) join(s *Snapshot, at Position) bool {
+	for s.Settle() {
+	}
 	if c.loading && !c.broken && c.at != at {
 		if c.at.Seq <= at.Seq || c.at != c.ahead {
 			c.ahead = c.at
@@ -105,7 +107,7 @@ func (c *Copy) mergePart() (more bool) {
 // forgotten the removals of that time. Install returns how many entries the store has
 // lost since the Install before.
 //
-// It takes long with millions of entries if Join and Merge were not called before. After
+// It takes long with millions of entries if Settle, Join and Merge were not called before. After
 // them, the position of the snapshot is that of the copy. Without them, Install returns
 // false as Join does.
 func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int, ok bool) {
