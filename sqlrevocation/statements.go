@@ -33,7 +33,8 @@ const (
 	// One row: where the history is.
 	selectMeta = `SELECT epoch, seq, mark, {standby} FROM "{t}_meta" WHERE id = 1`
 
-	// A page of the entries: after key $1 in SQLite, from block $1 on in PostgreSQL.
+	// A page of the entries: in SQLite with keys after $1 and up to $2, in PostgreSQL in
+	// the blocks from $1 on and before $2.
 	selectEntries = `SELECT key, identity, until, expires FROM "{t}" WHERE {next}`
 
 	// One row: the file of the entries, and how many blocks it has.
@@ -84,15 +85,15 @@ func (s *Store) sqlText(template string) string {
 	}
 	words = append(words, `"{t}`, name)
 	if s.opts.Dialect == SQLite {
-		words = append(words, "$", "?", "{next}", fmt.Sprint("key > ?1 ORDER BY key LIMIT ", entriesSize), "{file}", "0", "{blocks}", "0", "{clustered}", " WITHOUT ROWID", "{any}", "IN ", "{end}", "", "{standby}", "0", "{guard}", "''",
+		words = append(words, "$", "?", "{next}", fmt.Sprint("key > ?1 AND key <= ?2 ORDER BY key LIMIT ", entriesSize), "{file}", "0", "{blocks}", "0", "{clustered}", " WITHOUT ROWID", "{any}", "IN ", "{end}", "", "{standby}", "0", "{guard}", "''",
 			"{now}", "CAST(strftime('%s', 'now') AS INTEGER)")
 	} else {
 		// The guard: a client that goes silent in its transaction has the lock. It
 		// must not stop all others until its connection is found dead. And COMMIT
 		// returns when the change is on the disk, as the setting says to the others.
 		table := `'` + strings.ReplaceAll(name, `'`, `''`) + `"'::regclass`
-		words = append(words, "{next}", fmt.Sprintf("ctid >= ('(' || $1::bigint || ',0)')::tid AND ctid < ('(' || $1::bigint + %d || ',0)')::tid", entriesBlocks),
-			"{file}", "pg_relation_filenode("+table+")", "{blocks}", "pg_relation_size("+table+") / current_setting('block_size')::bigint",
+		words = append(words, "{next}", "ctid >= ('(' || $1::bigint || ',0)')::tid AND ctid < ('(' || $2::bigint || ',0)')::tid",
+			"{file}", "pg_relation_filenode("+table+")::bigint", "{blocks}", "pg_relation_size("+table+") / current_setting('block_size')::bigint",
 			"{clustered}", "", "{any}", "= ANY (ARRAY", "{end}", ")", "{standby}", "pg_is_in_recovery()::int",
 			"{guard}", "set_config('idle_in_transaction_session_timeout', '5000', true) || "+
 				"CASE WHEN current_setting('synchronous_commit') <> 'remote_apply' THEN set_config('synchronous_commit', 'on', true) ELSE '' END",

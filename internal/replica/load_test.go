@@ -1,0 +1,205 @@
+package replica_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed450a7203/jwthttp/internal/replica"
+)
+
+// script is a Source that was written down.
+type script struct {
+	head    replica.Position
+	parts   [][]replica.Page // each begins a second after the one before
+	changes map[uint64][]replica.Change
+	past    map[uint64]bool // the numbers from which the store continues
+	err     map[string]error
+	catchUp func() (bool, error)
+	sendErr error // what send returned last
+}
+
+func (s *script) Head(context.Context) (replica.Position, error) { return s.head, s.err["Head"] }
+
+func (s *script) Parts(context.Context) (parts []replica.Part, err error) {
+	for i, pages := range s.parts {
+		parts = append(parts, func(ctx context.Context, from replica.Position, send func(replica.Page) error) error {
+			time.Sleep(time.Duration(i) * time.Second)
+			for _, p := range pages {
+				if s.sendErr = send(p); s.sendErr != nil {
+					return s.sendErr
+				}
+			}
+			if i == 0 {
+				return s.err["Part"]
+			}
+			return nil
+		})
+	}
+	return parts, s.err["Parts"]
+}
+
+func (s *script) Changes(_ context.Context, after replica.Position) ([]replica.Change, bool, error) {
+	changes, ok := s.changes[after.Seq]
+	return changes, !ok || len(changes) < 2, s.err["Changes"]
+}
+
+func (s *script) Common(_ context.Context, past []replica.Position) (replica.Position, bool, error) {
+	for _, at := range past {
+		if s.past[at.Seq] {
+			return at, true, s.err["Common"]
+		}
+	}
+	return replica.Position{}, false, s.err["Common"]
+}
+
+func (s *script) CatchUp(context.Context) (bool, error) {
+	if s.catchUp == nil {
+		return true, nil
+	}
+	return s.catchUp()
+}
+
+// page is a page with entries, and the changes after a number.
+func page(t *testing.T, ids []string, after uint64, changes ...replica.Change) replica.Page {
+	return replica.Page{
+		Records: len(ids), Record: func(i int) (replica.Record, error) { return record(t, ids[i]), nil },
+		After: at(after), Changes: changes,
+	}
+}
+
+func marked(c replica.Change, mark uint64) replica.Change {
+	c.Mark = mark
+	return c
+}
+
+// The parts of a load have changes in common, and each has those that it needs.
+func TestCopy_Load(t *testing.T) {
+	lost, errOther := replica.ErrLost, errors.New("another error")
+	a, b := []string{"a"}, []string{"b"}
+	for _, tt := range []struct {
+		name   string
+		script script
+		want   map[string]bool
+		err    error
+	}{
+		{"one part", script{parts: [][]replica.Page{{page(t, a, 3)}}}, map[string]bool{"a": true}, nil},
+		{"nothing", script{parts: [][]replica.Page{{page(t, nil, 3)}, {page(t, nil, 3)}}}, nil, nil},
+		{"the second part is behind", script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 4, "c"), removes(t, 5, "c"))},
+			{page(t, b, 3, revokes(t, 4, "c"))},
+		}}, map[string]bool{"a": true, "b": true, "c": false}, nil},
+		{"the second part is as far", script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 4, "c"))},
+			{page(t, b, 3, revokes(t, 4, "c"))},
+		}}, map[string]bool{"a": true, "b": true, "c": true}, nil},
+		{"the second part is ahead", script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 4, "c"))},
+			{page(t, b, 3, revokes(t, 4, "c"), removes(t, 5, "a"), removes(t, 6, "c")), page(t, nil, 6, revokes(t, 7, "d"))},
+		}}, map[string]bool{"a": false, "b": true, "c": false, "d": true}, nil},
+		{"changes after the last page", script{
+			parts:   [][]replica.Page{{page(t, a, 3)}},
+			changes: map[uint64][]replica.Change{3: {revokes(t, 4, "c"), revokes(t, 5, "d")}, 5: {removes(t, 6, "a")}},
+		}, map[string]bool{"a": false, "c": true, "d": true}, nil},
+		{"a loss between the parts", script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 4, "c"))},
+			{page(t, b, 3, marked(revokes(t, 4, "d"), 44))},
+		}}, nil, lost},
+		{"a loss between the parts, and more since", script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 4, "c"))},
+			{page(t, b, 3, marked(revokes(t, 4, "d"), 44), revokes(t, 5, "e"))},
+		}}, nil, lost},
+		{"a part after another change of the same number", script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 4, "c"))},
+			{{After: replica.Position{Epoch: "e", Seq: 4, Mark: 44}, Changes: []replica.Change{revokes(t, 5, "e")}}},
+		}}, nil, lost},
+		{"another epoch", script{parts: [][]replica.Page{{{After: replica.Position{Epoch: "f", Seq: 3, Mark: 3}}}}}, nil, lost},
+		{"a page that is too far", script{parts: [][]replica.Page{{page(t, a, 4)}}}, nil, lost},
+		{"Head", script{err: map[string]error{"Head": errOther}}, nil, errOther},
+		{"Parts", script{err: map[string]error{"Parts": errOther}}, nil, errOther},
+		{"a part", script{
+			parts: [][]replica.Page{{page(t, a, 3)}, {page(t, b, 3), page(t, b, 3)}},
+			err:   map[string]error{"Part": errOther},
+		}, nil, errOther},
+		{"a record", script{parts: [][]replica.Page{{{Records: 1, After: at(3), Record: func(int) (replica.Record, error) {
+			return replica.Record{}, errOther
+		}}}}}, nil, errOther},
+		{"Changes", script{parts: [][]replica.Page{{page(t, a, 3)}}, err: map[string]error{"Changes": errOther}}, nil, errOther},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tt.script.head = at(3)
+				c := replica.NewCopy(time.Hour)
+				_, ok, err := c.Load(t.Context(), &tt.script, time.Millisecond)
+				if ok != (tt.err == nil) || !errors.Is(err, tt.err) || errors.Is(err, context.Canceled) {
+					t.Fatalf("%v, %v", ok, err)
+				}
+				for id, revoked := range tt.want {
+					want(t, c, id, revoked)
+				}
+				if ready := c.Ready(); (ready == nil) != ok {
+					t.Error(ready)
+				}
+			})
+		})
+	}
+}
+
+// The end of a context ends a load and all of its parts.
+func TestCopy_Load_context(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{head: at(3), parts: [][]replica.Page{{page(t, nil, 3)}, {page(t, nil, 3)}}}
+		for range 10 {
+			s.parts[1] = append(s.parts[1], page(t, nil, 3))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, ok, err := replica.NewCopy(time.Hour).Load(ctx, s, time.Millisecond)
+		if ok || !errors.Is(err, context.Canceled) || !errors.Is(s.sendErr, context.Canceled) {
+			t.Error(ok, err, s.sendErr)
+		}
+	})
+}
+
+// A load looks for a change to follow from before anything else, and again with each
+// tick if what it followed has been lost.
+func TestCopy_Load_follows(t *testing.T) {
+	errOther := errors.New("another error")
+	for _, tt := range []struct {
+		name    string
+		script  script
+		results []bool // of CatchUp
+		err     error
+	}{
+		{"from where it is", script{}, []bool{true}, nil},
+		{"from a position in the past", script{past: map[uint64]bool{2: true}}, []bool{false, true}, nil},
+		{"from nowhere", script{past: map[uint64]bool{7: true}}, []bool{false}, nil},
+		{"Common", script{err: map[string]error{"Common": errOther}}, []bool{false}, errOther},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := fresh(t, 1)
+				follow(t, c, 1, revokes(t, 2, "a"))
+				follow(t, c, 2, revokes(t, 3, "b"))
+				calls := 0
+				tt.script.head, tt.script.parts = at(3), [][]replica.Page{{}, {page(t, []string{"a", "b"}, 3)}}
+				tt.script.catchUp = func() (bool, error) {
+					if calls++; calls <= len(tt.results) && !tt.results[calls-1] {
+						c.Break(at(3))
+						return false, nil
+					}
+					return true, c.Follow(at(2), revokes(t, 3, "b"))
+				}
+				_, ok, err := c.Load(t.Context(), &tt.script, 100*time.Millisecond)
+				if !errors.Is(err, tt.err) || err == nil && !ok {
+					t.Fatal(ok, err)
+				}
+				if ticked := calls > len(tt.results); ticked != (tt.err == nil && tt.name != "from nowhere") {
+					t.Errorf("%d calls of CatchUp", calls)
+				}
+			})
+		})
+	}
+}
