@@ -123,27 +123,7 @@ func (l *load) readAll(ctx context.Context) error {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	pages := make(chan Page, 4) // some are on their way while another one is added
-	send := func(p Page) error {
-		select {
-		case pages <- p:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	var reading sync.WaitGroup
-	for _, part := range parts {
-		reading.Go(func() {
-			if err := part(ctx, l.at, send); err != nil {
-				cancel(err)
-			}
-		})
-	}
-	go func() {
-		reading.Wait()
-		close(pages)
-	}()
+	pages := l.start(ctx, cancel, parts)
 	defer func() {
 		cancel(nil)
 		for range pages { // until the goroutines have ended
@@ -162,6 +142,33 @@ func (l *load) readAll(ctx context.Context) error {
 			l.followNow(ctx)
 		}
 	}
+}
+
+// start starts all parts, and returns their pages. An error of one of them cancels ctx.
+func (l *load) start(ctx context.Context, cancel context.CancelCauseFunc, parts []Part) <-chan Page {
+	pages := make(chan Page, 4) // some are on their way while another one is added
+	send := func(p Page) error {
+		select {
+		case pages <- p:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	from := l.at
+	var reading sync.WaitGroup
+	for _, part := range parts {
+		reading.Go(func() {
+			if err := part(ctx, from, send); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	go func() {
+		reading.Wait()
+		close(pages)
+	}()
+	return pages
 }
 
 // add adds a page, and those of its changes that no other page had.
