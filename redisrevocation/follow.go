@@ -168,8 +168,8 @@ func (f *follower) state(ctx context.Context, at replica.Position) (r reply, err
 
 // load replaces the copy by what Redis has.
 func (f *follower) load(ctx context.Context) error {
-	lost, ok, err := f.copy.Load(ctx, source{f}, f.block/8)
-	if err == nil && ok {
+	lost, err := f.copy.Load(ctx, source{f}, f.block/8)
+	if err == nil {
 		f.reportLoss(lost)
 	}
 	return err

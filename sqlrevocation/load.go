@@ -13,16 +13,14 @@ import (
 // statement takes long, and no transaction keeps the database from its work.
 func (s *Store) load(ctx context.Context) error {
 	err := s.sameFile()
-	lost, ok := 0, false
+	lost := 0
 	if err == nil {
-		lost, ok, err = s.copy.Load(ctx, source{s}, s.opts.Poll)
+		lost, err = s.copy.Load(ctx, source{s}, s.opts.Poll)
 	}
 	if err != nil {
 		return fmt.Errorf("loading: %w", err)
 	}
-	if ok {
-		s.reportLoss(lost)
-	}
+	s.reportLoss(lost)
 	return nil
 }
 
@@ -68,6 +66,10 @@ func position(row *sql.Row) (at replica.Position, err error) {
 
 // Changes returns at most pageSize changes.
 func (s source) Changes(ctx context.Context, after replica.Position) ([]replica.Change, bool, error) {
+	err := s.sameFile()
+	if err != nil {
+		return nil, false, err
+	}
 	p, err := s.ask(ctx, after.Seq)
 	if err != nil {
 		return nil, false, err
@@ -127,16 +129,31 @@ func (s source) CatchUp(ctx context.Context) (ok bool, err error) {
 func (s source) Parts(ctx context.Context) ([]replica.Part, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	var file, blocks int64
-	err := s.retry(ctx, func() error { return s.stmts.file.QueryRowContext(ctx).Scan(&file, &blocks) })
+	var now int64
+	err := s.retry(ctx, func() (err error) {
+		now, _, err = file(s.stmts.file.QueryRowContext(ctx))
+		return err
+	})
 	var parts []replica.Part
 	for _, from := range s.opts.Dialect.halves() {
-		from.file = file
+		from.file = now
 		parts = append(parts, func(ctx context.Context, at replica.Position, send func(replica.Page) error) error {
 			return s.sendPages(ctx, at, from, send)
 		})
 	}
 	return parts, err
+}
+
+// file reads the file of the entries, and how many blocks it has.
+func file(row *sql.Row) (file, blocks int64, err error) {
+	var number sql.NullInt64
+	if err := row.Scan(&number, &blocks); err != nil {
+		return 0, 0, err
+	}
+	if !number.Valid {
+		return 0, 0, errors.New("the table of entries is partitioned, or no table")
+	}
+	return number.Int64, blocks, nil
 }
 
 // place is where a page of the entries begins.
@@ -167,12 +184,7 @@ func (d Dialect) halves() [2]place {
 // before. So the log need not be longer than what changes during one page.
 func (s source) sendPages(ctx context.Context, at replica.Position, from place, send func(replica.Page) error) error {
 	for !from.done {
-		var p replica.Page
-		var next place
-		err := s.retry(ctx, func() (err error) {
-			p, next, err = s.readPage(ctx, at, from)
-			return err
-		})
+		p, next, err := s.nextPage(ctx, at, from)
 		if err == nil {
 			err = send(p)
 		}
@@ -184,11 +196,19 @@ func (s source) sendPages(ctx context.Context, at replica.Position, from place, 
 	return nil
 }
 
+func (s source) nextPage(ctx context.Context, at replica.Position, from place) (p replica.Page, next place, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	err = s.retry(ctx, func() (err error) {
+		p, next, err = s.readPage(ctx, at, from)
+		return err
+	})
+	return p, next, err
+}
+
 // readPage reads a page of the entries, and the changes after a position that were made
 // until then. It does so in one transaction, which sees one state.
 func (s source) readPage(ctx context.Context, at replica.Position, from place) (p replica.Page, next place, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
 	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.reading())
 	if err != nil {
 		return p, next, err
@@ -244,7 +264,7 @@ func (s source) readBlocks(ctx context.Context, tx *sql.Tx, from place) (records
 	}
 	next = from
 	var blocks int64
-	if err := tx.StmtContext(ctx, s.stmts.file).QueryRowContext(ctx).Scan(&next.file, &blocks); err != nil {
+	if next.file, blocks, err = file(tx.StmtContext(ctx, s.stmts.file).QueryRowContext(ctx)); err != nil {
 		return nil, next, err
 	}
 	if from.file != next.file {

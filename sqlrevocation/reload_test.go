@@ -183,6 +183,34 @@ func checkReload(t *testing.T, s, other *sqlrevocation.Store, again func()) {
 	}
 }
 
+// A page that takes too long ends the load, which is reported.
+func TestStore_load_hangs(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		d.fill(t, 10)
+		var hangs atomic.Bool
+		var told heard
+		db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {}, func() {
+			for start := time.Now(); hangs.Load() && time.Since(start) < time.Second; {
+				<-time.After(10 * time.Millisecond)
+			}
+		}})
+		defer func() { _ = db.Close() }()
+		opts := d.opts
+		opts.MaxStale, opts.OnError = time.Second, told.add
+		ctx, cancel := context.WithCancel(t.Context())
+		s, err := sqlrevocation.Open(ctx, db, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { cancel(); s.Wait() }()
+		hangs.Store(true)
+		d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another'")
+		within(t, soon, "reported", func() bool { return strings.Contains(told.String(), "while everything was loaded: ") })
+		hangs.Store(false)
+		within(t, soon, "loaded", func() bool { return s.Stats().Loads > 1 })
+	})
+}
+
 // PostgreSQL writes all rows to another file while they are read from the first one.
 // Rows that were not read come to where was read already.
 func TestStore_load_vacuumFull(t *testing.T) {

@@ -14,8 +14,9 @@ type Source interface {
 
 	// Parts returns functions that together send all records that the store has. They
 	// run at the same time. Each sends, with its first page, the changes after from,
-	// and with the others those since the page before. A page has all changes that its
-	// records have. If send returns an error, so does the Part.
+	// and with the others those since the page before. These include the last change of
+	// each of its records; if there is one Part, they may come later. If send returns an
+	// error, so does the Part.
 	Parts(ctx context.Context) ([]Part, error)
 
 	// Changes returns changes directly after a position, and whether these are all
@@ -53,36 +54,39 @@ func (at Position) End(changes []Change) Position {
 
 // Load replaces the copy by all that a store has. Meanwhile the copy follows, if the
 // store has a change that the copy has: it catches up each time that every has passed.
-// Load returns how many entries the store has lost, and false if a change has found
-// during the load that the store must be loaded again.
-func (c *Copy) Load(ctx context.Context, store Source, every time.Duration) (lost int, ok bool, err error) {
+// Load returns how many entries the store has lost, and ErrGap if the store must be loaded
+// again, since it has lost changes meanwhile.
+func (c *Copy) Load(ctx context.Context, store Source, every time.Duration) (lost int, err error) {
 	follows, err := c.follows(ctx, store)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	at, err := store.Head(ctx)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	l := &load{copy: c, store: store, snapshot: c.NewSnapshot(), at: at, follows: follows, tick: time.NewTicker(every)}
 	defer l.tick.Stop()
 	if err := l.readAll(ctx); err != nil {
-		return 0, false, fmt.Errorf("while everything was loaded: %w", err)
+		return 0, fmt.Errorf("while everything was loaded: %w", err)
 	}
 	for l.snapshot.Settle() {
 		l.follow(ctx)
 	}
 	asked, err := l.join(ctx)
 	if err != nil {
-		return 0, false, fmt.Errorf("while everything was loaded: %w", err)
+		return 0, fmt.Errorf("while everything was loaded: %w", err)
 	}
 	for more := true; more; l.follow(ctx) {
 		if more, err = c.Merge(); err != nil {
-			return 0, false, err
+			return 0, err
 		}
 	}
-	lost, ok = c.Install(l.snapshot, l.at, asked)
-	return lost, ok, nil
+	lost, ok := c.Install(l.snapshot, l.at, asked)
+	if !ok {
+		return 0, errLostSince
+	}
+	return lost, nil
 }
 
 // follows makes the copy follow from where it is, or from the newest change that it and
@@ -139,7 +143,7 @@ func (l *load) readAll(ctx context.Context) error {
 				return err
 			}
 		case <-l.tick.C:
-			l.followNow(ctx)
+			_ = l.followNow(ctx) // see follow
 		}
 	}
 }
@@ -176,7 +180,7 @@ func (l *load) add(p Page) error {
 	if err := l.snapshot.AddAll(p.Records, p.Record); err != nil {
 		return err
 	}
-	changes, err := l.at.rest(p.After, p.Changes)
+	changes, err := l.unseen(p)
 	if err != nil {
 		return err
 	}
@@ -185,38 +189,44 @@ func (l *load) add(p Page) error {
 	return l.snapshot.Follow(changes...)
 }
 
-// rest returns those changes directly after a position that come after at. It returns
-// ErrLost if the changes until at are not those that led to at.
-func (at Position) rest(after Position, changes []Change) ([]Change, error) {
-	if after.Epoch != at.Epoch || after.Seq > at.Seq {
-		return nil, fmt.Errorf("%w: %d comes before %d", ErrLost, at.Seq, after.Seq)
+// unseen returns those changes of a page that come after the ones that the snapshot has.
+// It returns ErrLost if the page has another history.
+func (l *load) unseen(p Page) ([]Change, error) {
+	if err := consecutive(p.After, p.Changes); err != nil {
+		return nil, err
 	}
-	n := at.Seq - after.Seq
-	if n > uint64(len(changes)) {
+	if p.After.Epoch != l.at.Epoch || p.After.Seq > l.at.Seq {
+		return nil, fmt.Errorf("%w: %d comes before %d", ErrLost, l.at.Seq, p.After.Seq)
+	}
+	n := l.at.Seq - p.After.Seq
+	if n > uint64(len(p.Changes)) {
 		return nil, nil
 	}
-	if after.End(changes[:n]) != at {
-		return nil, fmt.Errorf("%w: number %d is another change now", ErrLost, at.Seq)
+	if p.After.End(p.Changes[:n]) != l.at {
+		return nil, fmt.Errorf("%w: number %d is another change now", ErrLost, l.at.Seq)
 	}
-	return changes[n:], nil
+	return p.Changes[n:], nil
 }
 
-// follow follows if it is time to.
+// follow follows if it is time to. An error is not reported: what reads the store next
+// fails, too, or the next tick tries again.
 func (l *load) follow(ctx context.Context) {
 	select {
 	case <-l.tick.C:
-		l.followNow(ctx)
+		_ = l.followNow(ctx)
 	default:
 	}
 }
 
-func (l *load) followNow(ctx context.Context) {
+func (l *load) followNow(ctx context.Context) error {
 	if !l.follows {
-		return
+		return nil
 	}
-	if ok, err := l.copy.follows(ctx, l.store); err == nil { // otherwise the next page may fail, too
+	ok, err := l.copy.follows(ctx, l.store)
+	if err == nil {
 		l.follows = ok
 	}
+	return err
 }
 
 // join follows what has changed since the last page, until the snapshot is where the
@@ -238,6 +248,8 @@ func (l *load) join(ctx context.Context) (asked time.Time, err error) {
 		if err != nil || joined {
 			return asked, err
 		}
-		l.followNow(ctx)
+		if err := l.followNow(ctx); err != nil {
+			return asked, err
+		}
 	}
 }

@@ -3,11 +3,14 @@ package replica_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed450a7203/jwthttp"
 	"github.com/seed450a7203/jwthttp/internal/replica"
 )
 
@@ -19,7 +22,9 @@ type script struct {
 	past    map[uint64]bool // the numbers from which the store continues
 	err     map[string]error
 	catchUp func() (bool, error)
-	refused atomic.Int64 // how often send has returned context.Canceled
+	asks    func()         // called by Changes
+	sent    func(part int) // called after the last page of a part
+	refused atomic.Int64   // how often send has returned context.Canceled
 }
 
 func (s *script) Head(context.Context) (replica.Position, error) { return s.head, s.err["Head"] }
@@ -36,6 +41,9 @@ func (s *script) Parts(context.Context) (parts []replica.Part, err error) {
 					return err
 				}
 			}
+			if s.sent != nil {
+				s.sent(i)
+			}
 			if i == 0 {
 				return s.err["Part"]
 			}
@@ -46,6 +54,9 @@ func (s *script) Parts(context.Context) (parts []replica.Part, err error) {
 }
 
 func (s *script) Changes(_ context.Context, after replica.Position) ([]replica.Change, bool, error) {
+	if s.asks != nil {
+		s.asks()
+	}
 	changes, ok := s.changes[after.Seq]
 	return changes, !ok || len(changes) < 2, s.err["Changes"]
 }
@@ -119,6 +130,14 @@ func TestCopy_Load(t *testing.T) {
 			{page(t, a, 3, revokes(t, 4, "c"))},
 			{{After: replica.Position{Epoch: "e", Seq: 4, Mark: 44}, Changes: []replica.Change{revokes(t, 5, "e")}}},
 		}}, nil, lost},
+		{"the log lost its first changes between the parts", &script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 6, "e"))},
+			{page(t, b, 3, revokes(t, 4, "c"))},
+		}}, nil, replica.ErrGap},
+		{"another epoch of a part that is behind", &script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 4, "c"))},
+			{{After: replica.Position{Epoch: "f", Seq: 3, Mark: 3}}},
+		}}, nil, lost},
 		{"another epoch", &script{parts: [][]replica.Page{{{After: replica.Position{Epoch: "f", Seq: 3, Mark: 3}}}}}, nil, lost},
 		{"a page that is too far", &script{parts: [][]replica.Page{{page(t, a, 4)}}}, nil, lost},
 		{"Head", &script{err: map[string]error{"Head": errOther}}, nil, errOther},
@@ -136,18 +155,157 @@ func TestCopy_Load(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tt.script.head = at(3)
 				c := replica.NewCopy(time.Hour)
-				_, ok, err := c.Load(t.Context(), tt.script, time.Millisecond)
-				if ok != (tt.err == nil) || !errors.Is(err, tt.err) || errors.Is(err, context.Canceled) {
-					t.Fatalf("%v, %v", ok, err)
+				_, err := c.Load(t.Context(), tt.script, time.Millisecond)
+				if !errors.Is(err, tt.err) || errors.Is(err, context.Canceled) {
+					t.Fatal(err)
 				}
 				for id, revoked := range tt.want {
 					want(t, c, id, revoked)
 				}
-				if ready := c.Ready(); (ready == nil) != ok {
+				if ready := c.Ready(); (ready == nil) != (err == nil) {
 					t.Error(ready)
 				}
 			})
 		})
+	}
+}
+
+// The copy was loaded as of when the store was asked for the last changes.
+func TestCopy_Load_staleness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := replica.NewCopy(time.Hour)
+		s := &script{head: at(3), parts: [][]replica.Page{{page(t, nil, 3)}}, asks: func() { time.Sleep(5 * time.Second) }}
+		if _, err := c.Load(t.Context(), s, time.Minute); err != nil || c.Staleness() != 5*time.Second {
+			t.Error(err, c.Staleness())
+		}
+	})
+}
+
+// If the copy has nothing to follow from, the changes that come with pages are in force
+// at once.
+func TestCopy_Load_preview(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := replica.NewCopy(time.Hour)
+		s := &script{head: at(3), parts: [][]replica.Page{{page(t, nil, 3, revokes(t, 4, "c"))}, {page(t, nil, 3)}}}
+		var early atomic.Bool
+		time.AfterFunc(500*time.Millisecond, func() { // the second part begins after a second
+			revoked, _ := c.Revoked(&jwthttp.Token{Issuer: "i", ID: "c"})
+			early.Store(revoked)
+		})
+		if _, err := c.Load(t.Context(), s, time.Minute); err != nil || !early.Load() {
+			t.Errorf("%v; in force before the end: %v", err, early.Load())
+		}
+	})
+}
+
+// A copy follows in each step of a load, however long that takes.
+func TestCopy_Load_steps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fresh(t, 3)
+		c.Break(at(3))
+		c.Rejoin(at(3))
+		var step atomic.Int32 // pages, Settle, and after it
+		var steps [3]int
+		s := &script{head: at(3), parts: [][]replica.Page{{page(t, nil, 3)}, {page(t, nil, 3)}}}
+		s.asks = func() { step.Store(2) }
+		s.sent = func(part int) {
+			if part == 1 {
+				step.Store(1)
+			}
+		}
+		s.catchUp = func() (bool, error) {
+			steps[step.Load()]++
+			time.Sleep(time.Second / 10) // until the next tick
+			return true, nil
+		}
+		if _, err := c.Load(t.Context(), s, time.Second/10); err != nil {
+			t.Fatal(err)
+		}
+		// The second part begins after a second.
+		if slices.Min(steps[:]) < 5 {
+			t.Error(steps)
+		}
+	})
+}
+
+// What was followed after Join, and then lost by the store, is not taken for stored.
+func TestCopy_Load_lostSinceJoin(t *testing.T) {
+	for _, call := range []int{2, 100, 256} { // of CatchUp after Join: within Merge, and after it
+		synctest.Test(t, func(t *testing.T) {
+			c := fresh(t, 3)
+			c.Break(at(3))
+			c.Rejoin(at(3))
+			joined, calls := false, 0
+			s := &script{head: at(3), parts: [][]replica.Page{{page(t, nil, 3)}}, past: map[uint64]bool{3: true}}
+			s.asks = func() { joined = true; time.Sleep(time.Millisecond) }
+			s.catchUp = func() (bool, error) {
+				if !joined {
+					return true, nil
+				}
+				time.Sleep(time.Millisecond) // until the next tick
+				switch calls++; calls {
+				case 1:
+					return true, c.Follow(at(3), revokes(t, 4, "x")) // acknowledged
+				case call:
+					return !c.Break(at(4)), nil // a failover to a replica that has number 3
+				}
+				return true, nil
+			}
+			if _, err := c.Load(t.Context(), s, time.Millisecond); !errors.Is(err, replica.ErrGap) || calls < call {
+				t.Errorf("%v after %d calls", err, calls)
+			}
+			want(t, c, "x", true)
+			if _, err := c.Load(t.Context(), s, time.Minute); err != nil || c.Stats().Lost != 1 {
+				t.Errorf("%v; %+v", err, c.Stats())
+			}
+			want(t, c, "x", true)
+		})
+	}
+}
+
+// A copy that is behind the snapshot, and cannot follow, ends the load with the error.
+func TestCopy_Load_cannotFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fresh(t, 1)
+		follow(t, c, 1, revokes(t, 2, "a"))
+		c.Break(at(2))
+		c.Rejoin(at(2))
+		errOther := errors.New("another error")
+		first := true
+		s := &script{head: at(3), parts: [][]replica.Page{{page(t, []string{"a"}, 3)}}, catchUp: func() (bool, error) {
+			if first {
+				first = false
+				return true, nil
+			}
+			return false, errOther
+		}}
+		if _, err := c.Load(t.Context(), s, time.Minute); !errors.Is(err, errOther) {
+			t.Error(err)
+		}
+	})
+}
+
+// Many changes are made in several steps, in their order.
+func TestSnapshot_Settle(t *testing.T) {
+	const n = 25_000
+	s := new(replica.Snapshot)
+	var changes []replica.Change
+	for i := range uint64(n) {
+		changes = append(changes, revokes(t, i+1, fmt.Sprint(i)))
+	}
+	if err := s.Follow(changes...); err != nil {
+		t.Fatal(err)
+	}
+	removed := 0
+	for ; s.Settle(); removed++ {
+		if err := s.Follow(removes(t, 0, fmt.Sprint(n-1-removed))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := replica.NewCopy(time.Hour)
+	c.Install(s, at(n), time.Now())
+	for i := range n {
+		want(t, c, fmt.Sprint(i), i < n-removed)
 	}
 }
 
@@ -160,9 +318,9 @@ func TestCopy_Load_context(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, ok, err := replica.NewCopy(time.Hour).Load(ctx, s, time.Millisecond)
-		if ok || !errors.Is(err, context.Canceled) || s.refused.Load() == 0 {
-			t.Error(ok, err, s.refused.Load())
+		_, err := replica.NewCopy(time.Hour).Load(ctx, s, time.Millisecond)
+		if !errors.Is(err, context.Canceled) || s.refused.Load() == 0 {
+			t.Error(err, s.refused.Load())
 		}
 	})
 }
@@ -196,9 +354,9 @@ func TestCopy_Load_follows(t *testing.T) {
 					}
 					return true, c.Follow(at(2), revokes(t, 3, "b"))
 				}
-				_, ok, err := c.Load(t.Context(), tt.script, 100*time.Millisecond)
-				if !errors.Is(err, tt.err) || err == nil && !ok {
-					t.Fatal(ok, err)
+				_, err := c.Load(t.Context(), tt.script, 100*time.Millisecond)
+				if !errors.Is(err, tt.err) {
+					t.Fatal(err)
 				}
 				if ticked := calls > len(tt.results); ticked != (tt.err == nil && tt.name != "from nowhere") {
 					t.Errorf("%d calls of CatchUp", calls)

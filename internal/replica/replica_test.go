@@ -178,7 +178,7 @@ func (s *store) run(ctx context.Context) {
 }
 
 func (s *store) load() error {
-	lost, _, err := s.Load(context.Background(), source{s}, max(s.page, time.Millisecond))
+	lost, err := s.Load(context.Background(), source{s}, max(s.page, time.Millisecond))
 	s.lost.Add(int64(lost))
 	return err
 }

@@ -41,7 +41,7 @@ const shardCount = 256
 // therefore never delete another one.
 type shard struct {
 	mu     sync.RWMutex
-	groups map[group]*entries // none is empty
+	groups map[group]*entries // none is empty, except between Load and Settle
 }
 
 // group is what many entries have in common. They share its memory.
@@ -115,8 +115,9 @@ func (s *Set) Replace(key Key, times Times) {
 }
 
 // Load adds an entry to a Set with millions of them that is being filled. The entry is
-// in the Set after Settle, which must be called for each part before anything else. Of
-// entries for the same tokens, the last one stays.
+// in the Set after Settle, which must be called for each part before anything else: a
+// Remove could drop what is not settled. Of entries for the same tokens, the last one
+// stays.
 func (s *Set) Load(key Key, times Times) {
 	s.once.Do(s.init)
 	value := strings.Clone(key.Value) // see put
