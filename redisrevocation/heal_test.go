@@ -22,7 +22,7 @@ func (o *opened) healed() {
 	made := time.Now()
 	eventually(o.t, "written back", soon, func() bool {
 		stats := o.Stats() // after it was asked about the last loss
-		return stats.Lost == 0 && stats.Loads > 1 && stats.Staleness < time.Since(made)
+		return stats.Lost == 0 && stats.Loads > 1 && !stats.Loading && stats.Staleness < time.Since(made)
 	})
 }
 

@@ -59,7 +59,7 @@ func TestStore_heals(t *testing.T) {
 					made := time.Now()
 					within(t, soon, "all is written back", func() bool {
 						stats := s.Stats() // after it was asked about the last loss
-						return stats.Loads > 1 && stats.Lost == 0 && stats.Staleness < time.Since(made)
+						return stats.Loads > 1 && !stats.Loading && stats.Lost == 0 && stats.Staleness < time.Since(made)
 					})
 					if stats := s.Stats(); stats.Entries != 251 || stats.Healed < 250 {
 						t.Errorf("%+v", stats)

@@ -197,7 +197,7 @@ func (s source) sendPages(ctx context.Context, at replica.Position, from place, 
 }
 
 func (s source) nextPage(ctx context.Context, at replica.Position, from place) (p replica.Page, next place, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	ctx, cancel := context.WithTimeout(ctx, loadPatience)
 	defer cancel()
 	err = s.retry(ctx, func() (err error) {
 		p, next, err = s.readPage(ctx, at, from)

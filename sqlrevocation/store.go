@@ -108,6 +108,7 @@ type Store struct {
 // How long to wait for the database.
 const (
 	mostPatience  = 5 * time.Second  // for an answer to the follower
+	loadPatience  = 10 * time.Second // for a page of a load
 	writePatience = 10 * time.Second // for a write, with all its attempts
 )
 
