@@ -219,8 +219,8 @@ func newIssuer(p *problems.List, field string, o Issuer) *issuer {
 
 func (iss *issuer) setTypes(p *problems.List, field string, types []string) {
 	if types == nil {
-		// For access tokens: it rejects logout tokens and DPoP proofs of the
-		// same issuer.
+		// For access tokens: it rejects DPoP proofs, and logout tokens whose
+		// "typ" is logout+jwt.
 		types = []string{"", "JWT", "at+jwt"}
 	}
 	if len(types) == 0 {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +22,7 @@ func (o *opened) healed() {
 	made := time.Now()
 	eventually(o.t, "written back", soon, func() bool {
 		stats := o.Stats() // after it was asked about the last loss
-		return stats.Lost == 0 && stats.Loads > 1 && stats.Staleness < time.Since(made)
+		return stats.Lost == 0 && stats.Loads > 1 && !stats.Loading && stats.Staleness < time.Since(made)
 	})
 }
 
@@ -331,39 +330,37 @@ func TestStore_reload(t *testing.T) {
 	srv := newServer(t, "--appendfsync", "no")
 	b := mustOpen(t, srv.addr, redisrevocation.Options{})
 	b.revoke(ids(0, 15_000)...)
-	var reloads *opened
-	var early, in atomic.Int64
+	var instance atomic.Pointer[opened]
+	var page atomic.Int64
+	var early atomic.Bool
 	s := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) {
 		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 			return &duringPages{conn, 0, func() {
-				switch n := in.Load(); {
-				case n == 1:
-					reloads.revoke("early")
-					fallthrough
-				case n > 1:
-					in.Add(1)
+				s := instance.Load()
+				if s == nil {
+					return // the first load
+				}
+				switch page.Add(1) {
+				case 1:
+					b.revoke("early")
+				case 2: // the rest waits
+					for start := time.Now(); !early.Load() && time.Since(start) < soon; {
+						early.Store(s.says("early") == "revoked" && s.Stats().Loads == 1)
+						<-time.After(time.Millisecond)
+					}
 				}
 			}}, err
 		}
 	})
-	go func() {
-		for s.Stats().Loads < 2 && t.Context().Err() == nil {
-			if in.Load() > 1 && s.says("early") == "revoked" && s.Stats().Loads < 2 {
-				early.Add(1)
-			}
-			runtime.Gosched()
-		}
-	}()
-	reloads = b
-	in.Store(1)
+	instance.Store(s)
 	if err := srv.client().HSet(context.Background(), keys[3], "epoch", "another").Err(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "loaded", soon, func() bool { return s.Stats().Loads > 1 })
 	s.want("revoked", "early", "id-0", "id-14999")
-	if early.Load() == 0 || s.Stats().Lost != 0 {
-		t.Errorf("in force before the end of the load: %v; %+v", early.Load() > 0, s.Stats())
+	if !early.Load() || s.Stats().Lost != 0 {
+		t.Errorf("in force before the end of the load: %v; %+v", early.Load(), s.Stats())
 	}
 }
 

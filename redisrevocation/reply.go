@@ -30,14 +30,6 @@ func (r reply) misses(at replica.Position) error {
 	return fmt.Errorf("%w: the log does not have number %d", replica.ErrGap, at.Seq)
 }
 
-// end is the position of the last change, or at if there is none.
-func (r reply) end(at replica.Position) replica.Position {
-	for _, change := range r.changes {
-		at.Seq, at.Mark = change.Seq, change.Mark
-	}
-	return at
-}
-
 func parseReply(parts []any, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
@@ -61,23 +53,6 @@ func parseReply(parts []any, err error) (reply, error) {
 		r.changes = append(r.changes, l.Change)
 	}
 	return r, nil
-}
-
-// page is some of the entries, and then the changes since the page before.
-type page struct {
-	entries []string // keys and states in turns
-	reply
-}
-
-// addTo adds the entries of a page, and then the changes up to it.
-func (p page) addTo(snapshot *replica.Snapshot) error {
-	err := snapshot.AddAll(len(p.entries)/2, func(i int) (replica.Record, error) {
-		return parseState(p.entries[2*i], p.entries[2*i+1])
-	})
-	if err != nil {
-		return err
-	}
-	return snapshot.Follow(p.changes...)
 }
 
 // line is a line of the log.

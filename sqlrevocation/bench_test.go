@@ -36,7 +36,8 @@ func (d database) fill(b testing.TB, n int) {
 		return
 	}
 	d.exec(b, fmt.Sprintf(`WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < %d) `+
-		`INSERT INTO %s SELECT printf('%%043d', n), '{"iss":"%s","jti":"token-' || n || '"}', 0, %d + n %% 3600 FROM numbers`,
+		`INSERT INTO %s SELECT substr('-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz', 1 + n %% 64, 1) || printf('%%042d', n), `+
+		`'{"iss":"%s","jti":"token-' || n || '"}', 0, %d + n %% 3600 FROM numbers`,
 		n-1, d.table(""), issuer, time.Now().Add(time.Hour).Unix()))
 }
 

@@ -25,8 +25,9 @@ const cleanEvery = time.Minute
 
 // How many rows are read at once.
 const (
-	pageSize    = 1000 // of the log
-	entriesSize = 5000
+	pageSize      = 1000 // of the log
+	entriesSize   = 5000 // of the entries in SQLite
+	entriesBlocks = 128  // of the entries in PostgreSQL: some 5,000 rows
 )
 
 func newEpoch() string { return rand.Text() }
@@ -60,7 +61,11 @@ func (s *Store) follow(ctx context.Context) {
 			// From start, so that the time of a query is not added to every Poll.
 			timer.Reset(max(0, s.opts.Poll-time.Since(start)))
 		default:
-			s.report("follow: %w", err)
+			if errors.Is(err, replica.ErrLost) || errors.Is(err, replica.ErrGap) { // during a load
+				s.reports[0].Report(s.opts.OnError, fmt.Errorf("sqlrevocation: follow: %w", err))
+			} else {
+				s.report("follow: %w", err)
+			}
 			timer.Reset(pause + mathrand.N(pause/2))
 			pause = min(2*pause, longestPause)
 		}

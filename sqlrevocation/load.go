@@ -5,173 +5,97 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/seed450a7203/jwthttp/internal/replica"
 )
 
 // load replaces the copy by all that the database has. It reads pages, so that no
-// statement takes long, and no transaction keeps the database from its work. Meanwhile
-// the copy follows, if the log has a change that it has.
+// statement takes long, and no transaction keeps the database from its work.
 func (s *Store) load(ctx context.Context) error {
 	err := s.sameFile()
+	lost := 0
 	if err == nil {
-		err = s.loadAll(ctx)
+		lost, err = s.copy.Load(ctx, source{s}, s.opts.Poll)
 	}
 	if err != nil {
 		return fmt.Errorf("loading: %w", err)
 	}
+	s.reportLoss(lost)
 	return nil
 }
 
-func (s *Store) loadAll(ctx context.Context) error {
-	follows, err := s.rejoin(ctx)
-	if err != nil {
-		return err
-	}
-	m := &meanwhile{Store: s, follows: follows, tick: time.NewTicker(s.opts.Poll)}
-	defer m.tick.Stop()
-	snapshot := s.copy.NewSnapshot()
-	last, err := m.readPages(ctx, snapshot)
-	if err != nil {
-		return err
-	}
-	at, err := m.join(ctx, snapshot, last.at)
-	if err != nil {
-		return err
-	}
-	for more := true; more; m.follow(ctx) {
-		if more, err = s.copy.Merge(); err != nil {
-			return err
-		}
-	}
-	if lost, ok := s.copy.Install(snapshot, at, last.sent); ok {
-		s.reportLoss(lost)
-	}
-	return nil
-}
-
-// meanwhile follows while everything is loaded.
-type meanwhile struct {
-	*Store
-	follows bool // there is a position to follow from
-	tick    *time.Ticker
-}
-
-// follow follows if it is time to.
-func (m *meanwhile) follow(ctx context.Context) {
-	select {
-	case <-m.tick.C:
-		m.followNow(ctx)
-	default:
-	}
-}
-
-func (m *meanwhile) followNow(ctx context.Context) {
-	if !m.follows {
+// reportLoss tells OnError that the database has lost changes.
+func (s *Store) reportLoss(lost int) {
+	if !s.lost && lost == 0 {
 		return
 	}
-	if ok, err := m.rejoin(ctx); err == nil { // otherwise the next page may fail, too
-		m.follows = ok
+	s.lost = false
+	then := "they are being written back"
+	if s.opts.ReadOnly {
+		then = "an instance that is not read-only must write them back"
 	}
+	s.reports[1].Report(s.opts.OnError, fmt.Errorf("sqlrevocation: follow: the database has lost changes: "+
+		"%d entries are in force here and not in the database; %s", s.copy.Stats().Lost, then))
 }
 
-// join follows what has changed since the last page, until the snapshot is where the
-// copy is. It returns the position.
-func (m *meanwhile) join(ctx context.Context, snapshot *replica.Snapshot, at replica.Position) (replica.Position, error) {
-	var changes []replica.Change
-	for {
-		joined, err := m.copy.Join(snapshot, at, changes...)
-		if at = end(at, changes); err != nil || joined {
-			return at, err
-		}
-		m.followNow(ctx)
-		p, err := m.ask(ctx, at.Seq)
-		if err == nil {
-			changes, err = p.after(at)
-		}
-		if err != nil {
-			return at, err
-		}
-	}
-}
+// source is the database as a copy loads it.
+type source struct{ *Store }
 
-// readPages reads all entries, and with each page the changes since the page before. It
-// returns the last page.
-func (m *meanwhile) readPages(ctx context.Context, snapshot *replica.Snapshot) (last loaded, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	pages, failed := make(chan loaded), make(chan error, 1)
-	go func() { // a page is on its way while the one before is added
-		defer close(pages)
-		failed <- m.sendPages(ctx, pages)
-	}()
-	defer func() {
-		cancel()
-		for range pages { // until the goroutine has ended
-		}
-	}()
-	for {
-		select {
-		case p, ok := <-pages:
-			if !ok {
-				return last, <-failed
-			}
-			if err := p.addTo(snapshot); err != nil {
-				return last, err
-			}
-			m.copy.Preview(p.changes...)
-			last = p
-		case <-m.tick.C:
-			m.followNow(ctx)
-		}
-	}
-}
+var _ replica.Source = source{}
 
-// rejoin makes the copy follow again from where it is, or from the newest change that
-// it and the database have. It returns false if there is none in the log.
-func (s *Store) rejoin(ctx context.Context) (ok bool, err error) {
-	if _, ok := s.copy.Position(); ok {
-		if ok, err := s.followAll(ctx); ok || err != nil {
-			return ok, err
-		}
-	}
-	past := s.copy.Past()
-	if len(past) == 0 {
-		return false, nil
-	}
+// Head returns where the history is.
+func (s source) Head(ctx context.Context) (at replica.Position, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	var at replica.Position
+	err = s.retry(ctx, func() (err error) {
+		at, err = position(s.stmts.meta.QueryRowContext(ctx))
+		return err
+	})
+	return at, err
+}
+
+// position reads where the history is.
+func position(row *sql.Row) (at replica.Position, err error) {
+	var standby int
+	err = row.Scan(&at.Epoch, &at.Seq, &at.Mark, &standby)
+	if err == nil && standby != 0 {
+		err = errStandby
+	}
+	return at, err
+}
+
+// Changes returns at most pageSize changes.
+func (s source) Changes(ctx context.Context, after replica.Position) ([]replica.Change, bool, error) {
+	err := s.sameFile()
+	if err != nil {
+		return nil, false, err
+	}
+	p, err := s.ask(ctx, after.Seq)
+	if err != nil {
+		return nil, false, err
+	}
+	changes, err := p.after(after)
+	return changes, after.End(changes) == p.head, err
+}
+
+// Common looks for the positions in the log.
+func (s source) Common(ctx context.Context, past []replica.Position) (at replica.Position, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
 	err = s.retry(ctx, func() (err error) {
 		at, ok, err = s.common(ctx, past)
 		return err
 	})
-	if err != nil || !ok {
-		return false, err
-	}
-	s.copy.Rejoin(at)
-	return s.followAll(ctx)
+	return at, ok, err
 }
 
-// followAll is catchUp during a load. It returns false if the database does not
-// continue from where the copy is.
-func (s *Store) followAll(ctx context.Context) (ok bool, err error) {
-	err = s.followUp(ctx)
-	if errors.Is(err, replica.ErrGap) || errors.Is(err, replica.ErrLost) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// common returns the newest of some positions that the database has in its log, or
-// false.
-func (s *Store) common(ctx context.Context, past []replica.Position) (at replica.Position, ok bool, err error) {
+func (s source) common(ctx context.Context, past []replica.Position) (at replica.Position, ok bool, err error) {
 	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.reading())
 	if err != nil {
 		return at, false, err
 	}
 	defer func() { _ = tx.Rollback() }() // it has only read
-	head, err := s.position(ctx, tx)
+	head, err := position(tx.StmtContext(ctx, s.stmts.meta).QueryRowContext(ctx))
 	if err != nil {
 		return at, false, err
 	}
@@ -192,123 +116,169 @@ func (s *Store) common(ctx context.Context, past []replica.Position) (at replica
 	return at, false, nil
 }
 
-// reportLoss tells OnError that the database has lost changes.
-func (s *Store) reportLoss(lost int) {
-	if !s.lost && lost == 0 {
-		return
+// CatchUp follows until the copy has all that the database had.
+func (s source) CatchUp(ctx context.Context) (ok bool, err error) {
+	err = s.followUp(ctx)
+	if errors.Is(err, replica.ErrGap) || errors.Is(err, replica.ErrLost) {
+		return false, nil
 	}
-	s.lost = false
-	then := "they are being written back"
-	if s.opts.ReadOnly {
-		then = "an instance that is not read-only must write them back"
-	}
-	s.reports[1].Report(s.opts.OnError, fmt.Errorf("sqlrevocation: follow: the database has lost changes: "+
-		"%d entries are in force here and not in the database; %s", s.copy.Stats().Lost, then))
+	return err == nil, err
 }
 
-// loaded is a page of the entries as it was at a position.
-type loaded struct {
-	sent    time.Time
-	changes []replica.Change // between the position of the page before, if there is one, and this one
-	records []replica.Record
-	at      replica.Position
-}
-
-// addTo adds the entries of a page, and then the changes up to it.
-func (p loaded) addTo(snapshot *replica.Snapshot) error {
-	err := snapshot.AddAll(len(p.records), func(i int) (replica.Record, error) { return p.records[i], nil })
-	if err != nil {
-		return err
-	}
-	return snapshot.Follow(p.changes...)
-}
-
-// sendPages sends all pages. Each has the changes since the page before. So the log
-// need not be longer than what changes during one page.
-func (s *Store) sendPages(ctx context.Context, pages chan<- loaded) error {
-	p, key := loaded{}, ""
-	for first := true; ; first = false {
-		at := p.at
-		err := s.retry(ctx, func() (err error) {
-			p, err = s.readPage(ctx, at, key, first)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		select {
-		case pages <- p:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if len(p.records) < entriesSize {
-			return nil
-		}
-		key = p.records[entriesSize-1].Key
-	}
-}
-
-// readPage reads the entries after key, and the changes after a position that were
-// made until then. It does so in one transaction, which sees one state.
-func (s *Store) readPage(ctx context.Context, at replica.Position, key string, first bool) (p loaded, err error) {
+// Parts are two, because a driver spends much time on each row.
+func (s source) Parts(ctx context.Context) ([]replica.Part, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	p.sent = time.Now()
+	var now int64
+	err := s.retry(ctx, func() (err error) {
+		now, _, err = file(s.stmts.file.QueryRowContext(ctx))
+		return err
+	})
+	var parts []replica.Part
+	for _, from := range s.opts.Dialect.halves() {
+		from.file = now
+		parts = append(parts, func(ctx context.Context, at replica.Position, send func(replica.Page) error) error {
+			return s.sendPages(ctx, at, from, send)
+		})
+	}
+	return parts, err
+}
+
+// file reads the file of the entries, and how many blocks it has.
+func file(row *sql.Row) (file, blocks int64, err error) {
+	var number sql.NullInt64
+	if err := row.Scan(&number, &blocks); err != nil {
+		return 0, 0, err
+	}
+	if !number.Valid {
+		return 0, 0, errors.New("the table of entries is partitioned, or no table")
+	}
+	return number.Int64, blocks, nil
+}
+
+// place is where a page of the entries begins.
+type place struct {
+	done bool // there are no more
+
+	// SQLite keeps the entries in the order of their keys.
+	after string
+	until any // the last key, or what is more than any text
+
+	// In PostgreSQL any order but that of the file takes many times as long.
+	file  int64
+	block int64
+	step  int64 // how many blocks after this page the next one begins
+}
+
+// halves returns where two halves of the entries begin. Most keys begin with any of
+// the 64 characters of base64url, of which 32 are less than V.
+func (d Dialect) halves() [2]place {
+	const middle, step = "V", 2 * entriesBlocks
+	return [...]place{
+		{after: "", until: middle, block: 0, step: step},
+		{after: middle, until: []byte{0xff}, block: entriesBlocks, step: step},
+	}
+}
+
+// sendPages sends the pages from a place on. Each has the changes since the page
+// before. So the log need not be longer than what changes during one page.
+func (s source) sendPages(ctx context.Context, at replica.Position, from place, send func(replica.Page) error) error {
+	for !from.done {
+		p, next, err := s.nextPage(ctx, at, from)
+		if err == nil {
+			err = send(p)
+		}
+		if err != nil {
+			return err
+		}
+		at, from = at.End(p.Changes), next
+	}
+	return nil
+}
+
+func (s source) nextPage(ctx context.Context, at replica.Position, from place) (p replica.Page, next place, err error) {
+	ctx, cancel := context.WithTimeout(ctx, loadPatience)
+	defer cancel()
+	err = s.retry(ctx, func() (err error) {
+		p, next, err = s.readPage(ctx, at, from)
+		return err
+	})
+	return p, next, err
+}
+
+// readPage reads a page of the entries, and the changes after a position that were made
+// until then. It does so in one transaction, which sees one state.
+func (s source) readPage(ctx context.Context, at replica.Position, from place) (p replica.Page, next place, err error) {
 	tx, err := s.db.BeginTx(ctx, s.opts.Dialect.reading())
 	if err != nil {
-		return p, err
+		return p, next, err
 	}
 	defer func() { _ = tx.Rollback() }() // it has only read
-	if p.at, err = s.position(ctx, tx); err != nil {
-		return p, err
+	changes, err := s.changesAfter(ctx, tx, at)
+	if err != nil {
+		return p, next, err
 	}
-	if !first {
-		if p.changes, err = s.changesBetween(ctx, tx, at, p.at); err != nil {
-			return p, fmt.Errorf("while everything was loaded: %w", err)
+	read := s.readBlocks
+	if s.opts.Dialect == SQLite {
+		read = s.readKeys
+	}
+	records, next, err := read(ctx, tx, from)
+	record := func(i int) (replica.Record, error) { return records[i], nil }
+	return replica.Page{Records: len(records), Record: record, After: at, Changes: changes}, next, err
+}
+
+// changesAfter returns all changes after a position.
+func (s source) changesAfter(ctx context.Context, tx *sql.Tx, at replica.Position) (all []replica.Change, err error) {
+	head, err := position(tx.StmtContext(ctx, s.stmts.meta).QueryRowContext(ctx))
+	for err == nil && at != head {
+		var p page
+		if p, err = readChanges(ctx, tx.StmtContext(ctx, s.stmts.changes), at.Seq); err != nil {
+			break
 		}
+		var changes []replica.Change
+		changes, err = p.after(at)
+		all, at = append(all, changes...), at.End(changes)
 	}
-	p.records, err = s.readEntries(ctx, tx, key)
-	return p, err
+	return all, err
 }
 
-// position returns where the history is.
-func (s *Store) position(ctx context.Context, tx *sql.Tx) (at replica.Position, err error) {
-	var standby int
-	err = tx.StmtContext(ctx, s.stmts.meta).QueryRowContext(ctx).Scan(&at.Epoch, &at.Seq, &at.Mark, &standby)
-	if err == nil && standby != 0 {
-		err = errStandby
+// readKeys reads entries in the order of their keys.
+func (s source) readKeys(ctx context.Context, tx *sql.Tx, from place) (records []replica.Record, next place, err error) {
+	records, err = s.readEntries(ctx, tx, from.after, from.until)
+	next = from
+	if n := len(records); n == entriesSize {
+		next.after = records[n-1].Key
+	} else {
+		next.done = true
 	}
-	return at, err
+	return records, next, err
 }
 
-// changesBetween returns all changes from a position to the present one.
-func (s *Store) changesBetween(ctx context.Context, tx *sql.Tx, from, to replica.Position) (all []replica.Change, err error) {
-	for from != to {
-		p, err := readChanges(ctx, tx.StmtContext(ctx, s.stmts.changes), from.Seq)
-		if err != nil {
-			return nil, err
-		}
-		changes, err := p.after(from)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, changes...)
-		from = end(from, changes)
+// readBlocks reads the entries in some blocks of a table of PostgreSQL. A row that an
+// UPDATE moves to another block is among the changes. VACUUM FULL and CLUSTER move rows
+// to another file, all of which is read then. The rows are read first, because from
+// then on the transaction keeps the file.
+func (s source) readBlocks(ctx context.Context, tx *sql.Tx, from place) (records []replica.Record, next place, err error) {
+	if records, err = s.readEntries(ctx, tx, from.block, from.block+entriesBlocks); err != nil {
+		return nil, next, err
 	}
-	return all, nil
+	next = from
+	var blocks int64
+	if next.file, blocks, err = file(tx.StmtContext(ctx, s.stmts.file).QueryRowContext(ctx)); err != nil {
+		return nil, next, err
+	}
+	if from.file != next.file {
+		next.block, next.step = 0, entriesBlocks
+		return records, next, nil
+	}
+	next.block += from.step
+	next.done = next.block >= blocks
+	return records, next, nil
 }
 
-// end is the position of the last change, or at if there is none.
-func end(at replica.Position, changes []replica.Change) replica.Position {
-	for _, change := range changes {
-		at.Seq, at.Mark = change.Seq, change.Mark
-	}
-	return at
-}
-
-// readEntries reads a page of the entries after key.
-func (s *Store) readEntries(ctx context.Context, tx *sql.Tx, key string) ([]replica.Record, error) {
-	rows, err := tx.StmtContext(ctx, s.stmts.entries).QueryContext(ctx, key)
+// readEntries reads a page of the entries.
+func (s source) readEntries(ctx context.Context, tx *sql.Tx, from, to any) ([]replica.Record, error) {
+	rows, err := tx.StmtContext(ctx, s.stmts.entries).QueryContext(ctx, from, to)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ type Dialect uint8
 // The supported databases.
 const (
 	SQLite     Dialect = iota + 1 // 3.35 or later, on a local disk
-	PostgreSQL                    // 12 or later, the primary
+	PostgreSQL                    // 14 or later, the primary
 )
 
 // String returns the name of the database.

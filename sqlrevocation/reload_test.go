@@ -13,11 +13,13 @@ import (
 	"github.com/seed450a7203/jwthttp/sqlrevocation"
 )
 
-// slowPages is a driver whose pages of entries are late while slow is true.
+// slowPages is a driver that calls begin before each transaction, and page before each
+// page of entries.
 type slowPages struct {
 	parent  driver.Driver
 	address string
-	slow    *atomic.Bool
+	begin   func()
+	page    func(context.Context)
 }
 
 func (d slowPages) Connect(context.Context) (driver.Conn, error) {
@@ -25,7 +27,7 @@ func (d slowPages) Connect(context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slowConn{conn.(fullConn), d.slow}, nil
+	return slowConn{conn.(fullConn), d}, nil
 }
 
 func (d slowPages) Driver() driver.Driver { return d.parent }
@@ -42,26 +44,29 @@ type fullConn interface {
 
 type slowConn struct {
 	fullConn
-	slow *atomic.Bool
+	d slowPages
+}
+
+func (c slowConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	c.d.begin()
+	return c.fullConn.BeginTx(ctx, opts)
 }
 
 func (c slowConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	stmt, err := c.fullConn.PrepareContext(ctx, query)
-	if err != nil || !strings.Contains(query, "ORDER BY key") {
+	if err != nil || !strings.Contains(query, "WHERE key > ") && !strings.Contains(query, "WHERE ctid >= ") {
 		return stmt, err
 	}
-	return slowStmt{stmt, c.slow}, nil
+	return slowStmt{stmt, c.d.page}, nil
 }
 
 type slowStmt struct {
 	driver.Stmt
-	slow *atomic.Bool
+	page func(context.Context)
 }
 
 func (s slowStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	if s.slow.Load() {
-		<-time.After(600 * time.Millisecond)
-	}
+	s.page(ctx)
 	return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
 }
 
@@ -94,7 +99,7 @@ func TestStore_reload_slow(t *testing.T) {
 }
 
 func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, history), fresh bool) {
-	d.fill(t, 75_000) // enough pages to take longer than the checks on a busy machine
+	d.fill(t, 150_000) // enough pages to take longer than the checks on a busy machine
 	other := d.open(t)
 	revoke(t, other, ids(6)...)
 	var slow atomic.Bool
@@ -102,7 +107,11 @@ func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, hi
 	const maxStale = 3 * time.Second
 	opts := d.opts
 	opts.Poll, opts.MaxStale, opts.OnError = 300*time.Millisecond, maxStale, told.add
-	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, &slow})
+	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {}, func(context.Context) {
+		for start := time.Now(); slow.Load() && time.Since(start) < 600*time.Millisecond; {
+			<-time.After(10 * time.Millisecond)
+		}
+	}})
 	defer func() { _ = db.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	s, err := sqlrevocation.Open(ctx, db, opts)
@@ -172,5 +181,63 @@ func checkReload(t *testing.T, s, other *sqlrevocation.Store, again func()) {
 			t.Fatalf("%v old", s.Staleness())
 		}
 		<-time.After(time.Millisecond)
+	}
+}
+
+// A page that takes longer than 10 seconds ends the load, which is reported.
+func TestStore_load_hangs(t *testing.T) {
+	d := sqliteDatabase(t)
+	d.fill(t, 10)
+	var hangs atomic.Bool
+	var told heard
+	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {}, func(ctx context.Context) {
+		if hangs.Load() {
+			<-ctx.Done()
+		}
+	}})
+	defer func() { _ = db.Close() }()
+	opts := d.opts
+	opts.OnError = told.add
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := sqlrevocation.Open(ctx, db, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); s.Wait() }()
+	hangs.Store(true)
+	d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another'")
+	within(t, soon, "reported", func() bool {
+		return strings.Contains(told.String(), "while everything was loaded: context deadline exceeded")
+	})
+	hangs.Store(false)
+	within(t, soon, "loaded", func() bool { return s.Stats().Loads > 1 })
+}
+
+// PostgreSQL writes all rows to another file while they are read from the first one.
+// Rows that were not read come to where was read already.
+func TestStore_load_vacuumFull(t *testing.T) {
+	const rows = 30_000
+	d := postgresDatabase(t)
+	d.fill(t, rows)
+	d.exec(t, "DELETE FROM "+d.table("")+" WHERE ctid < '(300,0)'")
+	var left int
+	if err := connect(t, d.driver, d.address).QueryRow("SELECT count(*) FROM " + d.table("")).Scan(&left); err != nil || left < rows/4 {
+		t.Fatal(left, err)
+	}
+	var pages atomic.Int64
+	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {
+		if pages.Load() == 2 {
+			d.exec(t, "VACUUM FULL "+d.table(""))
+		}
+	}, func(context.Context) { pages.Add(1) }})
+	defer func() { _ = db.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := sqlrevocation.Open(ctx, db, d.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); s.Wait() }()
+	if got := s.Stats().Entries; got != left || pages.Load() < 5 {
+		t.Errorf("%d of %d entries in %d pages", got, left, pages.Load())
 	}
 }

@@ -19,7 +19,8 @@ import (
 // parameter. So a LIMIT is a number in the text, and {now} is not a function whose
 // value may change from row to row. {any} and {end} are around the rows to delete,
 // which PostgreSQL finds by the index if they are an array. {clustered} makes SQLite
-// keep the entries in the order of their keys, in which they are read.
+// keep the entries in the order of their keys. {next} says which entries are a page: in
+// the order in which they are in the file, since any other takes many times as long.
 const (
 	// The tables, in an order such that the row of _meta says that all are there.
 	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL){clustered}`
@@ -32,8 +33,12 @@ const (
 	// One row: where the history is.
 	selectMeta = `SELECT epoch, seq, mark, {standby} FROM "{t}_meta" WHERE id = 1`
 
-	// A page of the entries after key $1.
-	selectEntries = `SELECT key, identity, until, expires FROM "{t}" WHERE key > $1 ORDER BY key LIMIT {entries}`
+	// A page of the entries: in SQLite with keys after $1 and up to $2, in PostgreSQL in
+	// the blocks from $1 on and before $2.
+	selectEntries = `SELECT key, identity, until, expires FROM "{t}" WHERE {next}`
+
+	// One row: the file of the entries, and how many blocks it has.
+	selectFile = `SELECT {file}, {blocks}`
 
 	// Where the history is, together with the changes from $1 on. Both are of one
 	// state, because it is one statement. Without a change: one row of NULLs. A row
@@ -74,19 +79,22 @@ const advisoryLock = 0x6a777468747470
 // is quoted because it may be a word of SQL.
 func (s *Store) sqlText(template string) string {
 	name := `"` + s.opts.Table
-	words := []string{"{index}", name + `_expires"`, "{page}", fmt.Sprint(pageSize), "{entries}", fmt.Sprint(entriesSize), "{most}", fmt.Sprint(mostMark)}
+	words := []string{"{index}", name + `_expires"`, "{page}", fmt.Sprint(pageSize), "{most}", fmt.Sprint(mostMark)}
 	if s.schema != "" {
 		name = `"` + strings.ReplaceAll(s.schema, `"`, `""`) + `".` + name
 	}
 	words = append(words, `"{t}`, name)
 	if s.opts.Dialect == SQLite {
-		words = append(words, "$", "?", "{clustered}", " WITHOUT ROWID", "{any}", "IN ", "{end}", "", "{standby}", "0", "{guard}", "''",
+		words = append(words, "$", "?", "{next}", fmt.Sprint("key > ?1 AND key <= ?2 ORDER BY key LIMIT ", entriesSize), "{file}", "0", "{blocks}", "0", "{clustered}", " WITHOUT ROWID", "{any}", "IN ", "{end}", "", "{standby}", "0", "{guard}", "''",
 			"{now}", "CAST(strftime('%s', 'now') AS INTEGER)")
 	} else {
 		// The guard: a client that goes silent in its transaction has the lock. It
 		// must not stop all others until its connection is found dead. And COMMIT
 		// returns when the change is on the disk, as the setting says to the others.
-		words = append(words, "{clustered}", "", "{any}", "= ANY (ARRAY", "{end}", ")", "{standby}", "pg_is_in_recovery()::int",
+		table := `'` + strings.ReplaceAll(name, `'`, `''`) + `"'::regclass`
+		words = append(words, "{next}", "ctid >= ('(' || $1::bigint || ',0)')::tid AND ctid < ('(' || $2::bigint || ',0)')::tid",
+			"{file}", "pg_relation_filenode("+table+")::bigint", "{blocks}", "pg_relation_size("+table+") / current_setting('block_size')::bigint",
+			"{clustered}", "", "{any}", "= ANY (ARRAY", "{end}", ")", "{standby}", "pg_is_in_recovery()::int",
 			"{guard}", "set_config('idle_in_transaction_session_timeout', '5000', true) || "+
 				"CASE WHEN current_setting('synchronous_commit') <> 'remote_apply' THEN set_config('synchronous_commit', 'on', true) ELSE '' END",
 			"{now}", "extract(epoch FROM statement_timestamp())::bigint")
@@ -97,10 +105,11 @@ func (s *Store) sqlText(template string) string {
 // statements are prepared once on every connection of the pool, when they are
 // first used there.
 type statements struct {
-	meta, entries, changes *sql.Stmt
-	next, mark, lock       *sql.Stmt
-	put, remove, log       *sql.Stmt
-	trim, clean            deletions
+	meta, changes    *sql.Stmt
+	entries, file    *sql.Stmt
+	next, mark, lock *sql.Stmt
+	put, remove, log *sql.Stmt
+	trim, clean      deletions
 }
 
 // deletions delete up to some rows of the log and of the entries.
@@ -116,7 +125,8 @@ const (
 func (st *statements) all() []preparation {
 	rows := func(text string, most int) string { return strings.ReplaceAll(text, "{rows}", fmt.Sprint(most)) }
 	return []preparation{
-		{&st.meta, selectMeta}, {&st.entries, selectEntries}, {&st.changes, selectChanges},
+		{&st.meta, selectMeta}, {&st.changes, selectChanges},
+		{&st.entries, selectEntries}, {&st.file, selectFile},
 		{&st.next, updateMeta}, {&st.mark, selectMark}, {&st.lock, lockMeta},
 		{&st.put, upsertEntry}, {&st.remove, deleteEntry}, {&st.log, insertLog},
 		{&st.trim.log, rows(trimLog, trimMost)}, {&st.trim.entries, rows(trimEntries, trimMost)},

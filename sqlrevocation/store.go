@@ -108,6 +108,7 @@ type Store struct {
 // How long to wait for the database.
 const (
 	mostPatience  = 5 * time.Second  // for an answer to the follower
+	loadPatience  = 10 * time.Second // for a page of a load
 	writePatience = 10 * time.Second // for a write, with all its attempts
 )
 
@@ -119,8 +120,8 @@ var _ revocation.Store = (*Store)(nil)
 // Options.OnError which settings of the database do not keep what Revoke
 // acknowledges.
 //
-// The follower uses one connection of db at a time, and so do the writes. Pass a
-// pool that nothing else uses. Then neither a busy application nor idle
+// The follower uses one connection of db at a time, and so do the writes; a load uses
+// two more. Pass a pool that nothing else uses. Then neither a busy application nor idle
 // connections that broke silently keep the follower from its work.
 func Open(ctx context.Context, db *sql.DB, opts Options) (*Store, error) {
 	if err := opts.check(db); err != nil {

@@ -258,10 +258,8 @@ func (c *Copy) apply(change Change) error {
 
 // rest returns the changes that come after the copy's position.
 func (c *Copy) rest(after Position, changes []Change) ([]Change, error) {
-	for i, change := range changes {
-		if change.Seq != after.Seq+uint64(i)+1 {
-			return nil, fmt.Errorf("%w: %d is not %d after %d", ErrGap, change.Seq, i+1, after.Seq)
-		}
+	if err := consecutive(after, changes); err != nil {
+		return nil, err
 	}
 	switch {
 	case after == c.at:
@@ -274,6 +272,17 @@ func (c *Copy) rest(after Position, changes []Change) ([]Change, error) {
 		return nil, fmt.Errorf("%w: number %d is another change than here", ErrLost, c.at.Seq)
 	}
 	return changes[same+1:], nil
+}
+
+// consecutive returns ErrGap unless the changes come directly after a position, and
+// after each other.
+func consecutive(after Position, changes []Change) error {
+	for i, change := range changes {
+		if change.Seq != after.Seq+uint64(i)+1 {
+			return fmt.Errorf("%w: %d is not %d after %d", ErrGap, change.Seq, i+1, after.Seq)
+		}
+	}
+	return nil
 }
 
 // follow makes one change, and reports whether the store has again what it had lost.
@@ -313,6 +322,9 @@ func (c *Copy) remember(mark uint64, expires int64) {
 // use; NewSnapshot returns one that is faster to merge.
 type Snapshot struct {
 	set      revset.Set
+	settled  int        // how many parts of set are settled
+	changes  []Change   // made while the store was read, until Settle has made them
+	joined   bool       // has, or had, changes that were followed after Join
 	mu       sync.Mutex // of removals
 	removals []removal
 }
@@ -374,20 +386,53 @@ func (s *Snapshot) AddAll(n int, record func(int) (Record, error)) error {
 // leastPart is how many records are worth a goroutine.
 const leastPart = 200
 
-// Follow makes changes that the store has made while it was read, in its order.
+// Follow makes changes that the store has made while it was read, in its order. They
+// include the last change of each record that was added, or those of a later call do.
 func (s *Snapshot) Follow(changes ...Change) error {
 	for _, change := range changes {
-		if _, err := (&sets{&s.set, new(revset.Set)}).follow(change); err != nil {
+		if _, _, err := change.Record.parse(); err != nil {
 			return err
 		}
-		if change.Removed {
-			if err := s.Add(change.Removal()); err != nil {
-				return err
-			}
-		}
+	}
+	if s.settled < revset.Parts || len(s.changes) > 0 {
+		s.changes = append(s.changes, changes...)
+	} else {
+		s.make(changes)
 	}
 	return nil
 }
+
+// make makes changes whose records can be parsed.
+func (s *Snapshot) make(changes []Change) {
+	for _, change := range changes {
+		_, _ = (&sets{&s.set, new(revset.Set)}).follow(change)
+		if change.Removed {
+			_ = s.Add(change.Removal())
+		}
+	}
+}
+
+// Settle prepares some of the records to be looked up and then makes some of the
+// changes. It reports whether there are more. No record may be added after it.
+func (s *Snapshot) Settle() (more bool) {
+	if s.settled == revset.Parts {
+		n := min(len(s.changes), mostChanges)
+		s.make(s.changes[:n])
+		s.changes = s.changes[n:]
+		return len(s.changes) > 0
+	}
+	var settling sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), revset.Parts-s.settled) {
+		part := s.settled
+		settling.Go(func() { s.set.Settle(part) })
+		s.settled++
+	}
+	settling.Wait()
+	return true
+}
+
+// mostChanges is how many changes one Settle makes, which takes about 10 ms.
+const mostChanges = 10_000
 
 // Preview puts changes in force that the store has made while it is loaded. They
 // must be part of the Snapshot, too. It does nothing after Rejoin: the copy may have

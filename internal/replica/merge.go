@@ -33,14 +33,12 @@ func (c *Copy) Join(s *Snapshot, after Position, changes ...Change) (bool, error
 			return false, err
 		}
 	}
-	at := after
-	if n := len(changes); n > 0 {
-		at.Seq, at.Mark = changes[n-1].Seq, changes[n-1].Mark
-	}
-	return c.join(s, at), nil
+	return c.join(s, after.End(changes)), nil
 }
 
 func (c *Copy) join(s *Snapshot, at Position) bool {
+	for s.Settle() {
+	}
 	if c.loading && !c.broken && c.at != at {
 		if c.at.Seq <= at.Seq || c.at != c.ahead {
 			c.ahead = c.at
@@ -56,9 +54,12 @@ func (c *Copy) join(s *Snapshot, at Position) bool {
 		}
 		c.remember(r.mark, r.expires)
 	}
-	c.merging = m
+	c.merging, s.joined = m, true
 	return true
 }
+
+// errLostSince is the error of a load that has to begin again.
+var errLostSince = fmt.Errorf("%w: the store has lost some since it was loaded", ErrGap)
 
 // Merge compares a part of the copy with the snapshot, and reports whether there are
 // more. It returns ErrGap if the store has to be loaded again.
@@ -66,7 +67,7 @@ func (c *Copy) Merge() (more bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.merging == nil {
-		return false, fmt.Errorf("%w: the store has lost some since it was loaded", ErrGap)
+		return false, errLostSince
 	}
 	return c.mergePart(), nil
 }
@@ -105,14 +106,15 @@ func (c *Copy) mergePart() (more bool) {
 // forgotten the removals of that time. Install returns how many entries the store has
 // lost since the Install before.
 //
-// It takes long with millions of entries if Join and Merge were not called before. After
-// them, the position of the snapshot is that of the copy. Without them, Install returns
-// false as Join does.
+// It takes long with millions of entries if Settle, Join and Merge were not called
+// before. After them, the position of the snapshot is that of the copy. Without them,
+// Install returns false as Join does. It also returns false if the store has lost changes
+// since Join: the snapshot may have them.
 func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.merging == nil || c.merging.snapshot != s {
-		if !c.join(s, at) {
+		if s.joined || !c.join(s, at) {
 			return 0, false
 		}
 	} else if !c.broken {

@@ -187,7 +187,7 @@ func TestCopy_reload_random(t *testing.T) {
 			defer cancel()
 			for range 3 {
 				s := &store{Copy: replica.NewCopy(2 * time.Second), db: r.db, done: make(chan struct{}),
-					poll: time.Duration(1+r.rnd.IntN(300)) * time.Millisecond, page: time.Duration(r.rnd.IntN(400)) * time.Millisecond}
+					poll: time.Duration(1+r.rnd.IntN(300)) * time.Millisecond, page: time.Duration(r.rnd.IntN(800)) * time.Millisecond}
 				if err := s.load(); err != nil {
 					t.Fatal(err)
 				}

@@ -41,6 +41,14 @@ const logLength = 50
 
 var errDown = errors.New("out of reach")
 
+// err returns whether the database is out of reach.
+func (d *database) err() error {
+	if d.down {
+		return errDown
+	}
+	return nil
+}
+
 // after returns the changes after a position.
 func (d *database) after(at replica.Position) ([]replica.Change, error) {
 	switch {
@@ -64,10 +72,10 @@ func (d *database) after(at replica.Position) ([]replica.Change, error) {
 	return nil, replica.ErrGap
 }
 
-// records returns the next ten entries after a key.
-func (d *database) records(after string) (page []replica.Record) {
+// records returns the next ten entries after a key and up to another one.
+func (d *database) records(after, until string) (page []replica.Record) {
 	for _, key := range slices.Sorted(maps.Keys(d.entries)) {
-		if key > after && len(page) < 10 {
+		if key > after && key <= until && len(page) < 10 {
 			page = append(page, d.entries[key])
 		}
 	}
@@ -169,86 +177,88 @@ func (s *store) run(ctx context.Context) {
 	go s.Heal(ctx, s.writeBack, func(error) { s.reports.Add(1) })
 }
 
-// load reads pages of ten entries, with the changes since the page before. Before each
-// of them the copy follows, if it can.
 func (s *store) load() error {
-	var snapshot replica.Snapshot
-	var at replica.Position
-	for last, follows := "", true; ; {
-		if follows {
-			follows = s.rejoin()
-		}
-		sent := time.Now()
-		s.db.mu.Lock()
-		next, records := s.db.at, s.db.records(last)
-		if last == "" {
-			at = next
-		}
-		changes, err := s.db.after(at)
-		s.db.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		for _, r := range records {
-			err = errors.Join(err, snapshot.Add(r))
-		}
-		if err := errors.Join(err, snapshot.Follow(changes...)); err != nil {
-			return err
-		}
-		time.Sleep(s.page)
-		s.Preview(changes...)
-		if at = next; len(records) > 0 {
-			last = records[len(records)-1].Key
-			continue
-		}
-		if joined, err := s.Join(&snapshot, at); err != nil || !joined {
-			continue
-		}
-		for more, n := true, 0; more; n++ {
-			if more, err = s.Merge(); err != nil {
-				return err
+	lost, err := s.Load(context.Background(), source{s}, max(s.page, time.Millisecond))
+	s.lost.Add(int64(lost))
+	return err
+}
+
+// source reads the database in two parts, and each in pages of ten entries.
+type source struct{ *store }
+
+func (s source) Head(context.Context) (replica.Position, error) {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	return s.db.at, s.db.err()
+}
+
+func (s source) Parts(context.Context) ([]replica.Part, error) {
+	part := func(after, until string) replica.Part {
+		return func(_ context.Context, at replica.Position, send func(replica.Page) error) error {
+			for more := true; more; {
+				s.db.mu.Lock()
+				records := s.db.records(after, until)
+				changes, err := s.db.after(at)
+				s.db.mu.Unlock()
+				if err != nil {
+					return err
+				}
+				time.Sleep(s.page)
+				record := func(i int) (replica.Record, error) { return records[i], nil }
+				if err := send(replica.Page{Records: len(records), Record: record, After: at, Changes: changes}); err != nil {
+					return err
+				}
+				at = at.End(changes)
+				if more = len(records) > 0; more {
+					after = records[len(records)-1].Key
+				}
 			}
-			if n%50 == 0 {
-				time.Sleep(s.page / 5)
-				follows = follows && s.rejoin()
-			}
-		}
-		if lost, ok := s.Install(&snapshot, at, sent); ok {
-			s.lost.Add(int64(lost))
 			return nil
 		}
 	}
+	return []replica.Part{part("", "V"), part("V", "~")}, nil
 }
 
-// rejoin makes the copy follow from where it is, or from the newest change that it and
-// the store have.
-func (s *store) rejoin() bool {
+func (s source) Changes(_ context.Context, after replica.Position) ([]replica.Change, bool, error) {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	changes, err := s.db.after(after)
+	if len(changes) > 5 {
+		return changes[:5], false, err
+	}
+	return changes, true, err
+}
+
+func (s source) Common(_ context.Context, past []replica.Position) (replica.Position, bool, error) {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	for _, at := range past {
+		at.Epoch = s.db.at.Epoch
+		if _, err := s.db.after(at); err == nil {
+			return at, true, nil
+		}
+	}
+	return replica.Position{}, false, s.db.err()
+}
+
+func (s source) CatchUp(context.Context) (bool, error) {
 	sent := time.Now()
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
 	if s.db.down {
-		return true // try again
+		return false, errDown
 	}
 	at, ok := s.Position()
 	changes, err := s.db.after(at)
-	if ok = ok && err == nil; !ok {
+	if !ok || err != nil {
 		s.Break(at)
+		return false, nil
 	}
-	for _, past := range s.Past() {
-		if ok {
-			break
-		}
-		past.Epoch = s.db.at.Epoch
-		if changes, err = s.db.after(past); err == nil {
-			at, ok = past, true
-			s.Rejoin(at)
-		}
-	}
-	if !ok || s.Follow(at, changes...) != nil {
-		return false
+	if err := s.Follow(at, changes...); err != nil {
+		return false, err
 	}
 	s.Heard(sent)
-	return true
+	return true, nil
 }
 
 func (s *store) follow(ctx context.Context) {

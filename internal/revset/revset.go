@@ -41,7 +41,7 @@ const shardCount = 256
 // therefore never delete another one.
 type shard struct {
 	mu     sync.RWMutex
-	groups map[group]*entries // none is empty
+	groups map[group]*entries // none is empty, except between Load and Settle
 }
 
 // group is what many entries have in common. They share its memory.
@@ -52,8 +52,15 @@ type group struct {
 
 // entries are the entries of a group, by value.
 type entries struct {
-	times map[string]Times
-	peak  int // the most entries since the map was made
+	times  map[string]Times
+	peak   int      // the most entries since the map was made
+	loaded []loaded // by Load, until Settle
+}
+
+// loaded is an entry of a group.
+type loaded struct {
+	value string
+	times Times
 }
 
 // sweepPerChange is how many entries a change looks at.
@@ -107,20 +114,36 @@ func (s *Set) Replace(key Key, times Times) {
 	s.set(key, times, latest)
 }
 
-// Load is Replace for a Set with millions of entries that is being filled. It does
-// not look for expired ones, and it hashes the value for the map only once.
+// Load adds an entry to a Set with millions of them that is being filled. The entry is
+// in the Set after Settle, which must be called for each part before anything else: a
+// Remove could drop what is not settled. Of entries for the same tokens, the last one
+// stays.
 func (s *Set) Load(key Key, times Times) {
 	s.once.Do(s.init)
-	value := strings.Clone(key.Value) // see put; nearly all entries are new
+	value := strings.Clone(key.Value) // see put
 	sh := s.shard(value)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	e := sh.entriesOf(key)
-	before := len(e.times)
-	e.times[value] = times
-	if len(e.times) > before {
-		e.peak = max(e.peak, before+1)
-		s.held[key.Kind].Add(1)
+	e.loaded = append(e.loaded, loaded{value, times})
+}
+
+// Settle makes the map of a part of what Load has added. A map that has its size from
+// the start, and is filled before the next one, takes a third of the time.
+func (s *Set) Settle(part int) {
+	sh := &s.shards[part]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for g, e := range sh.groups {
+		before := len(e.times)
+		if before == 0 {
+			e.times = make(map[string]Times, len(e.loaded))
+		}
+		for _, l := range e.loaded {
+			e.times[l.value] = l.times
+		}
+		e.loaded, e.peak = nil, max(e.peak, len(e.times))
+		s.held[g.kind].Add(int64(len(e.times) - before))
 	}
 }
 

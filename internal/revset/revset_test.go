@@ -66,21 +66,45 @@ func TestSet_memory(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			return int64(m.HeapAlloc)
 		}
-		s := new(Set)
-		before := heap()
-		for i := range 100_000 {
-			s.Put(byID(i), in(time.Minute))
+		for _, load := range []bool{false, true} {
+			emptied(t, heap, load)
 		}
-		full := heap() - before
-		time.Sleep(time.Hour)
-		if n := s.Len(); n != 0 {
-			t.Errorf("%d entries", n)
-		}
-		if kept := heap() - before; kept > full/10 {
-			t.Errorf("an empty set keeps %d bytes of %d", kept, full)
-		}
-		runtime.KeepAlive(s)
 	})
+}
+
+func emptied(t *testing.T, heap func() int64, load bool) {
+	s := new(Set)
+	before := heap()
+	for i := range 100_000 {
+		times := in(time.Minute)
+		if i%1000 == 0 {
+			times = in(2 * time.Hour)
+		}
+		if load {
+			s.Load(byID(i), times)
+		} else {
+			s.Put(byID(i), times)
+		}
+	}
+	if load {
+		settle(s)
+	}
+	full := heap() - before
+	time.Sleep(time.Hour)
+	if n := s.Len(); n != 100 {
+		t.Errorf("%d entries", n)
+	}
+	if kept := heap() - before; kept > full/10 {
+		t.Errorf("loaded %v: a nearly empty set keeps %d bytes of %d", load, kept, full)
+	}
+	runtime.KeepAlive(s)
+}
+
+// settle settles all parts.
+func settle(s *Set) {
+	for part := range Parts {
+		s.Settle(part)
+	}
 }
 
 // The number of entries of a kind decides whether a look-up is made at all.
@@ -88,9 +112,15 @@ func TestSet_counts(t *testing.T) {
 	var s Set
 	key := Key{BySubject, "i", "s"}
 	times := Times{Until: time.Now().UnixNano(), Expires: Never}
+	load := func(times ...Times) {
+		for _, times := range times {
+			s.Load(key, times)
+		}
+		settle(&s)
+	}
 	s.Put(key, times)
 	s.Put(key, times)
-	s.Load(key, Times{Until: 1, Expires: Never})
+	load(Times{Until: 1, Expires: Never})
 	if got, ok := s.Get(key); !ok || got.Until != 1 {
 		t.Errorf("loaded %v, %v", got, ok)
 	}
@@ -99,8 +129,7 @@ func TestSet_counts(t *testing.T) {
 	}
 	s.Remove(key)
 	s.Remove(key)
-	s.Load(key, times)
-	s.Load(key, times)
+	load(Times{Until: 1, Expires: Never}, times)
 	if n := s.held[BySubject].Load(); n != 1 || !s.Contains(&jwthttp.Token{Issuer: "i", Subject: "s"}) {
 		t.Errorf("%d entries by subject after Load", n)
 	}
