@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -211,6 +212,38 @@ func TestStore_load_hangs(t *testing.T) {
 	})
 	hangs.Store(false)
 	within(t, soon, "loaded", func() bool { return s.Stats().Loads > 1 })
+}
+
+// A load of a file that was deleted meanwhile does not succeed.
+func TestStore_load_fileDeleted(t *testing.T) {
+	d := sqliteDatabase(t)
+	d.fill(t, 10)
+	var path string
+	if err := connect(t, d.driver, d.address).QueryRow("SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&path); err != nil {
+		t.Fatal(err)
+	}
+	var again atomic.Bool
+	var told heard
+	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {}, func(context.Context) {
+		if again.Load() {
+			_ = os.Remove(path)
+		}
+	}})
+	defer func() { _ = db.Close() }()
+	opts := d.opts
+	opts.OnError = told.add
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := sqlrevocation.Open(ctx, db, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); s.Wait() }()
+	again.Store(true)
+	d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another'")
+	within(t, soon, "reported", func() bool { return strings.Contains(told.String(), "was deleted or replaced") })
+	if n := s.Stats().Loads; n != 1 {
+		t.Errorf("%d loads", n)
+	}
 }
 
 // PostgreSQL writes all rows to another file while they are read from the first one.
