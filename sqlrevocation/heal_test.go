@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -276,46 +276,39 @@ func TestStore_deletedRow(t *testing.T) {
 	})
 }
 
-// The log is much shorter than what changes while everything is loaded.
+// The log is shorter than what changes while everything is loaded.
 func TestOpen_changesMeanwhile(t *testing.T) {
+	const rows, eachPage = 50_000, 16 // fewer than LogLength from one page of a part to its next one
 	onBoth(t, func(t *testing.T, d database) {
 		d.opts.LogLength = 100
-		d.fill(t, 150_000)
+		d.fill(t, rows)
 		writer := d.open(t)
-		stop, stopped := make(chan struct{}), make(chan int, 1)
-		stops := sync.OnceFunc(func() { close(stop) })
-		defer stops()
-		go func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					stopped <- n
-					return
-				default:
-				}
-				if err := writer.Revoke(t.Context(), byID(fmt.Sprint("meanwhile ", n))); err != nil {
+		var written atomic.Int64
+		db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {}, func(ctx context.Context) {
+			for range eachPage {
+				if err := writer.Revoke(ctx, byID(fmt.Sprint("meanwhile ", written.Add(1)))); err != nil {
 					t.Error(err)
 				}
 			}
-		}()
-		late, most := d, int64(0)
-		late.opts.Poll = time.Minute / 3
-		late.opts.MaxStale = time.Minute
-		for range 20 {
-			before := d.number(t, "SELECT seq FROM "+d.table("_meta"))
-			late.open(t)
-			if most = max(most, d.number(t, "SELECT seq FROM "+d.table("_meta"))-before); most > 150 {
-				break
+		}})
+		defer func() { _ = db.Close() }()
+		ctx, cancel := context.WithCancel(t.Context())
+		s, err := sqlrevocation.Open(ctx, db, d.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { cancel(); s.Wait() }()
+		n := int(written.Load())
+		if n <= d.opts.LogLength+eachPage {
+			t.Errorf("only %d changes while everything was loaded", n)
+		}
+		for i := range n {
+			if id := fmt.Sprint("meanwhile ", i+1); !revoked(s, id) {
+				t.Errorf("%q is not revoked", id)
 			}
 		}
-		stops()
-		n := <-stopped
-		if most <= 150 {
-			t.Skipf("the machine made only %d changes while everything was loaded", most)
-		}
-		s := d.open(t)
-		if !revoked(s, fmt.Sprint("meanwhile ", n-1)) || s.Len() != 150_000+n {
-			t.Errorf("%d entries, want %d", s.Len(), 150_000+n)
+		if s.Len() != rows+n {
+			t.Errorf("%d entries, want %d", s.Len(), rows+n)
 		}
 	})
 }
