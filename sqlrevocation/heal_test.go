@@ -284,20 +284,13 @@ func TestOpen_changesMeanwhile(t *testing.T) {
 		d.fill(t, rows)
 		writer := d.open(t)
 		var written atomic.Int64
-		db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {}, func(ctx context.Context) {
+		s := d.openSlow(t, func() {}, func(ctx context.Context) {
 			for range eachPage {
 				if err := writer.Revoke(ctx, byID(fmt.Sprint("meanwhile ", written.Add(1)))); err != nil {
 					t.Error(err)
 				}
 			}
-		}})
-		defer func() { _ = db.Close() }()
-		ctx, cancel := context.WithCancel(t.Context())
-		s, err := sqlrevocation.Open(ctx, db, d.opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { cancel(); s.Wait() }()
+		})
 		n := int(written.Load())
 		if n <= d.opts.LogLength+eachPage {
 			t.Errorf("only %d changes while everything was loaded", n)

@@ -33,6 +33,26 @@ func (d slowPages) Connect(context.Context) (driver.Conn, error) {
 
 func (d slowPages) Driver() driver.Driver { return d.parent }
 
+// openSlow opens an instance whose driver calls begin before each transaction and page
+// before each page of entries. The test's end closes it.
+func (d database) openSlow(t *testing.T, begin func(), page func(context.Context)) *sqlrevocation.Store {
+	t.Helper()
+	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, begin, page})
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := sqlrevocation.Open(ctx, db, d.opts)
+	t.Cleanup(func() {
+		cancel()
+		if s != nil {
+			s.Wait()
+		}
+		_ = db.Close()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // fullConn is what both drivers' connections are.
 type fullConn interface {
 	driver.Conn
@@ -106,20 +126,13 @@ func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, hi
 	var slow atomic.Bool
 	var told heard
 	const maxStale = 3 * time.Second
-	opts := d.opts
-	opts.Poll, opts.MaxStale, opts.OnError = 300*time.Millisecond, maxStale, told.add
-	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {}, func(context.Context) {
+	slowly := d
+	slowly.opts.Poll, slowly.opts.MaxStale, slowly.opts.OnError = 300*time.Millisecond, maxStale, told.add
+	s := slowly.openSlow(t, func() {}, func(context.Context) {
 		for start := time.Now(); slow.Load() && time.Since(start) < 8*time.Second; { // less than a page may take
 			<-time.After(10 * time.Millisecond)
 		}
-	}})
-	defer func() { _ = db.Close() }()
-	ctx, cancel := context.WithCancel(t.Context())
-	s, err := sqlrevocation.Open(ctx, db, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cancel(); s.Wait() }()
+	})
 	before := d.history(t)
 	revoke(t, s, "last 1", "last 2")
 	within(t, soon, "followed", func() bool { return revoked(other, "last 2") })
@@ -132,7 +145,7 @@ func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, hi
 			d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'a third one'")
 		})
 	} else {
-		within(t, soon, "stale, since changes may be unknown", func() bool { return s.Ready(ctx) != nil })
+		within(t, soon, "stale, since changes may be unknown", func() bool { return s.Ready(t.Context()) != nil })
 	}
 	loading := s.Stats().Loads == 1
 	if took := time.Since(start); !loading || fresh && took <= maxStale {
@@ -191,20 +204,12 @@ func TestStore_load_hangs(t *testing.T) {
 	d.fill(t, 10)
 	var hangs atomic.Bool
 	var told heard
-	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {}, func(ctx context.Context) {
+	d.opts.OnError = told.add
+	s := d.openSlow(t, func() {}, func(ctx context.Context) {
 		if hangs.Load() {
 			<-ctx.Done()
 		}
-	}})
-	defer func() { _ = db.Close() }()
-	opts := d.opts
-	opts.OnError = told.add
-	ctx, cancel := context.WithCancel(t.Context())
-	s, err := sqlrevocation.Open(ctx, db, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cancel(); s.Wait() }()
+	})
 	hangs.Store(true)
 	d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another'")
 	within(t, soon, "reported", func() bool {
@@ -224,20 +229,12 @@ func TestStore_load_fileDeleted(t *testing.T) {
 	}
 	var again atomic.Bool
 	var told heard
-	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {}, func(context.Context) {
+	d.opts.OnError = told.add
+	s := d.openSlow(t, func() {}, func(context.Context) {
 		if again.Load() {
 			_ = os.Remove(path)
 		}
-	}})
-	defer func() { _ = db.Close() }()
-	opts := d.opts
-	opts.OnError = told.add
-	ctx, cancel := context.WithCancel(t.Context())
-	s, err := sqlrevocation.Open(ctx, db, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cancel(); s.Wait() }()
+	})
 	again.Store(true)
 	d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another'")
 	within(t, soon, "reported", func() bool { return strings.Contains(told.String(), "was deleted or replaced") })
@@ -258,18 +255,11 @@ func TestStore_load_vacuumFull(t *testing.T) {
 		t.Fatal(left, err)
 	}
 	var pages atomic.Int64
-	db := sql.OpenDB(slowPages{connect(t, d.driver, d.address).Driver(), d.address, func() {
+	s := d.openSlow(t, func() {
 		if pages.Load() == 2 {
 			d.exec(t, "VACUUM FULL "+d.table(""))
 		}
-	}, func(context.Context) { pages.Add(1) }})
-	defer func() { _ = db.Close() }()
-	ctx, cancel := context.WithCancel(t.Context())
-	s, err := sqlrevocation.Open(ctx, db, d.opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cancel(); s.Wait() }()
+	}, func(context.Context) { pages.Add(1) })
 	if got := s.Stats().Entries; got != left || pages.Load() < 5 {
 		t.Errorf("%d of %d entries in %d pages", got, left, pages.Load())
 	}
