@@ -30,7 +30,7 @@ type server struct {
 	addr string
 	dir  string
 	args []string
-	env  []string
+	env  []string // nil means that of the test
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
@@ -60,7 +60,7 @@ func (s *server) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cmd = exec.Command("redis-server", s.args...)
-	s.cmd.Env = append(os.Environ(), s.env...)
+	s.cmd.Env = s.env
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.t.Fatal(err)

@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,45 +12,12 @@ import (
 	"github.com/seed450a7203/jwthttp/redisrevocation"
 )
 
-// slowSync makes fsync and fdatasync of a program take as long as a slow disk does.
-const slowSync = `
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-static int late(const char *name, int fd) {
-	const char *text = getenv("SLOW_SYNC_MS");
-	int (*sync)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
-	usleep(1000 * (text ? atoi(text) : 0));
-	return sync(fd);
-}
-
-int fsync(int fd) { return late("fsync", fd); }
-int fdatasync(int fd) { return late("fdatasync", fd); }
-`
-
 // newSlowServer starts a server whose disk takes that long to write.
 func newSlowServer(t *testing.T, sync time.Duration, settings ...string) *server {
 	t.Helper()
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("cc is not installed")
-		}
-		t.Skip("cc is not installed")
-	}
-	dir := t.TempDir()
-	source, library := filepath.Join(dir, "slow.c"), filepath.Join(dir, "slow.so")
-	if err := os.WriteFile(source, []byte(slowSync), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(cc, "-shared", "-fPIC", "-o", library, source, "-ldl").CombinedOutput(); err != nil {
-		t.Fatalf("cc: %v\n%s", err, out)
-	}
 	srv := newServer(t, settings...)
 	srv.kill()
-	srv.env = []string{"LD_PRELOAD=" + library, fmt.Sprint("SLOW_SYNC_MS=", sync.Milliseconds())}
+	srv.env = storetest.SlowSync(t, t.TempDir(), sync)
 	srv.start()
 	return srv
 }

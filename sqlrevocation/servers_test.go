@@ -80,6 +80,7 @@ type server struct {
 	bin, data string
 	port      int
 	account   *syscall.SysProcAttr
+	env       []string // nil means that of the test
 	process   *exec.Cmd
 	tables    atomic.Int64
 }
@@ -206,12 +207,13 @@ func (s *server) command(program string, args ...string) *exec.Cmd {
 func (s *server) start(t testing.TB) {
 	t.Helper()
 	s.process = s.command("postgres", "-D", s.data, "-p", strconv.Itoa(s.port), "-h", "127.0.0.1",
-		"-c", "unix_socket_directories=", "-c", "max_connections=200")
+		"-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "recovery_init_sync_method=syncfs")
 	log, err := os.Create(s.data + ".log")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
+	s.process.Env = s.env
 	s.process.Stdout, s.process.Stderr = log, log
 	if err := s.process.Start(); err != nil {
 		t.Fatal(err)
@@ -235,29 +237,39 @@ func (s *server) kill() {
 	}
 	pid := s.process.Process.Pid
 	_ = syscall.Kill(pid, syscall.SIGSTOP) // so that it starts no others
-	for _, child := range children(pid) {
+	others := children(pid)
+	for _, child := range others {
 		_ = syscall.Kill(child, syscall.SIGKILL)
 	}
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 	_ = s.process.Wait()
+	for _, child := range others { // the next server cannot start before
+		for state, _, err := processState(child); err == nil && state != "Z"; state, _, err = processState(child) {
+			<-time.After(time.Millisecond)
+		}
+	}
 }
 
 func children(parent int) (pids []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		var state string
-		var pid, ppid int
-		pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		after := text[bytes.LastIndexByte(text, ')')+1:]
-		if _, err := fmt.Sscan(string(after), &state, &ppid); err == nil && ppid == parent {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if _, ppid, err := processState(pid); err == nil && ppid == parent {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// processState returns an error if the process has ended. Its state is Z if it has ended
+// and its parent has not asked for that.
+func processState(pid int) (state string, parent int, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", 0, err
+	}
+	_, err = fmt.Sscan(string(text[bytes.LastIndexByte(text, ')')+1:]), &state, &parent)
+	return state, parent, err
 }
 
 func (s *server) target() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
