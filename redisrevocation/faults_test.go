@@ -82,21 +82,21 @@ func TestStore_faults_losses(t *testing.T) {
 		},
 		Losses: []storetest.Loss{
 			{Name: "older copy", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys...)) }},
-			{Name: "older copy without the log", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys[0], keys[1], keys[3])) }},
-			{Name: "older copy of the log", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys[2])) }},
-			{Name: "older copy of the numbers", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys[3])) }},
+			{Name: "older copy of the entries", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys[0])) }},
+			{Name: "older copy of the log", Begin: func(*rand.Rand) func() { return l.restore(l.dump(keys[1])) }},
 			{Name: "emptied", Begin: func(*rand.Rand) func() { l.must(l.client().FlushAll(context.Background()).Err()); return nil }},
 			{Name: "key deleted", Begin: func(rnd *rand.Rand) func() {
 				l.must(l.client().Del(context.Background(), keys[rnd.IntN(len(keys))]).Err())
 				return nil
 			}},
-			{Name: "entry deleted", Begin: func(*rand.Rand) func() { l.deleteEntry(); return nil }},
+			{Name: "field deleted", Begin: func(rnd *rand.Rand) func() { l.deleteField(rnd); return nil }},
 			{Name: "failover", Begin: func(*rand.Rand) func() { return l.failOver() }},
 		},
 		Proxies: l.proxies,
 		Time:    *faultsFor, Rounds: rounds,
 		Recovery: soon,
 	})
+	checkBuckets(t, l.client())
 }
 
 // jump leaves the clock of the caller in the arguments of a write as it is, or moves
@@ -108,7 +108,7 @@ func jump(cmd redis.Cmder) {
 	}
 }
 
-var keys = []string{"{jwthttp}:entries", "{jwthttp}:expiry", "{jwthttp}:log", "{jwthttp}:meta"}
+var keys = []string{"{jwthttp}:entries", "{jwthttp}:log"}
 
 // losingServer is a server, and then one of its replicas.
 type losingServer struct {
@@ -162,11 +162,15 @@ func (l *losingServer) restore(dumps map[string]string) func() {
 	}
 }
 
-func (l *losingServer) deleteEntry() {
+// deleteField deletes a bucket of entries, or, as often, a field beside them.
+func (l *losingServer) deleteField(rnd *rand.Rand) {
 	ctx, client := context.Background(), l.client()
-	if names := client.HKeys(ctx, keys[0]).Val(); len(names) > 0 {
-		slices.Sort(names)
-		l.must(client.HDel(ctx, keys[0], names[0]).Err())
+	names := slices.Clone(beside)
+	if rnd.IntN(2) == 0 {
+		names = slices.DeleteFunc(client.HKeys(ctx, keys[0]).Val(), func(name string) bool { return slices.Contains(beside, name) })
+	}
+	if len(names) > 0 {
+		l.must(client.HDel(ctx, keys[0], names[rnd.IntN(len(names))]).Err())
 	}
 }
 

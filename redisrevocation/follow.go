@@ -18,6 +18,7 @@ type follower struct {
 
 	lost    bool // Redis has lost changes, and is not loaded since
 	purged  time.Time
+	purgeAt string // where the next purge begins
 	pace    replica.Pace
 	reports [2]replica.Rarely // of why everything has to be loaded, and of what was lost
 }
@@ -27,7 +28,8 @@ const (
 	loadFor    = 10 * time.Second
 	writeFor   = 10 * time.Second
 	pageSize   = 1000
-	purgeEvery = time.Minute
+	purgeEvery = time.Second
+	purgeSize  = 500 // buckets; it takes Redis some milliseconds if they are long
 )
 
 // run follows until ctx ends. What fails is tried again, after longer and longer
@@ -124,11 +126,19 @@ func (f *follower) ask(ctx context.Context) error {
 	}
 	if time.Since(f.purged) > purgeEvery && !f.opts.ReadOnly {
 		f.purged = asked.Add(mathrand.N(purgeEvery)) // not all instances at once
-		return f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) error {
-			return purgeScript.Run(ctx, node, f.keys, append(f.arguments(at), f.copy.Now().Unix(), seconds(replica.KeptLonger))...).Err()
-		})
+		return f.purge(ctx, at)
 	}
 	return nil
+}
+
+// purge deletes expired entries from some buckets, and from others the next time. The
+// cursor of HSCAN means something else on another server, which does no harm here.
+func (f *follower) purge(ctx context.Context, at replica.Position) error {
+	return f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) (err error) {
+		args := append(f.arguments(at), f.copy.Now().Unix(), seconds(replica.KeptLonger), f.purgeAt, purgeSize)
+		f.purgeAt, err = purgeScript.Run(ctx, node, f.keys, args...).Text()
+		return err
+	})
 }
 
 // call calls do with the master that has the keys. It takes little longer than
@@ -180,7 +190,7 @@ func (f *follower) load(ctx context.Context) error {
 func (f *follower) read(ctx context.Context, at replica.Position) ([]replica.Change, error) {
 	var answer any
 	err := f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) (err error) {
-		answer, err = node.Do(ctx, "XREAD", "COUNT", pageSize, "BLOCK", f.block.Milliseconds(), "STREAMS", f.keys[2], id(at)).Result()
+		answer, err = node.Do(ctx, "XREAD", "COUNT", pageSize, "BLOCK", f.block.Milliseconds(), "STREAMS", f.keys[1], id(at)).Result()
 		return err
 	})
 	if errors.Is(err, redis.Nil) {
@@ -189,7 +199,7 @@ func (f *follower) read(ctx context.Context, at replica.Position) ([]replica.Cha
 	if err != nil {
 		return nil, err
 	}
-	lines, err := parseXRead(answer, f.keys[2])
+	lines, err := parseXRead(answer, f.keys[1])
 	if err != nil || len(lines) == 0 {
 		return nil, err
 	}

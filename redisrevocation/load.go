@@ -3,6 +3,9 @@ package redisrevocation
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -55,8 +58,12 @@ func (s source) page(ctx context.Context, conn *redis.Conn, at replica.Position,
 	pipe := conn.Pipeline()
 	scan := pipe.HScan(ctx, s.keys[0], cursor, "", pageSize)
 	lines := linesScript.EvalSha(ctx, pipe, s.keys, append(s.arguments(at), pageSize)...)
-	_, _ = pipe.Exec(ctx)               // both have their errors
-	entries, next, err := scan.Result() // keys and states in turns
+	_, _ = pipe.Exec(ctx)              // both have their errors
+	fields, next, err := scan.Result() // names and values in turns
+	if err != nil {
+		return p, 0, err
+	}
+	entries, err := parseBuckets(fields)
 	if err != nil {
 		return p, 0, err
 	}
@@ -64,11 +71,31 @@ func (s source) page(ctx context.Context, conn *redis.Conn, at replica.Position,
 	if err != nil {
 		return p, 0, err
 	}
-	p = replica.Page{Records: len(entries) / 2, After: at, Changes: r.changes, Record: func(i int) (replica.Record, error) {
-		return parseState(entries[2*i], entries[2*i+1])
+	p = replica.Page{Records: len(entries), After: at, Changes: r.changes, Record: func(i int) (replica.Record, error) {
+		key, state, _ := strings.Cut(entries[i], " ")
+		return parseState(key, state)
 	}}
 	return p, next, r.misses(at)
 }
+
+// parseBuckets returns the lines of the buckets among some fields of the entries.
+func parseBuckets(fields []string) (lines []string, err error) {
+	for i := 0; i+1 < len(fields); i += 2 {
+		switch name, text := fields[i], fields[i+1]; {
+		case slices.Contains(notBuckets, name):
+		case !strings.HasPrefix(text, "\n"):
+			return nil, fmt.Errorf("entries: field %.50q was not written by this package", name)
+		default:
+			for line := range strings.SplitSeq(text[1:], "\n") {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines, nil
+}
+
+// notBuckets are the fields of the entries that are not buckets.
+var notBuckets = []string{"epoch", "seq", "last", "fields", "salt"}
 
 // Changes returns at most pageSize changes.
 func (s source) Changes(ctx context.Context, after replica.Position) ([]replica.Change, bool, error) {

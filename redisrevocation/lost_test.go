@@ -43,7 +43,7 @@ func TestStore_lostOwnChanges(t *testing.T) {
 	revoked := time.Now()
 	eventually(t, "followed", soon, func() bool { return s.Staleness() < time.Since(revoked) })
 	dump := map[string]string{}
-	for _, name := range []string{"entries", "expiry", "log", "meta"} {
+	for _, name := range []string{"entries", "log"} {
 		key := "{jwthttp}:" + name
 		text, err := client.Dump(ctx, key).Result()
 		must(err)
@@ -81,25 +81,21 @@ func TestStore_lossShownByLog(t *testing.T) {
 	o.revoke("a", "b")
 	revoked := time.Now()
 	eventually(t, "followed", soon, func() bool { return o.Staleness() < time.Since(revoked) })
-	all, err := client.HGetAll(ctx, "{jwthttp}:entries").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
 	// A master that lost the second change, has made others as 2 and 3, and
 	// has trimmed its log to the third.
-	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		for key, state := range all {
+	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		for key, state := range stored(client) {
 			if strings.Contains(state, `"b"`) {
-				p.HDel(ctx, "{jwthttp}:entries", key)
-				p.ZRem(ctx, "{jwthttp}:expiry", key)
+				name, _ := bucket(client, key)
+				p.HDel(ctx, "{jwthttp}:entries", name)
 				state = strings.Replace(state, `"b"`, `"x"`, 1)
-				p.HSet(ctx, "{jwthttp}:entries", "key-of-x", state)
-				p.ZAdd(ctx, "{jwthttp}:expiry", redis.Z{Score: 1e18, Member: "key-of-x"})
+				name, _ = bucket(client, "key-of-x")
+				p.HSet(ctx, "{jwthttp}:entries", name, "\nkey-of-x "+state)
 				p.Do(ctx, "XADD", "{jwthttp}:log", "3-7", "prev", "2-5", "key", "key-of-x", "state", state, "removed", "0")
 			}
 		}
 		p.Do(ctx, "XTRIM", "{jwthttp}:log", "MAXLEN", "1")
-		p.HSet(ctx, "{jwthttp}:meta", "seq", "3", "last", "3-7")
+		p.HSet(ctx, "{jwthttp}:entries", "seq", "3", "last", "3-7")
 		return nil
 	})
 	if err != nil {
@@ -322,38 +318,4 @@ func TestOpen_lossBetweenPages(t *testing.T) {
 	if !fired {
 		t.Error("there was no page")
 	}
-}
-
-// What one of the clocks calls alive is not deleted.
-func TestStore_expiry_clocks(t *testing.T) {
-	t.Parallel()
-	srv := newServer(t)
-	ctx, client := context.Background(), redis.NewClient(&redis.Options{Addr: srv.addr})
-	s := openClient(t, client, redisrevocation.Options{})
-	var ahead time.Duration
-	client.AddHook(hook{before: func(cmd redis.Cmder) {
-		args := cmd.Args()
-		if now, ok := args[len(args)-2].(int64); ok {
-			args[len(args)-2] = now + int64(ahead/time.Second)
-		}
-	}})
-	left := func(want int64) {
-		t.Helper()
-		if n := srv.client().HLen(ctx, keys[0]).Val(); n != want {
-			t.Errorf("%v ahead: %d entries, want %d", ahead, n, want)
-		}
-	}
-	expired := func(ago time.Duration) {
-		t.Helper()
-		if err := s.RevokeToken(ctx, &jwthttp.Token{Issuer: issuer, ID: ago.String(), ExpiresAt: time.Now().Add(-ago)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ahead = -2 * time.Hour
-	expired(20 * time.Minute)
-	expired(-time.Minute)
-	left(2)
-	ahead = 2 * time.Hour
-	expired(-2 * time.Minute)
-	left(2) // without the first
 }

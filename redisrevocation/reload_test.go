@@ -25,7 +25,7 @@ func TestStore_reload_slow(t *testing.T) {
 		fresh  bool
 	}{
 		{"another epoch", func(l *losingServer, _ *opened, _ map[string]string) {
-			l.must(l.client().HSet(context.Background(), keys[3], "epoch", "another").Err())
+			l.must(l.client().HSet(context.Background(), keys[0], "epoch", "another").Err())
 		}, true},
 		{"the last changes are lost", func(l *losingServer, _ *opened, before map[string]string) {
 			l.restore(before)()
@@ -61,7 +61,7 @@ func TestStore_reload_slow(t *testing.T) {
 			eventually(t, "it is noticed", soon, func() bool { return s.heard("following") })
 			if tt.fresh {
 				checkReload(t, s, other, func() {
-					l.must(l.client().HSet(context.Background(), keys[3], "epoch", "a third one").Err())
+					l.must(l.client().HSet(context.Background(), keys[0], "epoch", "a third one").Err())
 				})
 			} else {
 				eventually(t, "stale, since changes may be unknown", soon, func() bool { return s.says("valid") == "error" })
@@ -90,16 +90,16 @@ func TestStore_reload_slow(t *testing.T) {
 // outgrow makes two changes, and deletes all but the second from the log, in one step.
 func (l *losingServer) outgrow() {
 	ctx, c := context.Background(), l.client()
-	last := c.XRevRangeN(ctx, keys[2], "+", "-", 1).Val()[0]
+	last := c.XRevRangeN(ctx, keys[1], "+", "-", 1).Val()[0]
 	number, _, _ := strings.Cut(last.ID, "-")
 	n, err := strconv.Atoi(number)
 	l.must(err)
 	id, before := fmt.Sprint(n+2, "-1"), fmt.Sprint(n+1, "-1")
 	_, err = c.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.XAdd(ctx, &redis.XAddArgs{Stream: keys[2], ID: id, Values: []any{
+		p.XAdd(ctx, &redis.XAddArgs{Stream: keys[1], ID: id, Values: []any{
 			"prev", before, "key", last.Values["key"], "state", last.Values["state"], "removed", "0"}})
-		p.XTrimMaxLen(ctx, keys[2], 1)
-		p.HSet(ctx, keys[3], "epoch", "another", "seq", n+2, "last", id)
+		p.XTrimMaxLen(ctx, keys[1], 1)
+		p.HSet(ctx, keys[0], "epoch", "another", "seq", n+2, "last", id)
 		return nil
 	})
 	l.must(err)

@@ -7,26 +7,34 @@ import "github.com/redis/go-redis/v9"
 // when a script fails midway. So each one begins with prelude. It fails before the
 // first write if the user lacks a right, or if a key has another type.
 //
-// Keys: entries is a hash with the state of each entry, expiry a sorted set of
-// the same entries by when they expire, log a stream of the changes, and meta a
-// hash with
+// Keys: log is a stream of the changes, and entries a hash with
 //
-//	epoch  a random name for the data; another one after keys were lost
-//	seq    the number of the last change
-//	last   the id of the last line of the log: the number and a random mark, so
-//	       that two changes with one number, before and after a loss, differ
-//	count  how many entries there are, so that a key that went is noticed
+//	epoch   a name for the data: the salt and a random text; another one after keys
+//	        were lost
+//	seq     the number of the last change
+//	last    the id of the last line of the log: the number and a random mark, so
+//	        that two changes with one number, before and after a loss, differ
+//	fields  how many fields the hash has, so that one that went is noticed
+//	salt    random
 //
-// A state is Until and Expires, 20 digits each, and the identity. The times are
-// compared as text, because a number in Lua has only 53 bits. A removal is
-// remembered for a day as an entry whose key is "removed:" and the mark.
+// and with up to 1,048,576 buckets of entries. An entry is a line of its bucket: its
+// key and its state. The name of the bucket is the beginning of a hash of the salt and
+// the key. So the buckets are equally long, also if somebody chooses names of users.
+// Redis finds a bucket of ten entries as fast as one entry, so ten million entries are
+// loaded in a third of the time that a field for each would take. In exchange a change
+// of one entry writes its bucket.
+//
+// A state is Until and Expires, 20 digits each, and the identity, which is JSON without
+// line breaks. The times are compared as text, because a number in Lua has only 53
+// bits. A removal is remembered for a day as an entry whose key is "removed:" and the
+// mark.
 //
 // The first arguments of every script are a name for a new epoch, where the caller
 // is, epoch and last, and '1' for a caller that must not write. Redis may have lost
 // what the caller has: it was emptied, an old copy was restored, or a replica took
 // over that did not have everything. Then the caller's last line is not in the log.
 const prelude = `
-local entries, expiry, log, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local entries, log = KEYS[1], KEYS[2]
 local fresh, known, klast, readonly = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 
 -- Redis checks the right to a command before its arguments. So each call tells
@@ -41,20 +49,16 @@ local function probe(command, ...)
 	end
 	return string.find(err, 'READONLY', 1, true)
 end
-probe('HMGET', meta, '-')
+probe('HMGET', entries, '-')
 probe('HLEN', entries)
-probe('ZCARD', expiry)
 probe('HSCAN', entries, 0, 'COUNT', 1)
 probe('XLEN', log)
 probe('XRANGE', log, '-', '+', 'COUNT', 1)
 local replica = false
 if not readonly then
-	replica = probe('HDEL', meta, '-')
-	probe('HSET', meta, 'no', 'value', 'for this')
+	replica = probe('HDEL', entries, '-')
+	probe('HSET', entries, 'no', 'value', 'for this')
 	probe('HGET', entries, '-')
-	probe('ZADD', expiry, 'XX', 0, '-')
-	probe('ZREM', expiry, '-')
-	probe('ZRANGEBYSCORE', expiry, 1, 0)
 	probe('XADD', log, 'no-id', 'field', 'value')
 	probe('TIME')
 	if redis.acl_check_cmd and not redis.acl_check_cmd('DEL', log) then missing = missing .. ' +del' end
@@ -62,44 +66,85 @@ end
 if missing ~= '' then return redis.error_reply('NOPERM the user lacks rights:' .. missing) end
 if replica then return redis.error_reply('READONLY this is a replica') end
 
-local m = redis.call('HMGET', meta, 'epoch', 'seq', 'last', 'count')
-local have, listed, lines = redis.call('HLEN', entries), redis.call('ZCARD', expiry), redis.call('XLEN', log)
-local epoch, seq, last, count = m[1], tonumber(m[2] or '0'), m[3] or '0-0', tonumber(m[4] or '0')
+local m = redis.call('HMGET', entries, 'epoch', 'seq', 'last', 'fields', 'salt')
+local epoch, seq, last, fields = m[1], tonumber(m[2] or '0'), m[3] or '0-0', tonumber(m[4] or '0')
+local salt = m[5] or string.match(epoch or '', '^(%w+)%-')
+local have, lines = redis.call('HLEN', entries), redis.call('XLEN', log)
+
+-- Writes down where the log is, and how many fields there are.
+local function note()
+	redis.call('HSET', entries, 'seq', string.format('%.0f', seq), 'last', last, 'fields', redis.call('HLEN', entries))
+end
 
 -- Begins a new epoch. DEL comes first, because Redis before 7 cannot tell earlier
 -- whether there is the right to it.
-local function renew(key)
+local function renew(restored)
 	if readonly then
 		epoch = (epoch or '') .. '?' -- until a caller that writes has begun one
 		return
 	end
-	if key then redis.call('DEL', key) end
-	epoch, count = fresh, have
-	redis.call('HSET', meta, 'epoch', epoch, 'seq', string.format('%.0f', seq), 'last', last, 'count', count)
+	if restored then redis.call('DEL', log) end
+	if not salt then -- nobody knows which bucket an entry is in
+		redis.call('DEL', entries)
+		salt = fresh
+	end
+	epoch = salt .. '-' .. fresh
+	redis.call('HSET', entries, 'epoch', epoch, 'salt', salt, 'seq', '', 'last', '', 'fields', '')
+	note()
 end
 
-local function score(expires)
-	if expires == '09223372036854775807' or not tonumber(expires) then return '+inf' end
-	return expires
-end
-
-if not epoch or not seq or not count or string.match(last, '^(%d+)%-%d+$') ~= string.format('%.0f', seq) then
+if not epoch or not seq or string.match(last, '^(%d+)%-%d+$') ~= string.format('%.0f', seq) then
 	seq, last = 0, '0-0'
-	renew(log)
+	renew(true)
+elseif have ~= fields then -- one was deleted
+	renew(false)
 elseif lines > 0 then
 	local newest = redis.call('XRANGE', log, last, '+', 'COUNT', 2)
-	if #newest ~= 1 or newest[1][1] ~= last then renew(log) end -- the log or meta alone was restored
+	if #newest ~= 1 or newest[1][1] ~= last then renew(true) end -- one key alone was restored
 end
-if have ~= count or have ~= listed then -- a key was evicted or deleted
-	renew(expiry)
-	local cursor = readonly and '0' or nil
-	while cursor ~= '0' do
-		local page = redis.call('HSCAN', entries, cursor or '0', 'COUNT', 1000)
-		cursor = page[1]
-		for i = 1, #page[2], 2 do
-			redis.call('ZADD', expiry, score(string.sub(page[2][i + 1], 21, 40)), page[2][i])
-		end
-	end
+
+-- Entries that have expired before are deleted. It has 20 digits, as Expires has.
+local due = ''
+
+-- An entry has expired by Redis's clock and by the caller's. A clock that jumps ahead
+-- alone deletes nothing. Copies do that themselves.
+local function expire(now, keptLonger)
+	due = string.format('%020.0f', math.min(redis.call('TIME')[1], now) - keptLonger)
+end
+
+local digits = string.rep('%d', 20)
+local times = '^\n%S+ ' .. digits .. '(' .. digits .. ')'
+
+-- Returns the lines of a bucket that have not expired.
+local function alive(text)
+	return (string.gsub(text, '\n[^\n]*', function(line)
+		local expires = string.match(line, times)
+		if expires and expires < due then return '' end
+	end))
+end
+
+local function save(bucket, text)
+	if text == '' then redis.call('HDEL', entries, bucket) else redis.call('HSET', entries, bucket, text) end
+end
+
+-- Returns the name of an entry's bucket, the other lines of it, and the entry's state.
+local function find(key)
+	local bucket = string.sub(redis.sha1hex(salt .. key), 1, 5)
+	local text = redis.call('HGET', entries, bucket) or ''
+	local from = string.find(text, '\n' .. key .. ' ', 1, true)
+	if not from then return bucket, text, nil end
+	local to = string.find(text, '\n', from + 1, true) or #text + 1
+	return bucket, string.sub(text, 1, from - 1) .. string.sub(text, to), string.sub(text, from + #key + 2, to - 1)
+end
+
+local function put(key, state)
+	local bucket, others = find(key)
+	save(bucket, alive(others) .. '\n' .. key .. ' ' .. state)
+end
+
+local function delete(key)
+	local bucket, others, state = find(key)
+	if state then save(bucket, others) end
 end
 
 -- Whether the log continues from the caller's last line.
@@ -122,7 +167,7 @@ end
 -- Makes one change and adds its line to an answer. A removal is remembered under the
 -- key removal, which is an empty text for an entry.
 local function change(reply, key, til, expires, identity, removal, mark, length)
-	local old = redis.call('HGET', entries, key)
+	local _, _, old = find(key)
 	if old and removal == '' then
 		if string.sub(old, 1, 20) > til then til = string.sub(old, 1, 20) end
 		if string.sub(old, 21, 40) > expires then expires = string.sub(old, 21, 40) end
@@ -137,28 +182,13 @@ local function change(reply, key, til, expires, identity, removal, mark, length)
 		redis.call('XADD', log, id, unpack(line)) -- fails again for another reason
 	end
 	if removal ~= '' then
-		redis.call('HDEL', entries, key)
-		redis.call('ZREM', expiry, key)
+		delete(key)
 		key = removal
 	end
-	redis.call('HSET', entries, key, state)
-	redis.call('ZADD', expiry, score(expires), key)
-	redis.call('HSET', meta, 'seq', number, 'last', id, 'count', redis.call('HLEN', entries))
+	put(key, state)
 	seq, last = seq + 1, id
+	note()
 	reply[2], reply[4][#reply[4] + 1] = id, {id, line}
-end
-
--- Deletes entries that have expired by Redis's clock and by the caller's. A clock
--- that jumps ahead alone deletes nothing. Copies do that themselves.
-local function purge(now, keptLonger, most)
-	local due = math.min(redis.call('TIME')[1], now) - keptLonger
-	local old = redis.call('ZRANGEBYSCORE', expiry, '-inf', '(' .. string.format('%.0f', due), 'LIMIT', 0, most)
-	if #old > 0 then
-		redis.call('HDEL', entries, unpack(old))
-		redis.call('ZREM', expiry, unpack(old))
-		redis.call('HSET', meta, 'count', redis.call('HLEN', entries))
-	end
-	return #old
 end
 `
 
@@ -177,8 +207,8 @@ return answer(ARGV[5])
 	writeScript = redis.NewScript(prelude + `
 local reply = answer(ARGV[5])
 if reply[3] == '0' or #reply[4] >= tonumber(ARGV[5]) then return reply end
+expire(ARGV[13], ARGV[14])
 change(reply, ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12])
-purge(ARGV[13], ARGV[14], 16)
 return reply
 `)
 
@@ -199,9 +229,17 @@ end
 return reply
 `)
 
-	// purgeScript deletes a bounded number of expired entries. Further arguments:
-	// the caller's clock, and how long an entry is kept.
+	// purgeScript deletes entries that have expired from some buckets, and returns
+	// where to go on, as HSCAN does. Further arguments: the caller's clock, how long an
+	// entry is kept, where to begin, and how many buckets.
 	purgeScript = redis.NewScript(prelude + `
-return purge(ARGV[5], ARGV[6], 500)
+expire(ARGV[5], ARGV[6])
+local some = redis.call('HSCAN', entries, ARGV[7], 'COUNT', ARGV[8])
+for i = 1, #some[2], 2 do
+	local rest = alive(some[2][i + 1])
+	if rest ~= some[2][i + 1] then save(some[2][i], rest) end
+end
+if redis.call('HLEN', entries) ~= have then note() end
+return some[1]
 `)
 )

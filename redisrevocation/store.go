@@ -68,8 +68,9 @@
 //
 // # Clocks
 //
-// Redis deletes an entry 15 minutes after its Expires, by its own clock and by that
-// of the instance that writes. A jump of one of them deletes nothing. Each instance
+// Redis deletes an entry some time after its Expires, and not before 15 minutes have
+// passed by its own clock and by that of the instance that asks for it. A jump of one of
+// them deletes nothing. Each instance
 // ignores an entry 5 minutes after its Expires by the instance's clock,
 // which is also used to check whether a token has expired. So the clocks may differ
 // by some minutes. The age of a copy is measured on one machine alone. The order of
@@ -168,7 +169,7 @@ var prefixPattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
 type Store struct {
 	opts   Options
 	client redis.UniversalClient
-	keys   []string // entries, expiry, log, meta
+	keys   []string // entries, log
 	copy   *replica.Copy
 	done   chan struct{} // closed when the goroutines have ended
 
@@ -202,10 +203,10 @@ func Open(ctx context.Context, client redis.UniversalClient, opts Options) (*Sto
 		copy:   replica.NewCopy(opts.MaxStale),
 		done:   make(chan struct{}),
 	}
-	for _, name := range [...]string{"entries", "expiry", "log", "meta"} {
+	for _, name := range [...]string{"entries", "log"} {
 		s.keys = append(s.keys, "{"+opts.Prefix+"}:"+name)
 	}
-	s.follower = follower{Store: s, block: min(opts.MaxStale/4, time.Second)}
+	s.follower = follower{Store: s, block: min(opts.MaxStale/4, time.Second), purgeAt: "0"}
 	if err := s.checkRights(ctx); err != nil {
 		return nil, fmt.Errorf("redisrevocation: %w", err)
 	}
@@ -243,7 +244,7 @@ func (s *Store) checkRights(ctx context.Context) error {
 		commands := []*redis.Cmd{
 			node.Eval(ctx, "return 1", s.keys),
 			linesScript.Run(ctx, node, s.keys, append(s.arguments(replica.Position{}), 1)...),
-			node.Do(ctx, "XREAD", "COUNT", 1, "STREAMS", s.keys[2], "0-0"),
+			node.Do(ctx, "XREAD", "COUNT", 1, "STREAMS", s.keys[1], "0-0"),
 		}
 		if s.opts.Replicas > 0 || s.opts.ReadOnly {
 			commands = append(commands, node.Do(ctx, "WAIT", 0, 0))

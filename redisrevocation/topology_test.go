@@ -26,10 +26,8 @@ func TestStore_cluster(t *testing.T) {
 	a := openCluster(t, addrs[:3], redisrevocation.Options{})
 	first := servers[0].client()
 	slot := first.ClusterKeySlot(ctx, "{jwthttp}:entries").Val()
-	for _, name := range []string{"expiry", "log", "meta"} {
-		if other := first.ClusterKeySlot(ctx, "{jwthttp}:"+name).Val(); other != slot {
-			t.Errorf("%s is in slot %d, entries in %d", name, other, slot)
-		}
+	if other := first.ClusterKeySlot(ctx, "{jwthttp}:log").Val(); other != slot {
+		t.Errorf("the log is in slot %d, entries in %d", other, slot)
 	}
 	revokeAndRemove(t, a, openCluster(t, addrs[:3], redisrevocation.Options{}))
 	clusterFailsOver(t, a, servers, addrs)
@@ -41,7 +39,7 @@ func clusterFailsOver(t *testing.T, a *redisrevocation.Store, servers []*server,
 	ctx, first := context.Background(), servers[0].client()
 	var master *server
 	for _, s := range servers[:3] {
-		if s.client().Exists(ctx, "{jwthttp}:meta").Err() == nil {
+		if s.client().Exists(ctx, "{jwthttp}:log").Err() == nil {
 			master = s
 		}
 	}
