@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -130,4 +131,26 @@ func checkReload(t *testing.T, s, other *opened, again func()) {
 		}
 		<-time.After(time.Millisecond)
 	}
+}
+
+// Redis loses changes while Open loads it, which it does again then.
+func TestOpen_lossMeanwhile(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendfsync", "no")
+	client := srv.client()
+	mustOpen(t, srv.addr, redisrevocation.Options{}).revoke(ids(0, 3000)...)
+	var once sync.Once
+	s := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) {
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			return &duringPages{conn, 0, func() {
+				once.Do(func() {
+					if err := client.HSet(context.Background(), keys[0], "epoch", "another").Err(); err != nil {
+						t.Error(err)
+					}
+				})
+			}}, err
+		}
+	})
+	s.want("revoked", ids(0, 3000)...)
 }

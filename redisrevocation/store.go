@@ -179,7 +179,8 @@ type Store struct {
 var _ revocation.Store = (*Store)(nil)
 
 // Open loads all revocations and follows their changes until ctx ends. If it
-// returns an error, nothing is left running. Redis must be 6.2 or later, or Valkey.
+// returns an error, nothing is left running. If Redis loses changes meanwhile, Open loads
+// it again, at most eight times in all. Redis must be 6.2 or later, or Valkey.
 //
 // The client must be a *redis.Client, including one for Sentinel, or a
 // *redis.ClusterClient. The caller closes it after Wait. A Store uses one of its
@@ -210,7 +211,7 @@ func Open(ctx context.Context, client redis.UniversalClient, opts Options) (*Sto
 	if err := s.checkRights(ctx); err != nil {
 		return nil, fmt.Errorf("redisrevocation: %w", err)
 	}
-	if err := s.follower.load(ctx); err != nil {
+	if err := replica.First(ctx, s.follower.load); err != nil {
 		return nil, fmt.Errorf("redisrevocation: %w", err)
 	}
 	if !opts.ReadOnly {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -263,4 +264,21 @@ func TestStore_load_vacuumFull(t *testing.T) {
 	if got := s.Stats().Entries; got != left || pages.Load() < 5 {
 		t.Errorf("%d of %d entries in %d pages", got, left, pages.Load())
 	}
+}
+
+// The database loses changes while Open loads it, which it does again then.
+func TestOpen_lossMeanwhile(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		d.fill(t, 10_000)
+		var pages atomic.Int64
+		var once sync.Once
+		s := d.openSlow(t, func() {
+			if pages.Load() > 0 {
+				once.Do(func() { d.exec(t, "UPDATE "+d.table("_meta")+" SET epoch = 'another'") })
+			}
+		}, func(context.Context) { pages.Add(1) })
+		if n := s.Len(); n != 10_000 {
+			t.Errorf("%d entries", n)
+		}
+	})
 }

@@ -116,9 +116,10 @@ var _ revocation.Store = (*Store)(nil)
 
 // Open creates the tables in db that are missing, loads all revocations, and
 // follows the changes until ctx ends. After that writes fail, and the copy becomes
-// stale. If Open returns an error, nothing is left running. Open tells
-// Options.OnError which settings of the database do not keep what Revoke
-// acknowledges.
+// stale. If Open returns an error, nothing is left running. If the database loses
+// changes during the load, or its log outgrows LogLength, Open loads again, at most eight
+// times in all. Open tells Options.OnError which settings of the database do not keep
+// what Revoke acknowledges.
 //
 // The follower uses one connection of db at a time, and so do the writes; a load uses
 // two more. Pass a pool that nothing else uses. Then neither a busy application nor idle
@@ -169,7 +170,8 @@ func (s *Store) start(ctx context.Context) {
 func (s *Store) begin(ctx context.Context) error {
 	attempts, cancel := context.WithTimeout(ctx, writePatience)
 	defer cancel()
-	for _, step := range []func(context.Context) error{s.create, s.prepare, s.load} {
+	load := func(ctx context.Context) error { return replica.First(ctx, s.load) }
+	for _, step := range []func(context.Context) error{s.create, s.prepare, load} {
 		if err := s.retry(attempts, func() error { return step(ctx) }); err != nil {
 			return err
 		}

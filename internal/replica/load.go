@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -87,6 +88,19 @@ func (c *Copy) Load(ctx context.Context, store Source, every time.Duration) (los
 		return 0, errLostSince
 	}
 	return lost, nil
+}
+
+// First calls load for a copy that has nothing yet. A load fails with ErrGap or ErrLost if
+// the store makes more changes meanwhile than its log keeps, or loses some. Then First
+// calls it again, after longer and longer pauses, at most eight times in all.
+func First(ctx context.Context, load func(context.Context) error) error {
+	for try := 1; ; try++ {
+		err := load(ctx)
+		again := errors.Is(err, ErrGap) || errors.Is(err, ErrLost)
+		if !again || try == 8 || !pause(ctx, shortestPace<<try) {
+			return err
+		}
+	}
 }
 
 // follows makes the copy follow from where it is, or from the newest change that it and

@@ -365,3 +365,41 @@ func TestCopy_Load_follows(t *testing.T) {
 		})
 	}
 }
+
+func TestFirst(t *testing.T) {
+	other := errors.New("other")
+	gap, lost := fmt.Errorf("%w: here", replica.ErrGap), fmt.Errorf("%w: here", replica.ErrLost)
+	for _, tt := range []struct {
+		name string
+		errs []error // of the calls, and nil after that
+		end  int     // the context ends with that call
+		want error
+		took time.Duration
+	}{
+		{name: "loaded at once"},
+		{name: "a gap, and a loss", errs: []error{gap, lost}, took: 60 * time.Millisecond},
+		{name: "another error", errs: []error{gap, other}, want: other, took: 20 * time.Millisecond},
+		{name: "too often", errs: []error{gap, gap, gap, gap, gap, gap, gap, lost}, want: lost, took: 2540 * time.Millisecond},
+		{name: "the context ends", errs: []error{gap, gap, lost, gap}, end: 3, want: lost, took: 60 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				start, calls := time.Now(), 0
+				err := replica.First(ctx, func(context.Context) error {
+					if calls++; calls == tt.end {
+						cancel()
+					}
+					if calls > len(tt.errs) {
+						return nil
+					}
+					return tt.errs[calls-1]
+				})
+				cancel()
+				if took := time.Since(start); err != tt.want || took != tt.took {
+					t.Errorf("%v after %v, want %v after %v", err, took, tt.want, tt.took)
+				}
+			})
+		})
+	}
+}
