@@ -192,6 +192,8 @@ func TestStore_saltLost(t *testing.T) {
 		b.revoke("id-1") // as it was, so that it is not there twice
 		checkBuckets(t, c)
 		before = stored(c)
+		b.end()
+		b.Store.Wait()
 	}
 }
 
@@ -264,6 +266,61 @@ func TestStore_expiry_clocks(t *testing.T) {
 	ahead = -2 * time.Hour
 	// The follower has the right clock. It may delete the entry now and then.
 	eventually(t, "an entry that is alive by the writer's clock stays", soon, func() bool { return stays(20 * time.Minute) })
+}
+
+// The same clocks count if nothing is written.
+func TestStore_purge_clocks(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	srv := newServer(t)
+	a, c := mustOpen(t, srv.addr, redisrevocation.Options{}), srv.client()
+	a.revoke("x")
+	a.end()
+	a.Store.Wait()
+	for _, tt := range []struct {
+		ago, ahead time.Duration
+		stays      bool
+	}{
+		{time.Minute, 2 * time.Hour, true},
+		{20 * time.Minute, -2 * time.Hour, true},
+		{20 * time.Minute, -1 << 62, true},
+		{14 * time.Minute, 0, true},
+		{16 * time.Minute, 0, false},
+	} {
+		expired(t, c, "x", tt.ago)
+		now := time.Now().Add(tt.ahead).Unix()
+		if err := redisrevocation.PurgeScript.Run(ctx, c, keys, "epoch", "", "0-0", 0, now, 15*60, "0", 500).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := stored(c)[key(t, "x")]; ok != tt.stays {
+			t.Errorf("expired %v ago, with a clock %v ahead, it stays: %v", tt.ago, tt.ahead, ok)
+		}
+		checkBuckets(t, c)
+	}
+}
+
+// Redis refuses to delete. That is reported, and harms nobody.
+func TestStore_purge_fails(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	a, c := mustOpen(t, srv.addr, redisrevocation.Options{}), srv.client()
+	a.revoke("x", "y")
+	expired(t, c, "x", 16*time.Minute)
+	set := func(n string) {
+		if err := c.ConfigSet(context.Background(), "min-replicas-to-write", n).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("1")
+	eventually(t, "reported", soon, func() bool { return a.heard("deleting expired entries: NOREPLICAS") })
+	a.catchUp()
+	a.want("revoked", "y")
+	if a.heard("following") {
+		t.Errorf("OnError was told %q", a.told)
+	}
+	set("0")
+	eventually(t, "deleted", soon, func() bool { return len(stored(c)) == 1 })
+	checkBuckets(t, c)
 }
 
 // An older copy of the entries alone is noticed.

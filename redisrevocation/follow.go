@@ -18,9 +18,9 @@ type follower struct {
 
 	lost    bool // Redis has lost changes, and is not loaded since
 	purged  time.Time
-	purgeAt string // where the next purge begins
+	purgeAt string // cursor of the next purge
 	pace    replica.Pace
-	reports [2]replica.Rarely // of why everything has to be loaded, and of what was lost
+	reports [3]replica.Rarely // of why everything has to be loaded, what was lost, and what was not deleted
 }
 
 const (
@@ -29,7 +29,7 @@ const (
 	writeFor   = 10 * time.Second
 	pageSize   = 1000
 	purgeEvery = time.Second
-	purgeSize  = 500 // buckets; it takes Redis some milliseconds if they are long
+	purgeSize  = 500 // buckets; Redis needs some milliseconds for them if each has ten lines
 )
 
 // run follows until ctx ends. What fails is tried again, after longer and longer
@@ -126,7 +126,9 @@ func (f *follower) ask(ctx context.Context) error {
 	}
 	if time.Since(f.purged) > purgeEvery && !f.opts.ReadOnly {
 		f.purged = asked.Add(mathrand.N(purgeEvery)) // not all instances at once
-		return f.purge(ctx, at)
+		if err := f.purge(ctx, at); err != nil && ctx.Err() == nil {
+			f.reports[2].Report(f.opts.OnError, fmt.Errorf("redisrevocation: deleting expired entries: %w", err))
+		}
 	}
 	return nil
 }
@@ -134,9 +136,12 @@ func (f *follower) ask(ctx context.Context) error {
 // purge deletes expired entries from some buckets, and from others the next time. The
 // cursor of HSCAN means something else on another server, which does no harm here.
 func (f *follower) purge(ctx context.Context, at replica.Position) error {
-	return f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) (err error) {
+	return f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) error {
 		args := append(f.arguments(at), f.copy.Now().Unix(), seconds(replica.KeptLonger), f.purgeAt, purgeSize)
-		f.purgeAt, err = purgeScript.Run(ctx, node, f.keys, args...).Text()
+		next, err := purgeScript.Run(ctx, node, f.keys, args...).Text()
+		if err == nil {
+			f.purgeAt = next
+		}
 		return err
 	})
 }

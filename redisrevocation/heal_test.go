@@ -226,6 +226,7 @@ func TestStore_changedByHand(t *testing.T) {
 				return late.says("x") == "revoked" && late.says("y") == "revoked" && late.says("z") == "revoked" && late.says("after") == "revoked"
 			})
 			eventually(t, "nothing is lost", soon, func() bool { return a.Stats().Lost+b.Stats().Lost == 0 })
+			checkBuckets(t, client)
 			// Each of two instances asks about five times a second, and more often
 			// when something is wrong.
 			if n := calls(t, client); n > 200+int(60*time.Since(start).Seconds()) {

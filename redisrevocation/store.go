@@ -69,19 +69,20 @@
 // # Clocks
 //
 // Redis deletes an entry some time after its Expires, and not before 15 minutes have
-// passed by its own clock and by that of the instance that asks for it. A jump of one of
-// them deletes nothing. Each instance
-// ignores an entry 5 minutes after its Expires by the instance's clock,
-// which is also used to check whether a token has expired. So the clocks may differ
-// by some minutes. The age of a copy is measured on one machine alone. The order of
-// the changes does not depend on a clock.
+// passed by its own clock and by that of the instance that asks for it. A jump of one
+// of them deletes nothing. Each instance ignores an entry 5 minutes after its Expires
+// by the instance's clock, which is also used to check whether a token has expired. So
+// the clocks may differ by some minutes. The age of a copy is measured on one machine
+// alone. The order of the changes does not depend on a clock.
 package redisrevocation
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -207,7 +208,8 @@ func Open(ctx context.Context, client redis.UniversalClient, opts Options) (*Sto
 	for _, name := range [...]string{"entries", "log"} {
 		s.keys = append(s.keys, "{"+opts.Prefix+"}:"+name)
 	}
-	s.follower = follower{Store: s, block: min(opts.MaxStale/4, time.Second), purgeAt: "0"}
+	s.follower = follower{Store: s, block: min(opts.MaxStale/4, time.Second)}
+	s.follower.purgeAt = strconv.FormatUint(uint64(mathrand.Uint32()), 10) // not all instances at one place
 	if err := s.checkRights(ctx); err != nil {
 		return nil, fmt.Errorf("redisrevocation: %w", err)
 	}
