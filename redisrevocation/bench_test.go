@@ -54,7 +54,7 @@ func fill(b *testing.B, client *redis.Client, n int) {
 	send()
 }
 
-var entries = flag.String("entries", "100000,1000000", "how many entries BenchmarkFigures measures with; 10000000 needs 6 GB of memory")
+var entries = flag.String("entries", "100000,1000000", "how many entries BenchmarkFigures measures with; 10000000 needs 16 GB of memory")
 
 // BenchmarkFigures measures the load, the memory, look-ups beside 2,000 changes a second,
 // and the propagation to nine other instances.

@@ -323,18 +323,27 @@ func TestStore_purge_fails(t *testing.T) {
 	checkBuckets(t, c)
 }
 
-// An older copy of the entries alone is noticed.
+// An older copy of the entries alone is noticed, also if the log no longer has the last
+// change of that copy.
 func TestStore_olderEntries(t *testing.T) {
 	t.Parallel()
-	l := &losingServer{t: t, server: newServer(t)}
-	a, c := mustOpen(t, l.addr, redisrevocation.Options{}), l.client()
-	shared := sharing(t, c, 2)
-	a.revoke(shared[0])
-	restore := l.restore(l.dump(keys[0]))
-	a.revoke(shared[1]) // in the same bucket, so the number of fields stays
-	restore()
-	eventually(t, "the loss is noticed", soon, func() bool { return a.heard("lost") })
-	a.healed()
-	mustOpen(t, l.addr, redisrevocation.Options{}).want("revoked", shared...)
-	checkBuckets(t, c)
+	for _, trimmed := range []bool{false, true} {
+		t.Run(fmt.Sprint("trimmed=", trimmed), func(t *testing.T) {
+			t.Parallel()
+			l := &losingServer{t: t, server: newServer(t)}
+			a, c := mustOpen(t, l.addr, redisrevocation.Options{}), l.client()
+			shared := sharing(t, c, 2)
+			a.revoke(shared[0])
+			restore := l.restore(l.dump(keys[0]))
+			a.revoke(shared[1]) // in the same bucket, so the number of fields stays
+			if trimmed {
+				l.must(c.XTrimMaxLen(context.Background(), keys[1], 1).Err())
+			}
+			restore()
+			eventually(t, "the loss is noticed", soon, func() bool { return a.heard("lost") })
+			a.healed()
+			mustOpen(t, l.addr, redisrevocation.Options{}).want("revoked", shared...)
+			checkBuckets(t, c)
+		})
+	}
 }
