@@ -195,9 +195,9 @@ func TestStore_changedByHand(t *testing.T) {
 		{name: "the salt is missing", change: func(t *testing.T, c *redis.Client) { must(t, c.HDel(ctx, keys[0], "salt")) }},
 		{name: "both copies of the salt are missing", change: func(t *testing.T, c *redis.Client) { must(t, c.HDel(ctx, keys[0], "salt", "epoch")) }},
 		{name: "an entry that is not one", change: func(t *testing.T, c *redis.Client) {
-			must(t, c.HSet(ctx, keys[0], "x", "y"))
+			must(t, c.HSet(ctx, keys[0], "x", "y", "z", ""))
 			<-time.After(3 * time.Second) // nobody can load that
-			must(t, c.HDel(ctx, keys[0], "x"))
+			must(t, c.HDel(ctx, keys[0], "x", "z"))
 		}},
 		{name: "the log has another type", change: func(t *testing.T, c *redis.Client) { another(t, c, keys[1]) }},
 		{name: "the entries have another type", change: func(t *testing.T, c *redis.Client) { another(t, c, keys[0]) }},

@@ -3,7 +3,6 @@ package redisrevocation
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -63,14 +62,11 @@ func (s source) page(ctx context.Context, conn *redis.Conn, at replica.Position,
 	if err != nil {
 		return p, 0, err
 	}
-	entries, err := parseBuckets(fields)
-	if err != nil {
-		return p, 0, err
-	}
 	r, err := parseReply(lines.Slice())
 	if err != nil {
 		return p, 0, err
 	}
+	entries := entryLines(fields)
 	p = replica.Page{Records: len(entries), After: at, Changes: r.changes, Record: func(i int) (replica.Record, error) {
 		key, state, _ := strings.Cut(entries[i], " ")
 		return parseState(key, state)
@@ -78,20 +74,15 @@ func (s source) page(ctx context.Context, conn *redis.Conn, at replica.Position,
 	return p, next, r.misses(at)
 }
 
-// parseBuckets returns the lines of the buckets among some fields of the entries.
-func parseBuckets(fields []string) (lines []string, err error) {
+// entryLines returns the lines of the buckets among some fields of the entries. Each line
+// of a bucket begins with a line break.
+func entryLines(fields []string) (lines []string) {
 	for i := 0; i+1 < len(fields); i += 2 {
-		switch name, text := fields[i], fields[i+1]; {
-		case slices.Contains(notBuckets, name):
-		case !strings.HasPrefix(text, "\n"):
-			return nil, fmt.Errorf("entries: field %.50q was not written by this package", name)
-		default:
-			for line := range strings.SplitSeq(text[1:], "\n") {
-				lines = append(lines, line)
-			}
+		if name, text := fields[i], fields[i+1]; !slices.Contains(notBuckets, name) {
+			lines = append(lines, strings.Split(strings.TrimPrefix(text, "\n"), "\n")...)
 		}
 	}
-	return lines, nil
+	return lines
 }
 
 // notBuckets are the fields of the entries that are not buckets.
