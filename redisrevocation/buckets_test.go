@@ -127,7 +127,7 @@ func key(t *testing.T, id string) string {
 	return record.Key
 }
 
-// Three entries share a bucket. Whatever happens to one of them, the others stay.
+// Three entries share a bucket. Changes of one of them leave the others as they are.
 func TestStore_buckets(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, "--appendfsync", "no")
@@ -178,7 +178,7 @@ func TestStore_saltLost(t *testing.T) {
 	a, c := mustOpen(t, srv.addr, redisrevocation.Options{}), srv.client()
 	a.revoke(ids(0, 100)...)
 	a.end()
-	a.Store.Wait() // nobody can write back
+	a.Store.Wait() // so that it does not write back
 	before := stored(c)
 	for _, field := range []string{"salt", "epoch"} {
 		if err := c.HDel(ctx, keys[0], field).Err(); err != nil {
@@ -299,7 +299,7 @@ func TestStore_purge_clocks(t *testing.T) {
 	}
 }
 
-// Redis refuses to delete. That is reported, and harms nobody.
+// Redis refuses to delete. That is reported, and does no other harm.
 func TestStore_purge_fails(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t)

@@ -84,7 +84,7 @@ local function renew(restored)
 		return
 	end
 	if restored then redis.call('DEL', log) end
-	if not salt then -- nobody knows which bucket an entry is in
+	if not salt then -- the buckets of the entries are unknown
 		redis.call('DEL', entries)
 		salt = fresh
 	end
