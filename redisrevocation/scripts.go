@@ -106,8 +106,8 @@ end
 -- Entries that have expired before are deleted. It has 20 digits, as Expires has.
 local due = ''
 
--- An entry has expired by Redis's clock and by the caller's. A clock that jumps ahead
--- alone deletes nothing. Copies do that themselves.
+-- Sets due by the earlier one of Redis's clock and the caller's. So a clock that jumps
+-- ahead alone deletes nothing.
 local function expire(now, keptLonger)
 	due = string.format('%020.0f', math.min(redis.call('TIME')[1], now) - keptLonger)
 end
