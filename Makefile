@@ -39,7 +39,7 @@ trace: ## print the functions that one admitted request calls
 
 fuzz: ## run each fuzz test for FUZZTIME
 	@set -e; for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
-		for f in $$(grep -ho '^func Fuzz[A-Za-z]*' $$p/*_test.go | cut -c6-); do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z_]*' $$p/*_test.go | cut -c6-); do \
 			echo "== $$p $$f"; (cd $$p && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 500ms .); done; done
 
 faults: ## run each fault test for FAULTTIME: a failing key server; stores with losses, missing rights, wrong clocks, slow disks

@@ -41,14 +41,14 @@ func TestStore_reload_slow(t *testing.T) {
 			t.Parallel()
 			l := &losingServer{server: newServer(t, "--appendfsync", "no"), t: t}
 			other := mustOpen(t, l.addr, redisrevocation.Options{})
-			other.revoke(ids(0, 30_000)...)
+			other.revoke(ids(0, 10_000)...)
 			var slow atomic.Bool
 			s := mustOpen(t, l.addr, redisrevocation.Options{MaxStale: maxStale}, func(o *redis.Options) {
 				o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 					conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 					return &duringPages{conn, 0, func() {
 						if slow.Load() {
-							<-time.After(150 * time.Millisecond)
+							<-time.After(500 * time.Millisecond)
 						}
 					}}, err
 				}
@@ -77,7 +77,7 @@ func TestStore_reload_slow(t *testing.T) {
 			if tt.fresh {
 				s.want("valid", "id-1", "id-3", "id-5")
 			}
-			s.want("revoked", "id-0", "id-29999", "last-1", "last-2")
+			s.want("revoked", "id-0", "id-9999", "last-1", "last-2")
 			s.healed()
 			if !tt.fresh {
 				return // nothing is lost

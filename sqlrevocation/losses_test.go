@@ -24,7 +24,7 @@ var faultsFor = flag.Duration("faults", 0, "how long each test of losses runs at
 // lag. The clock of one instance jumps.
 func TestStore_faults_losses(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
-		const rounds = 12      // more with -faults
+		const rounds = 8       // more with -faults
 		d.opts.LogLength = 100 // which some losses outgrow
 		d.opts.OnError = func(error) {}
 		d.open(t) // makes the tables

@@ -115,13 +115,14 @@ func TestStore_reload_slow(t *testing.T) {
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			onBoth(t, func(t *testing.T, d database) { reloadSlowly(t, d, tt.happen, tt.fresh) })
 		})
 	}
 }
 
 func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, history), fresh bool) {
-	d.fill(t, 30_000) // several pages of each part
+	d.fill(t, 12_000) // several pages of each part
 	other := d.open(t)
 	revoke(t, other, ids(6)...)
 	var slow atomic.Bool
@@ -154,7 +155,7 @@ func reloadSlowly(t *testing.T, d database, happen func(*testing.T, database, hi
 	}
 	slow.Store(false)
 	within(t, soon, "loaded", func() bool { return s.Stats().Loads > 1 })
-	for _, id := range []string{"token-0", "token-29999", "last 1", "last 2"} {
+	for _, id := range []string{"token-0", "token-11999", "last 1", "last 2"} {
 		if !revoked(s, id) {
 			t.Errorf("%s is not revoked", id)
 		}

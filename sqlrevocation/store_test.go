@@ -49,8 +49,14 @@ func postgresDatabase(t testing.TB) database {
 
 // onBoth runs a test with each kind of database.
 func onBoth(t *testing.T, run func(*testing.T, database)) {
-	t.Run("SQLite", func(t *testing.T) { run(t, sqliteDatabase(t)) })
-	t.Run("PostgreSQL", func(t *testing.T) { run(t, postgresDatabase(t)) })
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		run(t, sqliteDatabase(t))
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		run(t, postgresDatabase(t))
+	})
 }
 
 // table is the name of one of its tables, quoted.

@@ -180,7 +180,7 @@ func TestCopy_Past(t *testing.T) {
 // counts as fresh that lacks what was acknowledged before it was last heard of.
 func TestCopy_reload_random(t *testing.T) {
 	fresh, stale := 0, 0
-	for seed := range uint64(200) {
+	for seed := range uint64(60) {
 		synctest.Test(t, func(t *testing.T) {
 			r := &reloads{t: t, rnd: rand.New(rand.NewPCG(seed, 2)), db: newDatabase(), acked: map[string]time.Time{}}
 			ctx, cancel := context.WithCancel(t.Context())

@@ -1,7 +1,8 @@
 // Testall runs go test in the modules whose folders it is given, two at a time,
-// each with -race and -shuffle=on. It prints the output of failed tests and a line for each
-// package, and last which tests were skipped and why. It tests all modules even if
-// one fails, and exits with status 1 then.
+// each with -race and -shuffle=on, and up to four parallel tests of a package, since
+// those of the stores spend most of their time waiting. It prints the output of failed
+// tests and a line for each package, and last which tests were skipped and why. It tests
+// all modules even if one fails, and exits with status 1 then.
 //
 //	go run ./scripts/testall . examples
 package main
@@ -73,7 +74,7 @@ func (r *report) testAll(dirs []string) []string {
 
 // test runs the tests of a module.
 func (r *report) test(dir string) error {
-	cmd := exec.Command("go", "test", "-json", "-race", "-shuffle=on", "./...")
+	cmd := exec.Command("go", "test", "-json", "-race", "-shuffle=on", "-parallel", "4", "./...")
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	events, err := cmd.StdoutPipe()
 	if err != nil {
