@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,6 +16,7 @@ import (
 type follower struct {
 	*Store
 	block time.Duration // how long one read waits for changes
+	reads sync.WaitGroup
 
 	lost    bool // Redis has lost changes, and is not loaded since
 	purged  time.Time
@@ -35,6 +37,7 @@ const (
 // run follows until ctx ends. What fails is tried again, after longer and longer
 // pauses of different length on each instance.
 func (f *follower) run(ctx context.Context) {
+	defer f.reads.Wait()
 	for failures := 0; ctx.Err() == nil; {
 		err := f.step(ctx)
 		if err == nil {
@@ -190,21 +193,24 @@ func (f *follower) load(ctx context.Context) error {
 	return err
 }
 
-// read waits for changes after a position, and returns them. It does not use XRead,
-// whose own time limit is 10 seconds more than it waits.
+// read waits for changes after a position, and returns them. It returns none, without
+// an error, as soon as a write waits until Redis has been loaded.
 func (f *follower) read(ctx context.Context, at replica.Position) ([]replica.Change, error) {
-	var answer any
-	err := f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) (err error) {
-		answer, err = node.Do(ctx, "XREAD", "COUNT", pageSize, "BLOCK", f.block.Milliseconds(), "STREAMS", f.keys[1], id(at)).Result()
-		return err
-	})
-	if errors.Is(err, redis.Nil) {
+	answered := make(chan xread, 1)
+	f.reads.Go(func() { answered <- f.xread(ctx, at) })
+	var a xread
+	select {
+	case a = <-answered:
+	case <-f.copy.Broken():
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
+	if errors.Is(a.err, redis.Nil) {
+		return nil, nil
 	}
-	lines, err := parseXRead(answer, f.keys[1])
+	if a.err != nil {
+		return nil, a.err
+	}
+	lines, err := parseXRead(a.answer, f.keys[1])
 	if err != nil || len(lines) == 0 {
 		return nil, err
 	}
@@ -216,4 +222,19 @@ func (f *follower) read(ctx context.Context, at replica.Position) ([]replica.Cha
 		changes[i] = l.Change
 	}
 	return changes, nil
+}
+
+// xread is what XREAD answers.
+type xread struct {
+	answer any
+	err    error
+}
+
+// xread does not use XRead, whose own time limit is 10 seconds more than it waits.
+func (f *follower) xread(ctx context.Context, at replica.Position) (x xread) {
+	x.err = f.call(ctx, f.block+slack, func(ctx context.Context, node *redis.Client) (err error) {
+		x.answer, err = node.Do(ctx, "XREAD", "COUNT", pageSize, "BLOCK", f.block.Milliseconds(), "STREAMS", f.keys[1], id(at)).Result()
+		return err
+	})
+	return x
 }

@@ -100,9 +100,16 @@ func (s source) Common(ctx context.Context, past []replica.Position) (at replica
 	if err != nil {
 		return at, false, err
 	}
+	oldest, err := s.oldest(ctx, head)
+	if err != nil {
+		return at, false, err
+	}
 	for _, at := range past {
 		if at.Seq > head.Seq {
 			continue
+		}
+		if at.Seq+1 < oldest {
+			return at, false, nil // nor does the log have older ones
 		}
 		at.Epoch = head.Epoch // the marks tell which changes these are
 		if r, err := s.state(ctx, at); err != nil || r.continues {
@@ -110,6 +117,20 @@ func (s source) Common(ctx context.Context, past []replica.Position) (at replica
 		}
 	}
 	return at, false, nil
+}
+
+// oldest returns the number of the first line of the log. Without lines, the log continues
+// from its end alone.
+func (s source) oldest(ctx context.Context, head replica.Position) (uint64, error) {
+	first := replica.Position{Seq: head.Seq + 1}
+	err := s.call(ctx, s.block+slack, func(ctx context.Context, node *redis.Client) error {
+		lines, err := node.XRangeN(ctx, s.keys[1], "-", "+", 1).Result()
+		if err == nil && len(lines) > 0 {
+			first, err = parseID(lines[0].ID)
+		}
+		return err
+	})
+	return first.Seq, err
 }
 
 // CatchUp asks until the copy has all that Redis had.

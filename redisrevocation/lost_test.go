@@ -1,6 +1,7 @@
 package redisrevocation_test
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"strings"
@@ -318,4 +319,80 @@ func TestOpen_lossBetweenPages(t *testing.T) {
 	if !fired {
 		t.Error("there was no page")
 	}
+}
+
+// A write that comes after a loss does not wait until the follower's read ends.
+func TestStore_lostKeys_write(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	silent := make(chan struct{})
+	defer close(silent)
+	var silenced atomic.Bool
+	s := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) {
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			return &silentReads{Conn: conn, until: silent, began: &silenced}, err
+		}
+	})
+	s.revoke("x") // its line answers the first read
+	eventually(t, "the second read has begun", soon, silenced.Load)
+	if err := srv.client().FlushAll(context.Background()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	s.revoke("y")
+	s.want("revoked", "x", "y")
+}
+
+// silentReads is a connection on which XREAD after the first line gets no answer, and
+// no timeout, until a channel is closed.
+type silentReads struct {
+	net.Conn
+	until <-chan struct{}
+	began *atomic.Bool
+	reads atomic.Bool
+}
+
+func (s *silentReads) Write(p []byte) (int, error) {
+	s.reads.Store(bytes.Contains(bytes.ToUpper(p), []byte("XREAD")) && !bytes.Contains(p, []byte("0-0")))
+	return s.Conn.Write(p)
+}
+
+func (s *silentReads) Read(p []byte) (int, error) {
+	if s.reads.Load() {
+		s.began.Store(true)
+		<-s.until
+	}
+	return s.Conn.Read(p)
+}
+
+// Redis refuses changes that need memory when it has reached its limit. The rest works.
+func TestStore_maxmemory(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--maxmemory-policy", "noeviction")
+	client := srv.client()
+	ctx := context.Background()
+	s, other := mustOpen(t, srv.addr, redisrevocation.Options{}), mustOpen(t, srv.addr, redisrevocation.Options{})
+	s.revoke("before")
+	if err := client.ConfigSet(ctx, "maxmemory", "1mb").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		for _, err := range []error{s.Revoke(ctx, byID("refused")), other.Remove(ctx, byID("before"))} {
+			if err == nil || !strings.Contains(err.Error(), "maxmemory") {
+				t.Fatalf("error %v", err)
+			}
+		}
+	}
+	late := mustOpen(t, srv.addr, redisrevocation.Options{})
+	for _, s := range []*opened{s, other, late} {
+		s.want("revoked", "before")
+		s.want("valid", "refused")
+		s.catchUp()
+	}
+	if err := client.ConfigSet(ctx, "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	s.revoke("after")
+	other.soon("revoked", "after")
+	late.soon("revoked", "after")
 }

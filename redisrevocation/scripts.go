@@ -39,7 +39,8 @@ local fresh, known, klast, readonly = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 
 -- Redis checks the right to a command before its arguments. So each call tells
 -- whether there is the right, and none has an effect. A replica, which may lag
--- behind, refuses a write even without effect.
+-- behind, refuses a write even without effect. Redis checks its limit of memory only
+-- before the first write of a script, and HDEL is one that needs no memory.
 local missing = ''
 local function probe(command, ...)
 	local r = redis.pcall(command, ...)
@@ -47,17 +48,17 @@ local function probe(command, ...)
 	if string.find(err, 'NOPERM', 1, true) or string.find(err, "can't run this command", 1, true) then
 		missing = missing .. ' +' .. string.lower(command)
 	end
-	return string.find(err, 'READONLY', 1, true)
+	return err
 end
 probe('HMGET', entries, '-')
 probe('HLEN', entries)
 probe('HSCAN', entries, 0, 'COUNT', 1)
 probe('XLEN', log)
 probe('XRANGE', log, '-', '+', 'COUNT', 1)
-local replica = false
+local replica, full = false, false
 if not readonly then
-	replica = probe('HDEL', entries, '-')
-	probe('HSET', entries, 'no', 'value', 'for this')
+	full = string.find(probe('HSET', entries, 'no', 'value', 'for this'), 'OOM', 1, true)
+	replica = string.find(probe('HDEL', entries, '-'), 'READONLY', 1, true)
 	probe('HGET', entries, '-')
 	probe('XADD', log, 'no-id', 'field', 'value')
 	probe('TIME')
@@ -220,6 +221,7 @@ return answer(ARGV[5])
 	writeScript = redis.NewScript(prelude + `
 local reply = answer(ARGV[5])
 if reply[3] == '0' or #reply[4] >= tonumber(ARGV[5]) then return reply end
+if full then return redis.error_reply('OOM the limit of memory, maxmemory, is reached') end
 expire(ARGV[13], ARGV[14])
 change(reply, ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12])
 return reply
@@ -232,6 +234,7 @@ return reply
 	healScript = redis.NewScript(prelude + `
 local reply = answer(ARGV[5])
 if reply[3] == '0' or #reply[4] >= tonumber(ARGV[5]) then return reply end
+if full then return redis.error_reply('OOM the limit of memory, maxmemory, is reached') end
 local changed = {}
 for _, line in ipairs(reply[4]) do changed[line[2][4]] = line[2][3] == 'key' end
 for i = 7, #ARGV, 5 do

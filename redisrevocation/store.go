@@ -97,7 +97,7 @@ type Options struct {
 	_ struct{}
 
 	// Prefix begins the names of the keys, which are {Prefix}:entries and
-	// the like, all in one slot of a cluster. At most 64 letters, digits and
+	// {Prefix}:log, both in one slot of a cluster. At most 64 letters, digits and
 	// characters of "._-:"; if empty, "jwthttp". Services with the same prefix
 	// share their revocations.
 	Prefix string
@@ -125,7 +125,8 @@ type Options struct {
 	// ReadOnly is for instances that only follow. Their Redis user needs no right to
 	// write; see the README. Revoke, RevokeToken and Remove return an error. The
 	// instance does not write back what Redis has lost, and deletes nothing that has
-	// expired. At least one other instance must not be read-only.
+	// expired. Open does not check the settings of Redis, and LogLength, Replicas and
+	// ReplicasTimeout have no effect. At least one other instance must not be read-only.
 	ReadOnly bool
 
 	// LogLength is how many changes Redis keeps for followers, about 300 bytes
@@ -185,8 +186,8 @@ var _ revocation.Store = (*Store)(nil)
 //
 // The client must be a *redis.Client, including one for Sentinel, or a
 // *redis.ClusterClient. The caller closes it after Wait. A Store uses one of its
-// connections all the time. The client's hooks see the writes only, not what the
-// follower does.
+// connections all the time. The client's hooks see the writes if Replicas is 0,
+// and not what the follower does.
 //
 // Set ContextTimeoutEnabled in the client's options if calls should end at the
 // deadline of their context. Otherwise the client's own timeouts and retries

@@ -312,6 +312,34 @@ func TestStore_behindTheLog(t *testing.T) {
 	}
 }
 
+// An instance does not ask for each position that it remembers when the log is shorter.
+func TestStore_behindTheLog_questions(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, "--appendfsync", "no")
+	proxy := storetest.NewProxy(t, srv.addr)
+	opts := redisrevocation.Options{LogLength: 1}
+	a, b := mustOpen(t, srv.addr, opts), mustOpen(t, proxy.Addr(), opts)
+	const remembered = 1000
+	b.revoke(ids(0, remembered)...)
+	proxy.Cut()
+	a.revoke(ids(2000, 2300)...)
+	client := srv.client()
+	if err := client.ConfigResetStat(context.Background()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Heal()
+	b.soon("revoked", "id-2299")
+	stats, err := client.InfoMap(context.Background(), "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := stats["Commandstats"]["cmdstat_evalsha"]
+	var calls int
+	if _, err := fmt.Sscanf(text, "calls=%d,", &calls); err != nil || calls > remembered/2 {
+		t.Errorf("%d scripts ran: %q, %v", calls, text, err)
+	}
+}
+
 // The log alone may be gone: then nothing comes although the number has grown.
 func TestStore_deletedLog(t *testing.T) {
 	t.Parallel()

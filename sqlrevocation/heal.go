@@ -62,6 +62,11 @@ func (s *Store) putBack(ctx context.Context, at replica.Position, records []repl
 		}
 		changes = append(changes, change)
 	}
+	if len(changes) > 0 {
+		if err := s.trim(ctx, tx, s.stmts.clean, changes[len(changes)-1].Seq); err != nil {
+			return nil, err
+		}
+	}
 	return changes, s.commit(tx)
 }
 

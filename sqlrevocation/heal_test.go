@@ -79,6 +79,21 @@ func TestStore_heals(t *testing.T) {
 	}
 }
 
+// What is written back makes the log no longer than LogLength.
+func TestStore_heals_log(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		d.opts.LogLength = 100
+		s := d.open(t)
+		then := d.history(t)
+		revoke(t, s, ids(350)...)
+		d.rewind(t, then)
+		within(t, soon, "all is written back", func() bool { return s.Stats().Healed > 100 && s.Stats().Lost == 0 })
+		if n := d.number(t, "SELECT count(*) FROM "+d.table("_log")); n > 100 {
+			t.Errorf("the log has %d changes", n)
+		}
+	})
+}
+
 // A removal that was made after the loss is not undone.
 func TestStore_heals_removed(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {

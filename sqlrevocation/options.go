@@ -70,7 +70,8 @@ type Options struct {
 	// ReadOnly is for instances that only follow. Their database user needs only
 	// SELECT, and the tables must exist. Revoke, RevokeToken and Remove return an
 	// error. The instance does not write back what the database has lost, and deletes
-	// nothing that has expired. At least one other instance must not be read-only.
+	// nothing that has expired. Open does not check the settings of the database, and
+	// LogLength has no effect. At least one other instance must not be read-only.
 	ReadOnly bool
 
 	// Poll is how often the database is asked for changes. With the time of a
@@ -83,9 +84,10 @@ type Options struct {
 	// times Poll; if zero, 30 s.
 	MaxStale time.Duration
 
-	// OnError is called with failures in the background, at most about once a
-	// second for one cause, and by Open with settings of the database that do not
-	// keep what Revoke acknowledges. If the database has lost revocations, the
+	// OnError is called with failures in the background, and by Open with settings
+	// of the database that do not keep what Revoke acknowledges. Between two failures
+	// that follow each other it pauses, at first for some milliseconds and later for
+	// about a second. If the database has lost revocations, the
 	// text says "lost"; several losses in a row are reported once a minute. It is
 	// called from one goroutine at a time and must not block. If nil, errors are
 	// logged by slog.Default.

@@ -16,7 +16,7 @@
 //	...
 //	err := store.RevokeToken(context.WithoutCancel(r.Context()), token)
 //
-// SQLite (3.35 or later) serves the programs of one machine, PostgreSQL (12 or
+// SQLite (3.35 or later) serves the programs of one machine, PostgreSQL (14 or
 // later) those of many. Both pass the same tests. The caller chooses the driver;
 // modernc.org/sqlite and github.com/jackc/pgx/v5/stdlib are tested.
 //
@@ -51,7 +51,8 @@
 //
 // A Remove is in force on every instance, also if it is the first change after a
 // loss. The database remembers it for a day. An instance that was out of reach for
-// longer may keep in force what was removed meanwhile.
+// nearly as long may keep in force what was removed meanwhile. It does not write that
+// back.
 //
 // # Clocks
 //

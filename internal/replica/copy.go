@@ -318,13 +318,11 @@ func (c *Copy) remember(mark uint64, expires int64) {
 	}
 }
 
-// Snapshot is all entries of a store, while they are read. The zero value is ready for
-// use; NewSnapshot returns one that is faster to merge.
+// Snapshot is all entries of a store, while they are read. NewSnapshot returns one.
 type Snapshot struct {
 	set      revset.Set
 	settled  int        // how many parts of set are settled
 	changes  []Change   // made while the store was read, until Settle has made them
-	joined   bool       // has, or had, changes that were followed after Join
 	mu       sync.Mutex // of removals
 	removals []removal
 }

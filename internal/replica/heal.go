@@ -118,7 +118,8 @@ func (c *Copy) Stats() revocation.Stats {
 	stats := revocation.Stats{Loading: c.loading, Healed: c.healed, Loads: c.loads, LastLoad: c.loaded}
 	s := c.sets.Load()
 	c.mu.Unlock()
-	stats.Entries, stats.Lost = s.store.Size()+s.onlyLost(), s.lost.Size()
+	stats.Lost = s.lost.Len() // without those that have expired
+	stats.Entries = s.store.Size() + s.onlyLost()
 	stats.Staleness = c.Staleness()
 	return stats
 }

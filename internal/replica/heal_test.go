@@ -135,7 +135,7 @@ func TestCopy_Heal(t *testing.T) {
 			h.db.restore(before)
 			time.Sleep(2 * time.Hour)
 			h.refuse(false)
-		}, want: map[string]bool{"x": false}, left: 1},
+		}, want: map[string]bool{"x": false}},
 		{name: "writing fails for a while", run: func(h *healing, before state, a, b *store) {
 			h.refuse(true)
 			h.db.restore(before)

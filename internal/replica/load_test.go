@@ -303,7 +303,7 @@ func TestSnapshot_Settle(t *testing.T) {
 		}
 	}
 	c := replica.NewCopy(time.Hour)
-	c.Install(s, at(n), time.Now())
+	c.InstallAll(s, at(n), time.Now())
 	for i := range n {
 		want(t, c, fmt.Sprint(i), i < n-removed)
 	}

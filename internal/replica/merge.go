@@ -54,7 +54,7 @@ func (c *Copy) join(s *Snapshot, at Position) bool {
 		}
 		c.remember(r.mark, r.expires)
 	}
-	c.merging, s.joined = m, true
+	c.merging = m
 	return true
 }
 
@@ -106,18 +106,18 @@ func (c *Copy) mergePart() (more bool) {
 // forgotten the removals of that time. Install returns how many entries the store has
 // lost since the Install before.
 //
-// It takes long with millions of entries if Settle, Join and Merge were not called
-// before. After them, the position of the snapshot is that of the copy. Without them,
-// Install returns false as Join does. It also returns false if the store has lost changes
-// since Join: the snapshot may have them.
+// Join must have returned true for the snapshot. From then on the position of the copy
+// is that of the snapshot; the one that is passed is for a copy that does not follow.
+// It takes long with millions of entries if Merge was not called until it returned false.
+// Install returns false if the store has lost changes since Join: the snapshot may have
+// them.
 func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.merging == nil || c.merging.snapshot != s {
-		if s.joined || !c.join(s, at) {
-			return 0, false
-		}
-	} else if !c.broken {
+		return 0, false
+	}
+	if !c.broken {
 		at = c.at
 	}
 	for c.mergePart() {

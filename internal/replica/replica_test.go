@@ -411,7 +411,7 @@ func fresh(t *testing.T, seq uint64, ids ...string) *replica.Copy {
 			t.Fatal(err)
 		}
 	}
-	c.Install(s, at(seq), time.Now())
+	c.InstallAll(s, at(seq), time.Now())
 	return c
 }
 
@@ -528,7 +528,7 @@ func TestCopy_Preview(t *testing.T) {
 	want(t, c, "a", false)
 	want(t, c, "b", true) // the later time is lost, or was removed before
 	want(t, c, "c", true)
-	if n, _ := c.Install(snapshot(t, record(t, "c"), removes(t, 2, "a").Removal()), at(3), time.Now()); n != 1 {
+	if n, _ := c.InstallAll(snapshot(t, record(t, "c"), removes(t, 2, "a").Removal()), at(3), time.Now()); n != 1 {
 		t.Errorf("%d lost", n)
 	}
 	want(t, c, "a", false)
@@ -569,7 +569,7 @@ func TestCopy_Follow(t *testing.T) {
 	if err := c.Follow(at(7), revokes(t, 8, "e")); !errors.Is(err, replica.ErrGap) {
 		t.Errorf("it follows although it has to be loaded: %v", err)
 	}
-	c.Install(snapshot(t), replica.Position{Epoch: "another", Seq: 7, Mark: 7}, time.Now())
+	c.InstallAll(snapshot(t), replica.Position{Epoch: "another", Seq: 7, Mark: 7}, time.Now())
 	follow(t, c, 6, revokes(t, 7, "d"), revokes(t, 8, "e")) // an answer from before
 	want(t, c, "e", false)
 }
@@ -646,7 +646,7 @@ func TestCopy_Install(t *testing.T) {
 			if tt.before != nil {
 				tt.before(c)
 			}
-			if n, _ := c.Install(snapshot(t, tt.load...), at(1), time.Now()); n != tt.lost {
+			if n, _ := c.InstallAll(snapshot(t, tt.load...), at(1), time.Now()); n != tt.lost {
 				t.Errorf("%d lost, want %d", n, tt.lost)
 			}
 			follow(t, c, 1, tt.after...)
@@ -669,13 +669,13 @@ func TestCopy_Install_earlierTimes(t *testing.T) {
 	r := record(t, "a")
 	c := fresh(t, 5, "a")
 	r.Expires = time.Now().Add(time.Hour).Unix()
-	if n, _ := c.Install(snapshot(t, r), at(3), time.Now()); n != 1 || c.Len() != 1 {
+	if n, _ := c.InstallAll(snapshot(t, r), at(3), time.Now()); n != 1 || c.Len() != 1 {
 		t.Errorf("%d lost, %d entries", n, c.Len())
 	}
-	if n, _ := c.Install(snapshot(t, record(t, "a")), at(4), time.Now()); n != 0 || c.Len() != 1 {
+	if n, _ := c.InstallAll(snapshot(t, record(t, "a")), at(4), time.Now()); n != 0 || c.Len() != 1 {
 		t.Errorf("%d lost when it is back, %d entries", n, c.Len())
 	}
-	c.Install(snapshot(t, removes(t, 5, "a").Removal()), at(5), time.Now())
+	c.InstallAll(snapshot(t, removes(t, 5, "a").Removal()), at(5), time.Now())
 	want(t, c, "a", false)
 }
 
@@ -695,7 +695,7 @@ func TestCopy_Install_manyLosses(t *testing.T) {
 			short.Record.Expires = time.Now().Add(time.Minute).Unix()
 			follow(t, c, 0, append(changes, short)...)
 			time.Sleep(10 * time.Minute)
-			if n, _ := c.Install(snapshot(t), at(0), time.Now()); n != 100 || c.Len() != 100 {
+			if n, _ := c.InstallAll(snapshot(t), at(0), time.Now()); n != 100 || c.Len() != 100 {
 				t.Fatalf("loss %d: %d entries are lost, %d in force", loss, n, c.Len())
 			}
 		}
@@ -709,7 +709,7 @@ func TestSnapshot_Follow(t *testing.T) {
 	if err := s.Follow(removes(t, 2, "a"), revokes(t, 3, "c"), removes(t, 4, "b")); err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := c.Install(s, at(4), time.Now()); n != 0 {
+	if n, _ := c.InstallAll(s, at(4), time.Now()); n != 0 {
 		t.Errorf("%d lost", n)
 	}
 	want(t, c, "a", false)
@@ -954,7 +954,7 @@ func TestCopy_Staleness(t *testing.T) {
 		}
 		asOf := time.Now()
 		time.Sleep(10 * time.Second)
-		c.Install(&s, at(1), asOf) // the question's time counts
+		c.InstallAll(&s, at(1), asOf) // the question's time counts
 		if c.Staleness() != 10*time.Second {
 			t.Errorf("staleness %v", c.Staleness())
 		}
@@ -991,7 +991,7 @@ func TestCopy_clockJumps(t *testing.T) {
 		}{
 			{"nothing happens", func(*replica.Copy) {}},
 			{"it follows", func(c *replica.Copy) { follow(t, c, 30, revokes(t, 31, "x"), removes(t, 32, "x")) }},
-			{"the store has lost them", func(c *replica.Copy) { c.Install(snapshot(t), at(0), time.Now()) }},
+			{"the store has lost them", func(c *replica.Copy) { c.InstallAll(snapshot(t), at(0), time.Now()) }},
 			{"it loads them", func(c *replica.Copy) {
 				s := snapshot(t)
 				for seq := range uint64(30) {
@@ -999,7 +999,7 @@ func TestCopy_clockJumps(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				c.Install(s, at(30), time.Now())
+				c.InstallAll(s, at(30), time.Now())
 			}},
 			{"they are counted", func(c *replica.Copy) { c.Len() }},
 		} {
@@ -1049,9 +1049,9 @@ func TestCopy_clockBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 		followed, installed, removed, lost := fresh(t, 0), replica.NewCopy(time.Hour), fresh(t, 0), replica.NewCopy(time.Hour)
-		installed.Install(&s, at(1), time.Now())
-		lost.Install(snapshot(t, r), at(5), time.Now())
-		lost.Install(&replica.Snapshot{}, at(1), time.Now())
+		installed.InstallAll(&s, at(1), time.Now())
+		lost.InstallAll(snapshot(t, r), at(5), time.Now())
+		lost.InstallAll(&replica.Snapshot{}, at(1), time.Now())
 		for _, c := range []*replica.Copy{followed, removed} {
 			follow(t, c, 0, replica.Change{Seq: 1, Mark: 1, Record: r})
 		}
