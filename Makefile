@@ -25,7 +25,8 @@ test: ## run all tests of all modules, and list the skipped ones
 lint: ## run actionlint, and gofmt, go vet, staticcheck and go mod tidy -diff in all modules
 	@modules='$(MODULES)'; out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }; \
 	go run $(ACTIONLINT) .github/workflows/*.yml || exit; \
-	set -e; for m in $$modules; do echo "== $$m"; (cd $$m && go vet ./... && go run $(STATICCHECK) ./... && go mod tidy -diff); done
+	set -e; GOBIN='$(CURDIR)/bin' go install $(STATICCHECK); for m in $$modules; do echo "== $$m"; \
+		(cd $$m && export GOFLAGS="$$GOFLAGS -race" && go vet ./... && '$(CURDIR)/bin/staticcheck' ./... && go mod tidy -diff); done # -race: built once for lint and test
 
 cover: ## fail if the tests cover less than 97 % of the root package
 	@go test -coverprofile=cover.out .

@@ -24,7 +24,7 @@ func TestProgram(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	binary := filepath.Join(t.TempDir(), "sso")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-race", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	program := exec.CommandContext(ctx, binary, "-idp", "127.0.0.1:0", "-a", "127.0.0.1:0", "-b", "127.0.0.1:0", "-a2", "127.0.0.1:0", "-b2", "127.0.0.1:0")

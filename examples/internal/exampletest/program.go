@@ -57,7 +57,7 @@ func Start(t *testing.T, args ...string) *Program {
 		t.Skip("Windows has no SIGTERM")
 	}
 	binary := filepath.Join(t.TempDir(), "example")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	p := &Program{cmd: exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...)}
