@@ -249,6 +249,9 @@ func (l *load) join(ctx context.Context) (asked time.Time, err error) {
 	for {
 		asked = time.Now()
 		changes, all, err := l.store.Changes(ctx, l.at)
+		if err == nil {
+			err = consecutive(l.at, changes)
+		}
 		if err != nil {
 			return asked, err
 		}

@@ -140,6 +140,14 @@ func TestCopy_Load(t *testing.T) {
 		}}, nil, lost},
 		{"another epoch", &script{parts: [][]replica.Page{{{After: replica.Position{Epoch: "f", Seq: 3, Mark: 3}}}}}, nil, lost},
 		{"a page that is too far", &script{parts: [][]replica.Page{{page(t, a, 4)}}}, nil, lost},
+		{"the log lost a change after the last page", &script{
+			parts:   [][]replica.Page{{page(t, a, 3)}},
+			changes: map[uint64][]replica.Change{3: {revokes(t, 5, "d")}},
+		}, nil, replica.ErrGap},
+		{"the log lost a change between others after the last page", &script{
+			parts:   [][]replica.Page{{page(t, a, 3)}},
+			changes: map[uint64][]replica.Change{3: {revokes(t, 4, "c"), revokes(t, 6, "e")}},
+		}, nil, replica.ErrGap},
 		{"Head", &script{err: map[string]error{"Head": errOther}}, nil, errOther},
 		{"Parts", &script{err: map[string]error{"Parts": errOther}}, nil, errOther},
 		{"a part", &script{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -258,6 +259,11 @@ func (r *reloads) step(ctx context.Context) {
 	case n == 68:
 		r.db.mu.Lock()
 		r.db.at.Epoch = fmt.Sprint("e", r.rnd.Uint64())
+		r.db.mu.Unlock()
+	case n == 69 && len(r.db.log) > 0:
+		r.db.mu.Lock()
+		i := r.rnd.IntN(len(r.db.log))
+		r.db.log = slices.Delete(slices.Clone(r.db.log), i, i+1) // of which backups have parts
 		r.db.mu.Unlock()
 	default:
 		time.Sleep(time.Duration(r.rnd.IntN(200)) * time.Millisecond)

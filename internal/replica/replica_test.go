@@ -58,6 +58,8 @@ func (d *database) after(at replica.Position) ([]replica.Change, error) {
 		return nil, nil
 	case at.Epoch != d.at.Epoch || at.Seq >= d.at.Seq:
 		return nil, replica.ErrLost
+	case len(d.log) == 0 || d.log[len(d.log)-1].Seq != d.at.Seq:
+		return nil, replica.ErrGap
 	}
 	for i, change := range d.log {
 		switch {
@@ -250,12 +252,12 @@ func (s source) CatchUp(context.Context) (bool, error) {
 	}
 	at, ok := s.Position()
 	changes, err := s.db.after(at)
+	if err == nil && ok {
+		err = s.Follow(at, changes...)
+	}
 	if !ok || err != nil {
 		s.Break(at)
 		return false, nil
-	}
-	if err := s.Follow(at, changes...); err != nil {
-		return false, err
 	}
 	s.Heard(sent)
 	return true, nil
