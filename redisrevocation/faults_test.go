@@ -90,6 +90,7 @@ func TestStore_faults_losses(t *testing.T) {
 				return nil
 			}},
 			{Name: "field deleted", Begin: func(rnd *rand.Rand) func() { l.deleteField(rnd); return nil }},
+			{Name: "lines deleted", Begin: func(rnd *rand.Rand) func() { l.deleteLines(rnd); return func() {} }},
 			{Name: "failover", Begin: func(*rand.Rand) func() { return l.failOver() }},
 		},
 		Proxies: l.proxies,
@@ -171,6 +172,16 @@ func (l *losingServer) deleteField(rnd *rand.Rand) {
 	}
 	if len(names) > 0 {
 		l.must(client.HDel(ctx, keys[0], names[rnd.IntN(len(names))]).Err())
+	}
+}
+
+// deleteLines deletes some lines of the log.
+func (l *losingServer) deleteLines(rnd *rand.Rand) {
+	ctx, client := context.Background(), l.client()
+	for _, line := range client.XRange(ctx, keys[1], "-", "+").Val() {
+		if rnd.IntN(2) == 0 {
+			l.must(client.XDel(ctx, keys[1], line.ID).Err())
+		}
 	}
 }
 
