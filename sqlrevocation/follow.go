@@ -145,8 +145,14 @@ func (s *Store) advance(ctx context.Context, at replica.Position) (head replica.
 
 // page is what the database answered.
 type page struct {
-	head    replica.Position // where its history is
-	changes []replica.Change
+	head replica.Position // where its history is
+	rows []logRow
+}
+
+// logRow is a change, and the mark of the one before it.
+type logRow struct {
+	replica.Change
+	prev uint64
 }
 
 // after returns the changes after a position, from which on the database was asked.
@@ -154,23 +160,32 @@ type page struct {
 // The question includes the last change that the copy has. Numbers appear in their
 // order (see lock), so no change before it is missing. But a database that has lost
 // changes may have made as many others since, under the same numbers. The mark of
-// the change shows that.
+// the change shows that. If the log alone was lost, or all but the log, the log may
+// be of two histories. The mark of the one before shows that.
 func (p page) after(at replica.Position) ([]replica.Change, error) {
-	changes := p.changes
+	rows := p.rows
 	switch {
 	case p.head == at:
 		return nil, nil // also if the log is empty
 	case p.head.Epoch != at.Epoch || p.head.Seq <= at.Seq:
 		return nil, errLost
-	case at.Seq > 0 && (len(changes) == 0 || changes[0].Seq != at.Seq):
+	case at.Seq > 0 && (len(rows) == 0 || rows[0].Seq != at.Seq):
 		return nil, fmt.Errorf("%w: change %d has left the log", replica.ErrGap, at.Seq)
-	case at.Seq > 0 && changes[0].Mark != at.Mark:
+	case at.Seq > 0 && rows[0].Mark != at.Mark:
 		return nil, errLost
 	case at.Seq > 0:
-		changes = changes[1:]
+		rows = rows[1:]
 	}
-	if len(changes) == 0 {
+	if len(rows) == 0 {
 		return nil, fmt.Errorf("%w: the log has nothing after %d of %d", replica.ErrGap, at.Seq, p.head.Seq)
+	}
+	changes := make([]replica.Change, len(rows))
+	for i, row := range rows {
+		changes[i] = row.Change
+		end := at.End(changes[:i])
+		if end.Seq > 0 && row.Seq == end.Seq+1 && row.prev != end.Mark || row.Seq == p.head.Seq && row.Mark != p.head.Mark {
+			return nil, errLost
+		}
 	}
 	return changes, nil
 }
@@ -198,9 +213,9 @@ func readChanges(ctx context.Context, changes *sql.Stmt, from uint64) (page, err
 	none := true
 	for rows.Next() {
 		var standby int
-		var seq, mark, until, expires, removed sql.NullInt64
+		var seq, mark, prev, until, expires, removed sql.NullInt64
 		var key, identity sql.NullString
-		if err := rows.Scan(&p.head.Epoch, &p.head.Seq, &p.head.Mark, &standby, &seq, &mark, &key, &identity, &until, &expires, &removed); err != nil {
+		if err := rows.Scan(&p.head.Epoch, &p.head.Seq, &p.head.Mark, &standby, &seq, &mark, &prev, &key, &identity, &until, &expires, &removed); err != nil {
 			return page{}, err
 		}
 		if standby != 0 {
@@ -209,7 +224,8 @@ func readChanges(ctx context.Context, changes *sql.Stmt, from uint64) (page, err
 		none = false
 		if seq.Valid {
 			record := replica.Record{Key: key.String, Identity: identity.String, Until: until.Int64, Expires: expires.Int64}
-			p.changes = append(p.changes, replica.Change{Seq: uint64(seq.Int64), Mark: uint64(mark.Int64), Record: record, Removed: removed.Int64 != 0})
+			change := replica.Change{Seq: uint64(seq.Int64), Mark: uint64(mark.Int64), Record: record, Removed: removed.Int64 != 0}
+			p.rows = append(p.rows, logRow{change, uint64(prev.Int64)})
 		}
 	}
 	if err := rows.Err(); err != nil {

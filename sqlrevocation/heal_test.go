@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -341,7 +342,7 @@ func TestStore_plans(t *testing.T) {
 	t.Run("PostgreSQL", func(t *testing.T) {
 		d := postgresDatabase(t)
 		d.fill(t, rows)
-		d.exec(t, fmt.Sprintf("INSERT INTO %s SELECT n, 1, 1, 'k', '{}', 0, 0, 0 FROM generate_series(1, %d) n", d.table("_log"), rows))
+		d.exec(t, fmt.Sprintf("INSERT INTO %s SELECT n, 1, 1, 1, 'k', '{}', 0, 0, 0 FROM generate_series(1, %d) n", d.table("_log"), rows))
 		d.exec(t, "ANALYZE "+d.table("_log"))
 		db := connect(t, d.driver, d.address)
 		db.SetMaxOpenConns(1)
@@ -371,7 +372,7 @@ func TestStore_plans(t *testing.T) {
 		d.fill(t, 10)
 		db := connect(t, d.driver, d.address)
 		for _, text := range sqlrevocation.Statements(d.open(t)) {
-			plan := strings.Join(lines(t, db, "EXPLAIN QUERY PLAN "+text, []any{1, 1, 1, 1, 1, 1, 1}[:highestParameter(text)]...), "\n")
+			plan := strings.Join(lines(t, db, "EXPLAIN QUERY PLAN "+text, slices.Repeat([]any{1}, highestParameter(text))...), "\n")
 			for line := range strings.SplitSeq(plan, "\n") {
 				if strings.Contains(line, "SCAN jwthttp") && !strings.Contains(line, "USING") || strings.Contains(line, "TEMP B-TREE") {
 					t.Errorf("%s\n%s", text, plan)

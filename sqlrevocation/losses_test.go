@@ -164,22 +164,9 @@ func (l *losingDatabase) failOver() func() {
 	}
 }
 
-// outgrowLog makes more changes than the log keeps.
+// outgrowLog leaves the database as after more changes than the log keeps.
 func (l *losingDatabase) outgrowLog() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	s, err := openInstance(ctx, l.driver, l.address, l.opts)
-	if err != nil {
-		l.t.Error(err)
-		return
-	}
-	for i := range 2 * l.opts.LogLength {
-		if err := s.Revoke(ctx, byID(fmt.Sprint("outgrows ", i))); err != nil {
-			l.t.Error(err)
-		}
-	}
-	cancel()
-	s.Wait()
+	l.change(`DELETE FROM {t}_log`, fmt.Sprintf(`UPDATE {t}_meta SET seq = seq + %d`, 2*l.opts.LogLength))
 }
 
 // bySubject revokes what was issued until a time.
@@ -335,14 +322,15 @@ func TestStore_restoredNumbers(t *testing.T) {
 		late := d
 		late.opts.OnError = told.add
 		c := late.open(t)
-		revoke(t, a, "4")
-		within(t, soon, "it is in force", func() bool { return revoked(c, "4") })
-		made := time.Now()
-		within(t, soon, "it has asked again", func() bool { return c.Staleness() < time.Since(made) })
+		for _, id := range []string{"4", "5", "6"} {
+			revoke(t, a, id)
+			within(t, soon, "it is in force", func() bool { return revoked(c, id) })
+			made := time.Now()
+			within(t, soon, "it has asked again", func() bool { return c.Staleness() < time.Since(made) })
+		}
 		if told.String() != "<nil>" {
 			t.Errorf("OnError of an instance that has lost nothing: %v", &told)
 		}
-		revoke(t, a, "5", "6")
 		for _, id := range []string{"1", "2", "3", "4", "5", "6"} {
 			within(t, soon, id+" is in force", func() bool { return revoked(b, id) })
 			if !revoked(a, id) {
@@ -350,6 +338,71 @@ func TestStore_restoredNumbers(t *testing.T) {
 			}
 		}
 		if n := d.open(t).Len(); n != 6 {
+			t.Errorf("%d entries", n)
+		}
+	})
+}
+
+// The log alone is restored from a backup that has changes of a history that was lost
+// later. Other changes have their numbers by now.
+func TestStore_restoredLog(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		log, backup := d.table("_log"), d.table("_backup")
+		during := func(ids ...string) {
+			t.Helper()
+			ctx, cancel := context.WithCancel(t.Context())
+			s, err := openInstance(ctx, d.driver, d.address, d.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			revoke(t, s.Store, ids...)
+			cancel()
+			s.Wait()
+		}
+		during("1")
+		slow := d
+		slow.opts.Poll, slow.opts.MaxStale = time.Minute, time.Hour
+		s := slow.open(t)
+		then := history{1, d.number(t, "SELECT mark FROM "+log+" WHERE seq = 1")}
+		during("lost", "lost, too")
+		d.exec(t, "CREATE TABLE "+backup+" AS SELECT * FROM "+log)
+		d.rewind(t, then)
+		during("2", "3")
+		d.exec(t, "DELETE FROM "+log)
+		d.exec(t, "INSERT INTO "+log+" SELECT * FROM "+backup)
+		revoke(t, s, "4")
+		for _, id := range []string{"1", "2", "3", "4"} {
+			if !revoked(s, id) {
+				t.Errorf("%s is not in force", id)
+			}
+		}
+		if n := s.Len(); n != 4 {
+			t.Errorf("%d entries", n)
+		}
+	})
+}
+
+// The last change of the log is not the one that the numbers are of.
+func TestStore_otherLog(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		s := d.open(t)
+		tx, err := connect(t, d.driver, d.address).Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, statement := range []string{
+			"UPDATE " + d.table("_meta") + " SET seq = 1, mark = 7",
+			"INSERT INTO " + d.table("_log") + ` VALUES (1, 8, 0, 9000000000, 'k', '{"iss":"` + issuer + `","jti":"other"}', 0, 9223372036854775807, 0)`,
+		} {
+			if _, err := tx.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		within(t, soon, "everything is loaded", func() bool { return s.Stats().Loads > 1 })
+		if n := s.Len(); n != 0 {
 			t.Errorf("%d entries", n)
 		}
 	})

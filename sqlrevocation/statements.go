@@ -25,7 +25,7 @@ const (
 	// The tables, in an order such that the row of _meta says that all are there.
 	createEntries = `CREATE TABLE IF NOT EXISTS "{t}" (key text PRIMARY KEY, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL){clustered}`
 	createIndex   = `CREATE INDEX IF NOT EXISTS {index} ON "{t}" (expires)`
-	createLog     = `CREATE TABLE IF NOT EXISTS "{t}_log" (seq bigint PRIMARY KEY, mark bigint NOT NULL, at bigint NOT NULL, ` +
+	createLog     = `CREATE TABLE IF NOT EXISTS "{t}_log" (seq bigint PRIMARY KEY, mark bigint NOT NULL, prev bigint NOT NULL, at bigint NOT NULL, ` +
 		`key text NOT NULL, identity text NOT NULL, until bigint NOT NULL, expires bigint NOT NULL, removed bigint NOT NULL)`
 	createMeta    = `CREATE TABLE IF NOT EXISTS "{t}_meta" (id bigint PRIMARY KEY CHECK (id = 1), epoch text NOT NULL, seq bigint NOT NULL, mark bigint NOT NULL)`
 	createMetaRow = `INSERT INTO "{t}_meta" (id, epoch, seq, mark) VALUES (1, $1, 0, 0) ON CONFLICT DO NOTHING`
@@ -43,7 +43,7 @@ const (
 	// Where the history is, together with the changes from $1 on. Both are of one
 	// state, because it is one statement. Without a change: one row of NULLs. A row
 	// beyond the history is of one that was lost, if the log alone was not restored.
-	selectChanges = `SELECT m.epoch, m.seq, m.mark, {standby}, l.seq, l.mark, l.key, l.identity, l.until, l.expires, l.removed ` +
+	selectChanges = `SELECT m.epoch, m.seq, m.mark, {standby}, l.seq, l.mark, l.prev, l.key, l.identity, l.until, l.expires, l.removed ` +
 		`FROM "{t}_meta" m LEFT JOIN (SELECT * FROM "{t}_log" WHERE seq >= $1 ORDER BY seq LIMIT {page}) l ON l.seq <= m.seq ` +
 		`WHERE m.id = 1 ORDER BY l.seq`
 
@@ -56,8 +56,8 @@ const (
 		`expires = CASE WHEN excluded.expires > old.expires THEN excluded.expires ELSE old.expires END ` +
 		`RETURNING until, expires`
 	deleteEntry = `DELETE FROM "{t}" WHERE key = $1`
-	insertLog   = `INSERT INTO "{t}_log" (seq, mark, at, key, identity, until, expires, removed) VALUES ($1, $2, {now}, $3, $4, $5, $6, $7) ` +
-		`ON CONFLICT (seq) DO UPDATE SET mark = excluded.mark, at = excluded.at, key = excluded.key, identity = excluded.identity, ` +
+	insertLog   = `INSERT INTO "{t}_log" (seq, mark, prev, at, key, identity, until, expires, removed) VALUES ($1, $2, $3, {now}, $4, $5, $6, $7, $8) ` +
+		`ON CONFLICT (seq) DO UPDATE SET mark = excluded.mark, prev = excluded.prev, at = excluded.at, key = excluded.key, identity = excluded.identity, ` +
 		`until = excluded.until, expires = excluded.expires, removed = excluded.removed`
 
 	// Only what is old by the database's clock and by the caller's is deleted. A clock

@@ -339,7 +339,7 @@ func (s *Store) apply(ctx context.Context, tx *sql.Tx, at next, change *replica.
 	if err != nil {
 		return err
 	}
-	_, err = tx.StmtContext(ctx, s.stmts.log).ExecContext(ctx, int64(at.Seq), int64(at.Mark), r.Key, r.Identity, r.Until, r.Expires, removed)
+	_, err = tx.StmtContext(ctx, s.stmts.log).ExecContext(ctx, int64(at.Seq), int64(at.Mark), int64(at.before().Mark), r.Key, r.Identity, r.Until, r.Expires, removed)
 	return err
 }
 

@@ -373,7 +373,7 @@ func TestStore_openTransaction(t *testing.T) {
 		if _, err := tx.Exec("INSERT INTO " + d.table("") + ` VALUES ('k', '{"iss":"` + issuer + `","jti":"earlier"}', 0, 9223372036854775807)`); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tx.Exec("INSERT INTO " + d.table("_log") + ` VALUES (1, 7, 9000000000, 'k', '{"iss":"` + issuer + `","jti":"earlier"}', 0, 9223372036854775807, 0)`); err != nil {
+		if _, err := tx.Exec("INSERT INTO " + d.table("_log") + ` VALUES (1, 7, 0, 9000000000, 'k', '{"iss":"` + issuer + `","jti":"earlier"}', 0, 9223372036854775807, 0)`); err != nil {
 			t.Fatal(err)
 		}
 		if err := tx.Commit(); err != nil {
@@ -559,7 +559,7 @@ func TestStore_Staleness_manyChanges(t *testing.T) {
 		}
 		for seq := 1; seq <= changes; seq++ {
 			identity := fmt.Sprintf(`{"iss":%q,"jti":"%d"}`, issuer, seq)
-			if _, err := tx.Exec("INSERT INTO "+d.table("_log")+" VALUES ($1, 0, 9000000000, $2, $3, 0, 9223372036854775807, 0)", seq, fmt.Sprint(seq), identity); err != nil {
+			if _, err := tx.Exec("INSERT INTO "+d.table("_log")+" VALUES ($1, 0, 0, 9000000000, $2, $3, 0, 9223372036854775807, 0)", seq, fmt.Sprint(seq), identity); err != nil {
 				t.Fatal(err)
 			}
 		}
