@@ -77,7 +77,7 @@ func (s *Set) init() {
 // called before s has an entry.
 func (s *Set) Align(with *Set) {
 	with.once.Do(with.init)
-	s.once.Do(func() { s.seed, s.start = with.seed, time.Now() })
+	s.once.Do(func() { s.seed, s.start = with.seed, with.start })
 }
 
 // now returns the slower of the wall clock and the monotonic clock. Neither a

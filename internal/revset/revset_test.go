@@ -200,3 +200,14 @@ func TestSet_Align(t *testing.T) {
 		t.Errorf("%d entries", n)
 	}
 }
+
+// A set that is loaded while the wall clock is wrong has the clock of the set that it
+// replaces.
+func TestSet_Align_clock(t *testing.T) {
+	var old, loaded Set
+	old.Put(byID(1), Times{Expires: time.Now().Add(time.Hour).Unix()})
+	loaded.Align(&old)
+	if loaded.start != old.start {
+		t.Errorf("%v and %v", loaded.start, old.start)
+	}
+}
