@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,7 @@ type Copy struct {
 	broken    bool                // nothing can be followed from at
 	loading   bool                // everything has to be loaded
 	rejoined  bool                // since the last Install
+	away      bool                // wasAway at the last Rejoin
 	previewed uint64              // the number of the last change that was made while loading
 	added     map[revset.Key]bool // by changes that came one after the other up to that one
 	ahead     Position            // where the copy was when Join had less
@@ -69,8 +71,9 @@ type Copy struct {
 	own       map[uint64]bool
 	removed   map[uint64]int64 // marks of the known removals; until when the store has them
 
-	losses chan struct{} // has an element if Install has found something lost
-	unsure bool          // what is lost may have been removed so long ago that the store has forgotten it
+	losses chan struct{}       // has an element if Install has found something lost
+	unsure bool                // what the next Install finds lost may have been removed so long ago that the store has forgotten it
+	kept   map[revset.Key]bool // lost entries of which that is so
 	healed int
 	loads  int
 	loaded time.Time
@@ -126,6 +129,9 @@ func (c *Copy) wall(at time.Time) time.Time {
 	}
 	return at.Round(0)
 }
+
+// wasAway reports whether the store may have forgotten removals since it was last heard of.
+func (c *Copy) wasAway() bool { return c.Staleness() > removalFor-time.Hour }
 
 // Ready returns nil unless the copy is stale.
 func (c *Copy) Ready() error {
@@ -197,7 +203,7 @@ func (c *Copy) Heard(asOf time.Time) {
 func (c *Copy) Break(at Position) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.at == at {
+	if c.at == at && !c.broken {
 		c.broken, c.loading, c.merging = true, true, nil
 	}
 	return c.broken
@@ -219,6 +225,9 @@ func (c *Copy) follow(after Position, changes []Change) error {
 	changes, err := c.rest(after, changes)
 	if err != nil {
 		return err
+	}
+	if (!c.loading || c.merging != nil) && slices.ContainsFunc(changes, c.knows) {
+		return fmt.Errorf("%w: a removal that the copy has followed comes again", ErrGap)
 	}
 	for _, change := range changes {
 		if err := c.apply(change); err != nil {
@@ -249,6 +258,9 @@ func (c *Copy) apply(change Change) error {
 	}
 	if healed {
 		c.healed++
+	}
+	if key, _, err := change.Record.parse(); err == nil {
+		delete(c.kept, key)
 	}
 	if change.Removed {
 		c.remember(change.Mark, change.Record.Expires)
@@ -302,6 +314,13 @@ func (s *sets) follow(change Change) (healed bool, err error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// knows reports whether a change is a removal that the copy has followed before. The store
+// had lost it, and has it again. It may be older than what it would remove.
+func (c *Copy) knows(change Change) bool {
+	_, known := c.removed[change.Mark]
+	return change.Removed && known
 }
 
 // remember keeps the mark of a removal.
@@ -459,11 +478,11 @@ func (c *Copy) preview(change Change) (healed bool, err error) {
 	case err != nil:
 		return false, err
 	case !change.Removed:
-		if _, ok := s.store.Get(key); !ok {
+		lost, ok := s.lost.Get(key)
+		if _, has := s.store.Get(key); !has && !ok {
 			c.added[key] = true
 		}
 		s.store.Put(key, times) // later times here are lost ones
-		lost, ok := s.lost.Get(key)
 		if healed = ok && lost.Within(times); healed {
 			s.lost.Remove(key)
 		}
@@ -472,7 +491,7 @@ func (c *Copy) preview(change Change) (healed bool, err error) {
 		s.lost.Remove(key)
 	case c.added[key]: // by an earlier change of those that the copy may have
 		s.store.Remove(key)
-	default:
+	case c.away: // otherwise it has followed the removal, and may have forgotten that
 		_, known := c.removed[change.Mark]
 		c.unsure = c.unsure || !known
 	}

@@ -97,7 +97,7 @@ func (c *Copy) lost(most int) (at Position, records []Record) {
 	}
 	now := c.Now()
 	for key, times := range c.sets.Load().lost.All() {
-		if times.Expired(now) {
+		if times.Expired(now) || c.kept[key] {
 			continue
 		}
 		r, err := record(key, times, true)

@@ -285,3 +285,100 @@ func (d *database) entriesOnly() []string {
 	}
 	return keys
 }
+
+// While a dump is followed that was made before the newest change, a removal comes that
+// the copy has followed days ago, and that the store has forgotten. What is lost is
+// written back.
+func TestCopy_Heal_oldRemoval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fresh(t, 1, "b")
+		batch := []replica.Change{revokes(t, 2, "c"), removes(t, 3, "b"), revokes(t, 4, "d")}
+		follow(t, c, 1, batch...)
+		for i := range uint64(60) { // three days
+			time.Sleep(72 * time.Minute)
+			r := removes(t, 5+i, "e")
+			r.Record.Expires = time.Now().Add(24 * time.Hour).Unix()
+			follow(t, c, 4+i, r)
+			c.Heard(time.Now())
+		}
+		follow(t, c, 64, revokes(t, 65, "acknowledged"))
+		c.Break(at(65))
+		c.Rejoin(at(1)) // the dump has number 3
+		follow(t, c, 1, batch[:2]...)
+		c.InstallAll(snapshot(t, record(t, "c"), batch[1].Removal()), at(3), time.Now())
+		want(t, c, "acknowledged", true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		written := 0
+		c.Heal(ctx, func(_ context.Context, _ replica.Position, records []replica.Record) error {
+			written = len(records)
+			return errDown
+		}, func(error) {})
+		if written != 2 { // d, too
+			t.Errorf("%d entries are written back; %+v", written, c.Stats())
+		}
+	})
+}
+
+// After a day out of reach, an instance does not write back what it had. What is
+// acknowledged after that, and lost later, is written back.
+func TestCopy_Heal_sureAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		h := &healing{t: t, ctx: ctx, db: newDatabase(), poll: 10 * time.Minute}
+		a := h.open()
+		for _, id := range []string{"x", "again"} {
+			h.must(a.Revoke(ctx, entry(id)))
+		}
+		time.Sleep(2 * h.poll)
+		h.db.set(true)
+		h.db.restore(state{at: replica.Position{Epoch: "another"}})
+		time.Sleep(24 * time.Hour)
+		h.db.set(false)
+		time.Sleep(2 * h.poll)
+		before := h.db.backup()
+		for _, id := range []string{"y", "again"} {
+			h.must(a.Revoke(ctx, entry(id)))
+		}
+		time.Sleep(2 * h.poll)
+		h.db.restore(before)
+		time.Sleep(2 * h.poll)
+		h.stores = []*store{a}
+		h.want("y", true)
+		h.want("again", true)
+		want(t, a.Copy, "x", true)
+		want(t, h.open().Copy, "x", false)
+	})
+}
+
+// The same, if the log tells that the store has forgotten removals.
+func TestCopy_Heal_sureAgain_log(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fresh(t, 1, "x")
+		forgotten := removes(t, 2, "z")
+		forgotten.Record.Expires = time.Now().Add(24 * time.Hour).Unix()
+		time.Sleep(25 * time.Hour)
+		c.Break(at(1))
+		c.Rejoin(at(1))
+		follow(t, c, 1, forgotten)
+		c.Heard(time.Now())
+		for range 2 {
+			c.InstallAll(snapshot(t, forgotten.Removal()), at(2), time.Now())
+			follow(t, c, 2, revokes(t, 3, "y"))
+			c.Break(at(3))
+		}
+		c.InstallAll(snapshot(t, forgotten.Removal()), at(2), time.Now())
+		want(t, c, "x", true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		written := 0
+		c.Heal(ctx, func(_ context.Context, _ replica.Position, records []replica.Record) error {
+			written = len(records)
+			return errDown
+		}, func(error) {})
+		if written != 1 { // y, but not x
+			t.Errorf("%d entries are written back; %+v", written, c.Stats())
+		}
+	})
+}

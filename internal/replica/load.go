@@ -66,7 +66,7 @@ func (c *Copy) Load(ctx context.Context, store Source, every time.Duration) (los
 	if err != nil {
 		return 0, err
 	}
-	l := &load{copy: c, store: store, snapshot: c.NewSnapshot(), at: at, follows: follows, tick: time.NewTicker(every)}
+	l := &load{copy: c, store: store, snapshot: c.NewSnapshot(), at: at, marks: map[uint64]uint64{at.Seq: at.Mark}, follows: follows, tick: time.NewTicker(every)}
 	defer l.tick.Stop()
 	if err := l.readAll(ctx); err != nil {
 		return 0, fmt.Errorf("while everything was loaded: %w", err)
@@ -128,8 +128,9 @@ type load struct {
 	copy     *Copy
 	store    Source
 	snapshot *Snapshot
-	at       Position // of the last change in the snapshot
-	follows  bool     // there is a position to follow from
+	at       Position          // of the last change in the snapshot
+	marks    map[uint64]uint64 // of the changes from Head on that the snapshot has, by their numbers
+	follows  bool              // there is a position to follow from
 	tick     *time.Ticker
 }
 
@@ -198,6 +199,9 @@ func (l *load) add(p Page) error {
 	if err != nil {
 		return err
 	}
+	for _, change := range changes {
+		l.marks[change.Seq] = change.Mark
+	}
 	l.at = l.at.End(changes)
 	l.copy.Preview(changes...)
 	return l.snapshot.Follow(changes...)
@@ -212,12 +216,9 @@ func (l *load) unseen(p Page) ([]Change, error) {
 	if p.After.Epoch != l.at.Epoch || p.After.Seq > l.at.Seq {
 		return nil, fmt.Errorf("%w: %d comes before %d", ErrLost, l.at.Seq, p.After.Seq)
 	}
-	n := l.at.Seq - p.After.Seq
-	if n > uint64(len(p.Changes)) {
-		return nil, nil
-	}
-	if p.After.End(p.Changes[:n]) != l.at {
-		return nil, fmt.Errorf("%w: number %d is another change now", ErrLost, l.at.Seq)
+	n := min(l.at.Seq-p.After.Seq, uint64(len(p.Changes)))
+	if last := p.After.End(p.Changes[:n]); last.Mark != l.marks[last.Seq] {
+		return nil, fmt.Errorf("%w: number %d is another change now", ErrLost, last.Seq)
 	}
 	return p.Changes[n:], nil
 }

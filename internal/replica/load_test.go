@@ -126,6 +126,14 @@ func TestCopy_Load(t *testing.T) {
 			{page(t, a, 3, revokes(t, 4, "c"))},
 			{page(t, b, 3, marked(revokes(t, 4, "d"), 44), revokes(t, 5, "e"))},
 		}}, nil, lost},
+		{"a loss between the parts, which are not as far", &script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 4, "c"), revokes(t, 5, "d"))},
+			{page(t, nil, 3, marked(removes(t, 4, "b"), 44))},
+		}}, nil, lost},
+		{"a loss between the parts, and nothing since", &script{parts: [][]replica.Page{
+			{page(t, a, 3, revokes(t, 4, "c"), revokes(t, 5, "d"))},
+			{{After: replica.Position{Epoch: "e", Seq: 4, Mark: 44}}},
+		}}, nil, lost},
 		{"a part after another change of the same number", &script{parts: [][]replica.Page{
 			{page(t, a, 3, revokes(t, 4, "c"))},
 			{{After: replica.Position{Epoch: "e", Seq: 4, Mark: 44}, Changes: []replica.Change{revokes(t, 5, "e")}}},

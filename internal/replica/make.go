@@ -33,18 +33,20 @@ func (t *Try) Followed() bool {
 
 const (
 	mostTries = 100
-	loadFor   = 30 * time.Second // the longest wait for one Install
+	loadFor   = 30 * time.Second // the longest wait of a change for loads
 )
 
 // Make makes a change. It calls try until the copy has followed the change.
 //
 // A try makes the change in the store, if the store continues from t.At, and passes
 // the changes after t.At to Follow. If the store does not continue from there, try
-// returns ErrGap or ErrLost. Then Make waits until the store has been loaded, and
-// tries again. So it does if the change was made, but not followed: the store may
-// have lost it meanwhile. To make a change twice does no harm. Other errors end the
-// tries. Nothing is followed after ended is closed.
+// returns ErrGap or ErrLost. Then Make waits until the copy follows again, for at most 30
+// seconds in all, and tries again. So it does if the change was made, but not followed:
+// the store may have lost it meanwhile. To make a change twice does no harm. Other errors
+// end the tries. Nothing is followed after ended is closed.
 func (c *Copy) Make(ctx context.Context, ended <-chan struct{}, try func(*Try) error) error {
+	tooLong := time.NewTimer(loadFor) // for all loads together
+	defer tooLong.Stop()
 	for range mostTries {
 		c.mu.Lock()
 		t, installed, broken := &Try{At: c.at, copy: c}, c.installed, c.broken
@@ -62,7 +64,7 @@ func (c *Copy) Make(ctx context.Context, ended <-chan struct{}, try func(*Try) e
 				continue
 			}
 		}
-		if err := c.await(ctx, installed, ended); err != nil {
+		if err := c.await(ctx, installed, ended, tooLong.C); err != nil {
 			return err
 		}
 	}
@@ -78,17 +80,15 @@ func (t *Try) end() bool {
 	return followed
 }
 
-// await wakes whoever follows, and waits until it has loaded the store.
-func (c *Copy) await(ctx context.Context, installed, ended <-chan struct{}) error {
+// await wakes whoever follows, and waits until the copy follows again.
+func (c *Copy) await(ctx context.Context, installed, ended <-chan struct{}, tooLong <-chan time.Time) error {
 	c.wake()
-	timer := time.NewTimer(loadFor)
-	defer timer.Stop()
 	select {
 	case <-installed:
 		return nil
 	case <-ended:
 		return errors.New("the store has to be loaded, and its context has ended")
-	case <-timer.C:
+	case <-tooLong:
 		return errors.New("the store has to be loaded, and that takes too long")
 	case <-ctx.Done():
 		return fmt.Errorf("the store has to be loaded: %w", context.Cause(ctx))
@@ -98,5 +98,5 @@ func (c *Copy) await(ctx context.Context, installed, ended <-chan struct{}) erro
 // wake wakes whoever follows.
 func (c *Copy) wake() { signal(c.breaks) }
 
-// Broken has an element when a change waits until the store has been loaded.
+// Broken has an element when a change waits until the copy follows again.
 func (c *Copy) Broken() <-chan struct{} { return c.breaks }

@@ -52,7 +52,6 @@ func (c *Copy) join(s *Snapshot, at Position) bool {
 		if c.removes(r.mark, r.expires) {
 			m.removed[r.key] = true
 		}
-		c.remember(r.mark, r.expires)
 	}
 	c.merging = m
 	return true
@@ -102,8 +101,8 @@ func (c *Copy) mergePart() (more bool) {
 // Install replaces the copy by a snapshot of the store at a position. What the copy
 // had and the store does not have stays in force if it was not removed meanwhile: a
 // revocation that was acknowledged is in force as long as this program runs. Heal
-// writes it back, except after a day without an answer from the store, which has
-// forgotten the removals of that time. Install returns how many entries the store has
+// writes it back, except after 23 hours without an answer from the store, which may have
+// forgotten removals of that time. Install returns how many entries the store has
 // lost since the Install before.
 //
 // Join must have returned true for the snapshot. From then on the position of the copy
@@ -122,9 +121,18 @@ func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int, ok b
 	}
 	for c.mergePart() {
 	}
+	for _, r := range s.removals {
+		c.remember(r.mark, r.expires) // not before they are in force here
+	}
 	next := c.merging.next
 	lost = c.merging.lost
-	c.unsure = next.lost.Size() > 0 && (c.unsure || c.Staleness() > removalFor-time.Hour)
+	unsure, kept := c.unsure || c.wasAway(), map[revset.Key]bool{}
+	for key := range next.lost.All() {
+		if unsure || c.kept[key] {
+			kept[key] = true
+		}
+	}
+	c.unsure, c.kept = false, kept
 	c.sets.Store(next)
 	c.at, c.broken, c.loading, c.rejoined, c.merging = at, false, false, false, nil
 	c.previewed, c.added, c.ahead = 0, nil, Position{}

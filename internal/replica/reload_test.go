@@ -443,3 +443,158 @@ func TestCopy_Join_lost(t *testing.T) {
 		t.Errorf("merged after Rejoin: %v", err)
 	}
 }
+
+// A merge ends without Install. The removals of the snapshot are not known because of that.
+func TestCopy_Join_dropped(t *testing.T) {
+	removal := removes(t, 6, "a").Removal()
+	for _, tt := range []struct {
+		name    string
+		drop    func(c *replica.Copy)
+		install bool // although it has happened
+	}{
+		{"a late answer to a write", func(c *replica.Copy) { c.Break(at(5)) }, true},
+		{"the log is there again", func(c *replica.Copy) {
+			c.Rejoin(at(5))
+			follow(t, c, 5, removes(t, 6, "a"), revokes(t, 7, "b"))
+			want(t, c, "a", false)
+		}, false},
+		{"the log is there again, and has gone", func(c *replica.Copy) {
+			c.Rejoin(at(5))
+			c.Break(at(5))
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := fresh(t, 5, "a")
+			c.Break(at(5)) // its log has gone
+			s := snapshot(t, removal, record(t, "b"))
+			if ok, err := c.Join(s, at(7)); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			tt.drop(c)
+			_, ok := c.Install(s, at(7), time.Now())
+			if ok != tt.install {
+				t.Errorf("installed: %v", ok)
+			}
+			if !ok {
+				c.InstallAll(snapshot(t, removal, record(t, "b")), at(7), time.Now())
+			}
+			want(t, c, "a", false)
+			want(t, c, "b", true)
+			if n := c.Stats().Lost; n != 0 {
+				t.Errorf("%d are lost", n)
+			}
+			follow(t, c, 7, revokes(t, 8, "a"))
+			c.Break(at(8))
+			c.InstallAll(snapshot(t, removal, record(t, "b")), at(7), time.Now())
+			want(t, c, "a", true) // the removal is known now, so it is older
+		})
+	}
+}
+
+// A dump is restored, and then a newer one. It has a removal again that is older than what
+// the copy has.
+func TestCopy_newerDump(t *testing.T) {
+	both := []replica.Change{removes(t, 2, "a"), revokes(t, 3, "x")}
+	for _, tt := range []struct {
+		name  string
+		first []replica.Change // of the newer dump
+		older []string         // the entries of the older dump
+		meet  func(c *replica.Copy, older *replica.Snapshot)
+	}{
+		{name: "before the load"},
+		{name: "before the load, with the entry", older: []string{"a"}},
+		{name: "after the load", meet: func(c *replica.Copy, older *replica.Snapshot) { c.InstallAll(older, at(1), time.Now()) }},
+		{name: "after the load, with the entry", older: []string{"a"}, meet: func(c *replica.Copy, older *replica.Snapshot) {
+			c.InstallAll(older, at(1), time.Now())
+		}},
+		{name: "while it is merged", meet: func(c *replica.Copy, older *replica.Snapshot) {
+			if ok, err := c.Join(older, at(1)); !ok || err != nil {
+				t.Error(ok, err)
+			}
+		}},
+		{name: "while it is merged, with the entry", older: []string{"a"}, meet: func(c *replica.Copy, older *replica.Snapshot) {
+			if ok, err := c.Join(older, at(1)); !ok || err != nil {
+				t.Error(ok, err)
+			}
+		}},
+		{name: "after the load, with a revocation before the removal", first: []replica.Change{revokes(t, 2, "a"), removes(t, 3, "a"), revokes(t, 4, "x")},
+			meet: func(c *replica.Copy, older *replica.Snapshot) { c.InstallAll(older, at(1), time.Now()) }},
+		{name: "with a revocation before the removal", first: []replica.Change{revokes(t, 2, "a"), removes(t, 3, "a"), revokes(t, 4, "x")}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			again := tt.first
+			if again == nil {
+				again = both
+			}
+			n := uint64(len(again)) + 1
+			c := fresh(t, 1, tt.older...)
+			follow(t, c, 1, again...)
+			follow(t, c, n, revokes(t, n+1, "a")) // acknowledged
+			c.Break(at(n + 1))
+			c.Rejoin(at(1)) // the older dump
+			if tt.meet != nil {
+				var records []replica.Record
+				for _, id := range tt.older {
+					records = append(records, record(t, id))
+				}
+				tt.meet(c, snapshot(t, records...))
+			}
+			if err := c.Follow(at(1), again...); errors.Is(err, replica.ErrGap) {
+				c.Break(at(1))
+				c.Rejoin(at(1))
+				follow(t, c, 1, again...)
+			} else if err != nil || tt.meet != nil {
+				t.Errorf("followed a known removal: %v", err)
+			}
+			want(t, c, "a", true)
+			c.InstallAll(snapshot(t, removes(t, n-1, "a").Removal(), record(t, "x")), at(n), time.Now())
+			want(t, c, "a", true)
+			want(t, c, "x", true)
+		})
+	}
+}
+
+func TestNewest(t *testing.T) {
+	var past []replica.Position
+	for n := uint64(1000); n > 0; n-- {
+		past = append(past, at(n))
+	}
+	for _, tt := range []struct {
+		name         string
+		common, tail uint64 // the newest number that the store has, and the oldest in its log
+		want         uint64 // 0: none
+	}{
+		{"all", 1000, 1, 1000},
+		{"nearly all", 999, 1, 999},
+		{"a short log", 500, 500, 500},
+		{"the oldest", 1, 1, 1},
+		{"a log that has gone", 500, 501, 0},
+		{"none", 0, 1, 0},
+		{"another log", 0, 2000, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked := 0
+			got, ok, err := replica.Newest(past, func(p replica.Position) (replica.Found, error) {
+				asked++
+				switch {
+				case p.Seq > tt.common:
+					return replica.Lost, nil
+				case p.Seq < tt.tail:
+					return replica.Trimmed, nil
+				}
+				return replica.Continues, nil
+			})
+			if err != nil || ok != (tt.want > 0) || got.Seq != tt.want || asked > 10 {
+				t.Errorf("%v, %v, %v after %d questions", got, ok, err, asked)
+			}
+		})
+	}
+	other := errors.New("other")
+	_, ok, err := replica.Newest(past, func(replica.Position) (replica.Found, error) { return replica.Continues, other })
+	if ok || err != other {
+		t.Errorf("%v, %v", ok, err)
+	}
+	if _, ok, err := replica.Newest(nil, nil); ok || err != nil {
+		t.Errorf("no positions: %v, %v", ok, err)
+	}
+}

@@ -911,6 +911,28 @@ func TestCopy_Make(t *testing.T) {
 	}
 }
 
+// A change waits for half a minute in all, also if the store is loaded again and again.
+func TestCopy_Make_wait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fresh(t, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			for ctx.Err() == nil {
+				time.Sleep(20 * time.Second)
+				c.InstallAll(snapshot(t), at(1), time.Now())
+			}
+		}()
+		start := time.Now()
+		err := c.Make(ctx, nil, func(*replica.Try) error { return replica.ErrGap })
+		if waited := time.Since(start); err == nil || waited != 30*time.Second {
+			t.Errorf("%v after %v", err, waited)
+		}
+		cancel()
+		time.Sleep(time.Minute)
+	})
+}
+
 func TestCopy_Make_errors(t *testing.T) {
 	c := fresh(t, 0)
 	other := errors.New("another error")

@@ -53,6 +53,36 @@ func (c *Copy) Past() []Position {
 	return past
 }
 
+// Found is what a store knows of a position of Past.
+type Found int
+
+const (
+	Continues Found = iota // it has that change
+	Lost                   // it has another one of that number, or none
+	Trimmed                // that number has left the log
+)
+
+// Newest returns the newest of some positions, newest first, from which a store
+// continues. There may be a thousand. So it looks for the place where those that are
+// lost end, which takes ten questions.
+func Newest(past []Position, find func(Position) (Found, error)) (at Position, ok bool, err error) {
+	for from, to := 0, len(past); from < to; {
+		i := (from + to) / 2
+		found, err := find(past[i])
+		switch {
+		case err != nil:
+			return at, false, err
+		case found == Lost:
+			from = i + 1
+		case found == Trimmed:
+			to = i
+		default:
+			at, ok, to = past[i], true, i
+		}
+	}
+	return at, ok, nil
+}
+
 // Rejoin says that the store continues from one of the positions of Past, which may be
 // in another epoch by now. From there the copy follows again what is acknowledged, and
 // can be fresh while everything is loaded. What comes after the position and is not in
@@ -62,6 +92,7 @@ func (c *Copy) Rejoin(at Position) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at, c.broken, c.rejoined, c.merging = at, false, true, nil
+	c.away = c.wasAway()
 	c.trail.add(at)
 	c.release()
 }
