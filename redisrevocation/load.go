@@ -104,19 +104,22 @@ func (s source) Common(ctx context.Context, past []replica.Position) (at replica
 	if err != nil {
 		return at, false, err
 	}
-	for _, at := range past {
-		if at.Seq > head.Seq {
-			continue
+	at, ok, err = replica.Newest(past, func(at replica.Position) (replica.Found, error) {
+		switch {
+		case at.Seq > head.Seq:
+			return replica.Lost, nil
+		case at.Seq+1 < oldest:
+			return replica.Trimmed, nil
 		}
-		if at.Seq+1 < oldest {
-			return at, false, nil // nor does the log have older ones
+		at.Epoch = head.Epoch
+		r, err := s.state(ctx, at)
+		if err == nil && !r.continues {
+			return replica.Lost, nil
 		}
-		at.Epoch = head.Epoch // the marks tell which changes these are
-		if r, err := s.state(ctx, at); err != nil || r.continues {
-			return at, err == nil, err
-		}
-	}
-	return at, false, nil
+		return replica.Continues, err
+	})
+	at.Epoch = head.Epoch // the marks tell which changes these are
+	return at, ok, err
 }
 
 // oldest returns the number of the first line of the log. Without lines, the log continues

@@ -396,3 +396,23 @@ func TestStore_maxmemory(t *testing.T) {
 	other.soon("revoked", "after")
 	late.soon("revoked", "after")
 }
+
+// A copy of Redis is restored, and then a newer one. It has a Remove again after which the
+// entry was revoked once more.
+func TestStore_newerCopy(t *testing.T) {
+	l := &losingServer{t: t, server: newServer(t)}
+	o := mustOpen(t, l.addr, redisrevocation.Options{})
+	o.revoke("x")
+	older := l.restore(l.dump(keys...))
+	o.remove("x")
+	newer := l.restore(l.dump(keys...))
+	o.revoke("x")
+	for _, restore := range []func(){older, newer} {
+		restore()
+		made := time.Now()
+		eventually(t, "loaded", soon, func() bool { return o.Staleness() < time.Since(made) && !o.Stats().Loading })
+		o.want("revoked", "x")
+	}
+	o.healed()
+	mustOpen(t, l.addr, redisrevocation.Options{}).want("revoked", "x")
+}
