@@ -94,6 +94,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 // be loaded.
 func (s *Store) followUp(ctx context.Context) error {
 	for {
+		sent := time.Now()
 		at, ok := s.copy.Position()
 		if !ok {
 			return fmt.Errorf("%w: a write has found that", replica.ErrGap)
@@ -101,7 +102,6 @@ func (s *Store) followUp(ctx context.Context) error {
 		if err := s.sameFile(); err != nil {
 			return err
 		}
-		sent := time.Now()
 		head, err := s.advance(ctx, at)
 		switch {
 		case errors.Is(err, replica.ErrLost) || errors.Is(err, replica.ErrGap):

@@ -99,21 +99,22 @@ func (s source) common(ctx context.Context, past []replica.Position) (at replica
 	if err != nil {
 		return at, false, err
 	}
-	for _, at := range past {
+	at, ok, err = replica.Newest(past, func(at replica.Position) (replica.Found, error) {
 		if at.Seq > head.Seq {
-			continue
+			return replica.Lost, nil
 		}
-		at.Epoch = head.Epoch // the marks tell which changes these are
 		var mark uint64
 		err := tx.StmtContext(ctx, s.stmts.mark).QueryRowContext(ctx, int64(at.Seq)).Scan(&mark)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			return at, false, nil // nor does the log have older ones
-		case err != nil || mark == at.Mark:
-			return at, err == nil, err
+			return replica.Trimmed, nil
+		case err == nil && mark != at.Mark:
+			return replica.Lost, nil
 		}
-	}
-	return at, false, nil
+		return replica.Continues, err
+	})
+	at.Epoch = head.Epoch // the marks tell which changes these are
+	return at, ok, err
 }
 
 // CatchUp follows until the copy has all that the database had.

@@ -3,11 +3,13 @@ package sqlrevocation_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -322,14 +324,22 @@ func TestStore_restoredNumbers(t *testing.T) {
 		late := d
 		late.opts.OnError = told.add
 		c := late.open(t)
-		for _, id := range []string{"4", "5", "6"} {
+		follow := func(id string) {
+			t.Helper()
 			revoke(t, a, id)
-			within(t, soon, "it is in force", func() bool { return revoked(c, id) })
 			made := time.Now()
-			within(t, soon, "it has asked again", func() bool { return c.Staleness() < time.Since(made) })
+			within(t, soon, "it has asked again", func() bool { return c.Staleness() < time.Since(made) && !c.Stats().Loading })
+			if !revoked(c, id) {
+				t.Errorf("%s is not in force", id)
+			}
 		}
-		if told.String() != "<nil>" {
-			t.Errorf("OnError of an instance that has lost nothing: %v", &told)
+		follow("4")
+		within(t, soon, "OnError is told", func() bool { return strings.Contains(told.String(), " 0 entries are in force here and not in") })
+		before, loads := told.String(), c.Stats().Loads
+		follow("5")
+		follow("6")
+		if after, n := told.String(), c.Stats().Loads-loads; after != before || n > 0 {
+			t.Errorf("of a log that is right again: OnError %v, %d loads", after, n)
 		}
 		for _, id := range []string{"1", "2", "3", "4", "5", "6"} {
 			within(t, soon, id+" is in force", func() bool { return revoked(b, id) })
@@ -340,6 +350,128 @@ func TestStore_restoredNumbers(t *testing.T) {
 		if n := d.open(t).Len(); n != 6 {
 			t.Errorf("%d entries", n)
 		}
+	})
+}
+
+// The row of the numbers alone is restored, to where an instance is that has not followed
+// yet. It gets what the others have.
+func TestStore_restoredNumbers_behind(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		a := d.open(t)
+		revoke(t, a, "1")
+		slow := d
+		slow.opts.Poll, slow.opts.MaxStale = time.Minute, time.Hour
+		b := slow.open(t)
+		revoke(t, a, "2", "3")
+		d.exec(t, fmt.Sprintf("UPDATE %s SET seq = 1, mark = (SELECT mark FROM %s WHERE seq = 1)", d.table("_meta"), d.table("_log")))
+		within(t, soon, "a has loaded", func() bool { return a.Stats().Loads > 1 && !a.Stats().Loading })
+		revoke(t, a, "4", "5", "6")
+		revoke(t, b, "7")
+		for _, id := range []string{"1", "2", "3", "4", "5", "6", "7"} {
+			if !revoked(b, id) {
+				t.Errorf("%s is not in force", id)
+			}
+		}
+	})
+}
+
+// lossy is a driver that calls committed after each COMMIT.
+type lossy struct {
+	parent    driver.Driver
+	address   string
+	committed func()
+}
+
+func (d lossy) Driver() driver.Driver { return d.parent }
+
+func (d lossy) Connect(context.Context) (driver.Conn, error) {
+	conn, err := d.parent.Open(d.address)
+	if err != nil {
+		return nil, err
+	}
+	return lossyConn{conn.(fullConn), d.committed}, nil
+}
+
+type lossyConn struct {
+	fullConn
+	committed func()
+}
+
+func (c lossyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	tx, err := c.fullConn.BeginTx(ctx, opts)
+	return lossyTx{tx, c.committed}, err
+}
+
+type lossyTx struct {
+	driver.Tx
+	committed func()
+}
+
+func (t lossyTx) Commit() error {
+	err := t.Tx.Commit()
+	t.committed()
+	return err
+}
+
+// The database loses a change before the instance that has made it asks for those before
+// it. The change is made again.
+func TestStore_lostChanges_afterCommit(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		other := d.open(t)
+		revoke(t, other, "1")
+		var lost atomic.Pointer[history]
+		db := sql.OpenDB(lossy{connect(t, d.driver, d.address).Driver(), d.address, func() {
+			if then := lost.Swap(nil); then != nil {
+				d.rewind(t, *then)
+			}
+		}})
+		slow := d.opts
+		slow.Poll, slow.MaxStale = time.Minute, time.Hour
+		ctx, cancel := context.WithCancel(t.Context())
+		s, err := sqlrevocation.Open(ctx, db, slow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { cancel(); s.Wait(); _ = db.Close() }()
+		revoke(t, other, "2") // s has not heard of it
+		then := d.history(t)
+		lost.Store(&then)
+		revoke(t, s, "x")
+		if !revoked(s, "x") || lost.Load() != nil {
+			t.Error("not in force, or not lost")
+		}
+		within(t, soon, "it is in force", func() bool { return revoked(other, "x") })
+	})
+}
+
+// A backup is restored, and then a newer one. It has a Remove again after which the entry
+// was revoked once more.
+func TestStore_newerBackup(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		l := &losingDatabase{database: d, db: connect(t, d.driver, d.address), t: t}
+		s := d.open(t)
+		revoke(t, s, "x")
+		older := d.history(t)
+		if err := s.Remove(t.Context(), byID("x")); err != nil {
+			t.Fatal(err)
+		}
+		newer := l.backup(tables...)
+		revoke(t, s, "x")
+		entries, log := d.table(""), d.table("_log")
+		restored := func() {
+			t.Helper()
+			made := time.Now()
+			within(t, soon, "it is loaded", func() bool { return s.Staleness() < time.Since(made) && !s.Stats().Loading })
+			if !revoked(s, "x") {
+				t.Error("acknowledged, and not in force")
+			}
+		}
+		l.change("DELETE FROM {t}", "INSERT INTO {t} SELECT key, identity, until, expires FROM "+log+" WHERE seq = 1", "DELETE FROM {t}_log WHERE seq > 1",
+			fmt.Sprintf("UPDATE {t}_meta SET seq = %d, mark = %d", older.seq, older.mark))
+		restored()
+		newer()
+		restored()
+		within(t, soon, "it is written back", func() bool { return d.number(t, "SELECT count(*) FROM "+entries+" WHERE key NOT LIKE 'removed%'") == 1 })
 	})
 }
 

@@ -57,8 +57,9 @@ const (
 		`RETURNING until, expires`
 	deleteEntry = `DELETE FROM "{t}" WHERE key = $1`
 	insertLog   = `INSERT INTO "{t}_log" (seq, mark, prev, at, key, identity, until, expires, removed) VALUES ($1, $2, $3, {now}, $4, $5, $6, $7, $8) ` +
-		`ON CONFLICT (seq) DO UPDATE SET mark = excluded.mark, prev = excluded.prev, at = excluded.at, key = excluded.key, identity = excluded.identity, ` +
-		`until = excluded.until, expires = excluded.expires, removed = excluded.removed`
+		`ON CONFLICT (seq) DO NOTHING`
+	deleteLog = `DELETE FROM "{t}_log" WHERE seq >= $1`
+	renewMeta = `UPDATE "{t}_meta" SET epoch = $1 WHERE id = 1`
 
 	// Only what is old by the database's clock and by the caller's is deleted. A clock
 	// that jumps ahead alone deletes nothing.
@@ -109,6 +110,7 @@ type statements struct {
 	entries, file    *sql.Stmt
 	next, mark, lock *sql.Stmt
 	put, remove, log *sql.Stmt
+	unlog, renew     *sql.Stmt // see breakLog
 	trim, clean      deletions
 }
 
@@ -129,6 +131,7 @@ func (st *statements) all() []preparation {
 		{&st.entries, selectEntries}, {&st.file, selectFile},
 		{&st.next, updateMeta}, {&st.mark, selectMark}, {&st.lock, lockMeta},
 		{&st.put, upsertEntry}, {&st.remove, deleteEntry}, {&st.log, insertLog},
+		{&st.unlog, deleteLog}, {&st.renew, renewMeta},
 		{&st.trim.log, rows(trimLog, trimMost)}, {&st.trim.entries, rows(trimEntries, trimMost)},
 		{&st.clean.log, rows(trimLog, cleanMost)}, {&st.clean.entries, rows(trimEntries, cleanMost)},
 	}

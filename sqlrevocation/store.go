@@ -295,8 +295,12 @@ func (s *Store) try(ctx context.Context, t *replica.Try, change replica.Change) 
 		if !ok {
 			return fmt.Errorf("%w: everything is being loaded", replica.ErrGap)
 		}
-		if _, err := s.advance(ctx, at); err != nil {
+		head, err := s.advance(ctx, at)
+		if err != nil {
 			return err
+		}
+		if head == at {
+			break // followed by now, or lost
 		}
 	}
 	return nil
@@ -339,7 +343,36 @@ func (s *Store) apply(ctx context.Context, tx *sql.Tx, at next, change *replica.
 	if err != nil {
 		return err
 	}
-	_, err = tx.StmtContext(ctx, s.stmts.log).ExecContext(ctx, int64(at.Seq), int64(at.Mark), int64(at.before().Mark), r.Key, r.Identity, r.Until, r.Expires, removed)
+	line := []any{int64(at.Seq), int64(at.Mark), int64(at.before().Mark), r.Key, r.Identity, r.Until, r.Expires, removed}
+	added, err := s.appendLog(ctx, tx, line)
+	if err != nil || added {
+		return err
+	}
+	if err := s.breakLog(ctx, tx, at.Seq); err != nil {
+		return err
+	}
+	_, err = s.appendLog(ctx, tx, line)
+	return err
+}
+
+// appendLog adds a line to the log, and reports whether the log did not have its number.
+func (s *Store) appendLog(ctx context.Context, tx *sql.Tx, line []any) (added bool, err error) {
+	result, err := tx.StmtContext(ctx, s.stmts.log).ExecContext(ctx, line...)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
+// breakLog makes all instances load everything. The log has a number already: from a
+// history that was lost, but perhaps not by the entries. An instance that has not followed
+// that history must not follow this one from before it.
+func (s *Store) breakLog(ctx context.Context, tx *sql.Tx, seq uint64) error {
+	_, err := tx.StmtContext(ctx, s.stmts.unlog).ExecContext(ctx, int64(seq)-1)
+	if err == nil {
+		_, err = tx.StmtContext(ctx, s.stmts.renew).ExecContext(ctx, newEpoch())
+	}
 	return err
 }
 
