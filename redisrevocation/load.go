@@ -108,7 +108,7 @@ func (s source) Common(ctx context.Context, past []replica.Position) (at replica
 		switch {
 		case at.Seq > head.Seq:
 			return replica.Lost, nil
-		case at.Seq+1 < oldest:
+		case at.Seq < oldest:
 			return replica.Trimmed, nil
 		}
 		at.Epoch = head.Epoch
@@ -122,10 +122,10 @@ func (s source) Common(ctx context.Context, past []replica.Position) (at replica
 	return at, ok, err
 }
 
-// oldest returns the number of the first line of the log. Without lines, the log continues
-// from its end alone.
+// oldest returns the number of the first line of the log, which is the first from which it
+// continues. Without lines, that is its end.
 func (s source) oldest(ctx context.Context, head replica.Position) (uint64, error) {
-	first := replica.Position{Seq: head.Seq + 1}
+	first := head
 	err := s.call(ctx, s.block+slack, func(ctx context.Context, node *redis.Client) error {
 		lines, err := node.XRangeN(ctx, s.keys[1], "-", "+", 1).Result()
 		if err == nil && len(lines) > 0 {

@@ -3,8 +3,10 @@ package redisrevocation_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -415,4 +417,73 @@ func TestStore_newerCopy(t *testing.T) {
 	}
 	o.healed()
 	mustOpen(t, l.addr, redisrevocation.Options{}).want("revoked", "x")
+}
+
+// The newest common change is found in a log that has been cut.
+func TestStore_common(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	o := mustOpen(t, srv.addr, redisrevocation.Options{})
+	for i := range 9 {
+		o.revoke(fmt.Sprint(i))
+	}
+	for first := range 10 {
+		if err := srv.client().Do(context.Background(), "XTRIM", keys[1], "MINID", first+1).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if at, ok, err := redisrevocation.Common(o.Store); err != nil || !ok || at.Seq != 9 {
+			t.Errorf("of the log from %d on: %v, %v, %v", first+1, at, ok, err)
+		}
+	}
+}
+
+// mute closes the connection of the first Remove before its answer comes.
+type mute struct {
+	net.Conn
+	once *sync.Once
+	cut  bool
+}
+
+func (c *mute) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), "removed:") {
+		c.once.Do(func() { c.cut = true })
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *mute) Read(b []byte) (int, error) {
+	if c.cut {
+		_, _ = c.Conn.Read(b) // so the script has run
+		_ = c.Conn.Close()
+	}
+	return c.Conn.Read(b)
+}
+
+// The client repeats a Remove whose answer did not come. No instance loads because of that.
+func TestStore_removedTwice(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	var cut sync.Once
+	a := mustOpen(t, srv.addr, redisrevocation.Options{})
+	b := mustOpen(t, srv.addr, redisrevocation.Options{}, func(o *redis.Options) {
+		o.Dialer = func(_ context.Context, network, addr string) (net.Conn, error) {
+			c, err := net.Dial(network, addr)
+			return &mute{Conn: c, once: &cut}, err
+		}
+	})
+	a.revoke("x")
+	b.remove("x")
+	a.revoke("y")
+	made := time.Now()
+	for _, o := range []*opened{a, b} {
+		o.soon("revoked", "y")
+		eventually(t, "heard", soon, func() bool { return o.Staleness() < time.Since(made) })
+		o.want("valid", "x")
+		if n := o.Stats().Loads; n != 1 {
+			t.Errorf("%d loads; OnError %q", n, o.told)
+		}
+	}
+	if n := srv.client().XLen(context.Background(), keys[1]).Val(); n != 4 {
+		t.Errorf("%d lines in the log", n)
+	}
 }

@@ -72,8 +72,7 @@ type Copy struct {
 	removed   map[uint64]int64 // marks of the known removals; until when the store has them
 
 	losses chan struct{}       // has an element if Install has found something lost
-	unsure bool                // what the next Install finds lost may have been removed so long ago that the store has forgotten it
-	kept   map[revset.Key]bool // lost entries of which that is so
+	kept   map[revset.Key]bool // what was perhaps removed so long ago that the store has forgotten it
 	healed int
 	loads  int
 	loaded time.Time
@@ -91,7 +90,7 @@ func NewCopy(maxStale time.Duration) *Copy {
 	c := &Copy{
 		maxStale: maxStale, start: time.Now(),
 		broken: true, loading: true, breaks: make(chan struct{}, 1), installed: make(chan struct{}),
-		own: map[uint64]bool{}, removed: map[uint64]int64{}, losses: make(chan struct{}, 1),
+		own: map[uint64]bool{}, removed: map[uint64]int64{}, losses: make(chan struct{}, 1), kept: map[revset.Key]bool{},
 	}
 	c.sets.Store(&sets{new(revset.Set), new(revset.Set)})
 	return c
@@ -244,6 +243,10 @@ func (c *Copy) follow(after Position, changes []Change) error {
 
 // apply makes one change.
 func (c *Copy) apply(change Change) error {
+	if len(c.kept) > 0 && !c.loading {
+		key, _, _ := change.Record.parse()
+		delete(c.kept, key)
+	}
 	follow := c.sets.Load().follow
 	if c.loading {
 		follow = c.preview
@@ -258,9 +261,6 @@ func (c *Copy) apply(change Change) error {
 	}
 	if healed {
 		c.healed++
-	}
-	if key, _, err := change.Record.parse(); err == nil {
-		delete(c.kept, key)
 	}
 	if change.Removed {
 		c.remember(change.Mark, change.Record.Expires)
@@ -316,11 +316,18 @@ func (s *sets) follow(change Change) (healed bool, err error) {
 	return false, nil
 }
 
-// knows reports whether a change is a removal that the copy has followed before. The store
-// had lost it, and has it again. It may be older than what it would remove.
+// knows reports whether a change is a removal of what the copy has, and the copy has followed
+// it before. The store had lost it, and has it again. It may be older than what it would
+// remove.
 func (c *Copy) knows(change Change) bool {
-	_, known := c.removed[change.Mark]
-	return change.Removed && known
+	if _, known := c.removed[change.Mark]; !known || !change.Removed {
+		return false
+	}
+	key, _, _ := change.Record.parse()
+	s := c.sets.Load()
+	_, has := s.store.Get(key)
+	_, lost := s.lost.Get(key)
+	return has || lost
 }
 
 // remember keeps the mark of a removal.
@@ -492,8 +499,9 @@ func (c *Copy) preview(change Change) (healed bool, err error) {
 	case c.added[key]: // by an earlier change of those that the copy may have
 		s.store.Remove(key)
 	case c.away: // otherwise it has followed the removal, and may have forgotten that
-		_, known := c.removed[change.Mark]
-		c.unsure = c.unsure || !known
+		if _, known := c.removed[change.Mark]; !known {
+			c.kept[key] = true
+		}
 	}
 	return healed, nil
 }

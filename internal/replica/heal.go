@@ -92,7 +92,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (c *Copy) lost(most int) (at Position, records []Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.broken || c.unsure {
+	if c.broken {
 		return c.at, nil
 	}
 	now := c.Now()

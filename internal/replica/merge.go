@@ -116,7 +116,9 @@ func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int, ok b
 	if c.merging == nil || c.merging.snapshot != s {
 		return 0, false
 	}
-	if !c.broken {
+	if c.broken {
+		c.trail = nil // of changes that the store has lost, or that have left its log
+	} else {
 		at = c.at
 	}
 	for c.mergePart() {
@@ -126,13 +128,15 @@ func (c *Copy) Install(s *Snapshot, at Position, asOf time.Time) (lost int, ok b
 	}
 	next := c.merging.next
 	lost = c.merging.lost
-	unsure, kept := c.unsure || c.wasAway(), map[revset.Key]bool{}
-	for key := range next.lost.All() {
-		if unsure || c.kept[key] {
-			kept[key] = true
+	away, kept := c.wasAway(), map[revset.Key]bool{}
+	if away || len(c.kept) > 0 {
+		for key := range next.lost.All() {
+			if away || c.kept[key] {
+				kept[key] = true
+			}
 		}
 	}
-	c.unsure, c.kept = false, kept
+	c.kept = kept
 	c.sets.Store(next)
 	c.at, c.broken, c.loading, c.rejoined, c.merging = at, false, false, false, nil
 	c.previewed, c.added, c.ahead = 0, nil, Position{}

@@ -598,3 +598,45 @@ func TestNewest(t *testing.T) {
 		t.Errorf("no positions: %v, %v", ok, err)
 	}
 }
+
+// After a load without a common change, the trail is of one history again.
+func TestCopy_Past_otherHistory(t *testing.T) {
+	c := fresh(t, 1)
+	for n := uint64(1); n < 20; n++ {
+		follow(t, c, n, revokes(t, n+1, "a"))
+	}
+	there := func(n uint64) replica.Position { return replica.Position{Epoch: "e", Seq: n, Mark: 1000 + n} }
+	c.Break(at(20))
+	c.InstallAll(snapshot(t), there(30), time.Now()) // of a backup older than the copy
+	if past := c.Past(); len(past) != 1 || past[0] != there(30) {
+		t.Errorf("%v", past)
+	}
+}
+
+// A client has repeated the Remove whose answer did not come. Nothing is loaded.
+func TestCopy_Follow_removalTwice(t *testing.T) {
+	c := fresh(t, 1, "a")
+	follow(t, c, 1, removes(t, 2, "a"))
+	follow(t, c, 2, marked(removes(t, 3, "a"), 2))
+	want(t, c, "a", false)
+}
+
+// The log has a hole after the newest common change. So a load does not look for it again
+// and again, since a change of position ends the merge.
+func TestCopy_Load_hole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fresh(t, 1)
+		follow(t, c, 1, revokes(t, 2, "a"), revokes(t, 3, "b"))
+		c.Break(at(3))
+		s := &script{head: at(5), past: map[uint64]bool{3: true}, parts: [][]replica.Page{{page(t, []string{"a", "b"}, 5)}}}
+		s.catchUp = func() (bool, error) {
+			time.Sleep(time.Millisecond) // until the next tick
+			at, _ := c.Position()
+			return !c.Break(at), nil
+		}
+		s.asks = func() { time.Sleep(time.Millisecond) }
+		if _, err := c.Load(t.Context(), s, time.Millisecond); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -234,13 +234,18 @@ func (s source) Changes(_ context.Context, after replica.Position) ([]replica.Ch
 func (s source) Common(_ context.Context, past []replica.Position) (replica.Position, bool, error) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
-	for _, at := range past {
-		at.Epoch = s.db.at.Epoch
-		if _, err := s.db.after(at); err == nil {
-			return at, true, nil
+	at, ok, err := replica.Newest(past, func(at replica.Position) (replica.Found, error) {
+		i := slices.IndexFunc(s.db.log, func(c replica.Change) bool { return c.Seq == at.Seq })
+		switch {
+		case at.Seq > s.db.at.Seq || i >= 0 && s.db.log[i].Mark != at.Mark:
+			return replica.Lost, s.db.err()
+		case i < 0:
+			return replica.Trimmed, s.db.err()
 		}
-	}
-	return replica.Position{}, false, s.db.err()
+		return replica.Continues, s.db.err()
+	})
+	at.Epoch = s.db.at.Epoch
+	return at, ok, err
 }
 
 func (s source) CatchUp(context.Context) (bool, error) {
