@@ -63,7 +63,7 @@ var tables = []string{"_meta", "", "_log"}
 type losingDatabase struct {
 	database
 	db *sql.DB
-	t  *testing.T
+	t  testing.TB
 	// Of PostgreSQL alone: the server, and the way to it.
 	server *server
 	proxy  *storetest.Proxy
