@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed450a7203/jwthttp/examples/internal/exampletest"
 )
 
 // TestProgram builds and starts the program, pastes the printed lines into a
@@ -24,7 +26,7 @@ func TestProgram(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	binary := filepath.Join(t.TempDir(), "sso")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-race", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-race", exampletest.FastPasswords, "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	program := exec.CommandContext(ctx, binary, "-idp", "127.0.0.1:0", "-a", "127.0.0.1:0", "-b", "127.0.0.1:0", "-a2", "127.0.0.1:0", "-b2", "127.0.0.1:0")
